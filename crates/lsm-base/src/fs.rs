@@ -1,0 +1,157 @@
+//! The seam through which every file operation of the store goes.
+//!
+//! - [`StdFs`] is the operating system;
+//! - `MemFs` (feature `testing`) keeps files in memory, knows what a power loss would leave of
+//!   them, and gives it back as another `MemFs`;
+//! - `FaultFs` (feature `testing`) stands before either and makes chosen operations fail.
+//!
+//! The seam has positional reads and writes only. [`File::read_at`] and [`File::write_at`] are what
+//! the operating system offers, short counts and interruptions included; the loops that make them
+//! whole are written once, here, above the seam, so that a test can interrupt them.
+
+use ::std::fmt;
+use ::std::io;
+use ::std::os::fd::BorrowedFd;
+use ::std::path::Path;
+use ::std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+mod std;
+
+pub use self::std::StdFs;
+
+/// A file system.
+pub trait Fs: fmt::Debug + Send + Sync + 'static {
+    /// Creates a directory, for its owner alone. Its parents must exist.
+    ///
+    /// # Errors
+    /// If it exists already.
+    fn create_dir(&self, dir: &Path) -> Result<()>;
+
+    /// Creates a file, readable and writable by its owner alone.
+    ///
+    /// # Errors
+    /// If it exists already.
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>>;
+
+    /// Opens an existing file for reading.
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>>;
+
+    /// Opens an existing file for reading and writing.
+    fn open_writable(&self, path: &Path) -> Result<Arc<dyn File>>;
+
+    /// Renames a file, replacing what has the new name.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes a file. Open handles and maps of it stay usable.
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Makes the entries of `dir` (creations, renames, removals) survive a power loss.
+    fn sync_dir(&self, dir: &Path) -> Result<()>;
+
+    /// The entries of `dir`, in no particular order.
+    fn list(&self, dir: &Path) -> Result<Vec<DirEntry>>;
+
+    /// Whether there is a file or directory of this name.
+    fn exists(&self, path: &Path) -> Result<bool>;
+
+    /// Takes the exclusive lock on the file `path`, creating it where it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] at once if another process or handle holds it.
+    fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>>;
+
+    /// How many bytes can still be written below `dir`.
+    fn free_space(&self, dir: &Path) -> Result<u64>;
+}
+
+/// An open file. Handles may be used from many threads at once.
+#[expect(clippy::len_without_is_empty, reason = "a file is no collection")]
+pub trait File: fmt::Debug + Send + Sync + 'static {
+    /// The name under which it was opened.
+    fn path(&self) -> &Path;
+
+    /// Reads some bytes at `offset`: fewer than asked for at the end of the file, or at any time.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes some of the bytes at `offset`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Gives the file `len` bytes backed by the disk; new ones read as zeros.
+    fn allocate(&self, len: u64) -> Result<()>;
+
+    /// Makes content and length survive a power loss (`fdatasync`).
+    fn sync_data(&self) -> Result<()>;
+
+    /// Like [`sync_data`](File::sync_data), and the other attributes (`fsync`).
+    fn sync_all(&self) -> Result<()>;
+
+    /// Asks the system to begin writing a range to disk, and tells it that the range will not be
+    /// read soon. Nothing is promised about it.
+    fn start_writeback(&self, offset: u64, len: u64) -> Result<()>;
+
+    /// The length in bytes.
+    fn len(&self) -> Result<u64>;
+
+    /// The descriptor to map the file by; `None` where the file is not the operating system's.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; of kind `UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> Result<()> {
+        while !buf.is_empty() {
+            match self.read_at(buf, offset) {
+                Ok(0) => {
+                    let source = io::ErrorKind::UnexpectedEof.into();
+                    return Err(Error::io("read", self.path(), source));
+                }
+                Ok(count) => {
+                    buf = &mut buf[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", self.path(), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `buf` at `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; an unknown part of the bytes may have been written then.
+    fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> Result<()> {
+        while !buf.is_empty() {
+            match self.write_at(buf, offset) {
+                Ok(0) => {
+                    let source = io::ErrorKind::WriteZero.into();
+                    return Err(Error::io("write", self.path(), source));
+                }
+                Ok(count) => {
+                    buf = &buf[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("write", self.path(), error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A lock that is held until it is dropped or the process ends.
+pub trait FileLock: fmt::Debug + Send + Sync + 'static {}
+
+/// An entry of a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirEntry {
+    /// The name, without the directory. Names that are not UTF-8 are not listed: none is ours.
+    pub name: String,
+    /// The length in bytes.
+    pub len: u64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+}

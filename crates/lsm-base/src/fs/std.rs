@@ -1,0 +1,173 @@
+//! The operating system's file system: the one place of the store that calls it.
+//!
+//! Directories are made 0700 and files 0600: what a user stores is the user's own.
+
+use ::std::fs::{DirBuilder, File as OsFile, OpenOptions, TryLockError};
+use ::std::io;
+use ::std::num::NonZeroU64;
+use ::std::os::fd::{AsFd, BorrowedFd};
+use ::std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use ::std::path::{Path, PathBuf};
+use ::std::sync::Arc;
+
+use rustix::fs::{Advice, FallocateFlags};
+
+use super::{DirEntry, File, FileLock, Fs};
+use crate::error::{Error, Result};
+
+/// The file system of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StdFs;
+
+impl StdFs {
+    fn open_with(path: &Path, op: &'static str, options: &OpenOptions) -> Result<Arc<dyn File>> {
+        let file = options.open(path).map_err(|error| Error::io(op, path, error))?;
+        Ok(Arc::new(StdFile { file, path: path.to_owned() }))
+    }
+}
+
+impl Fs for StdFs {
+    fn create_dir(&self, dir: &Path) -> Result<()> {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| Error::io("create directory", dir, error))
+    }
+
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        Self::open_with(path, "create", &options)
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
+        Self::open_with(path, "open", OpenOptions::new().read(true))
+    }
+
+    fn open_writable(&self, path: &Path) -> Result<Arc<dyn File>> {
+        Self::open_with(path, "open", OpenOptions::new().read(true).write(true))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        ::std::fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        ::std::fs::remove_file(path).map_err(|error| Error::io("remove", path, error))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        OsFile::open(dir)
+            .and_then(|handle| handle.sync_all())
+            .map_err(|error| Error::io("sync directory", dir, error))
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {
+        let failed = |error| Error::io("list", dir, error);
+        let mut entries = Vec::new();
+        for entry in ::std::fs::read_dir(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            match entry.metadata() {
+                Ok(attributes) => entries.push(DirEntry {
+                    name,
+                    len: attributes.len(),
+                    is_file: attributes.is_file(),
+                }),
+                // Removed since the listing began.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        path.try_exists().map_err(|error| Error::io("look up", path, error))
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(StdLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+        }
+    }
+
+    fn free_space(&self, dir: &Path) -> Result<u64> {
+        let space = rustix::fs::statvfs(dir)
+            .map_err(|errno| Error::io("measure the free space of", dir, errno.into()))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct StdFile {
+    file: OsFile,
+    path: PathBuf,
+}
+
+impl StdFile {
+    fn failed(&self, op: &'static str) -> impl Fn(io::Error) -> Error + '_ {
+        move |error| Error::io(op, &self.path, error)
+    }
+}
+
+impl File for StdFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        // A file system without fallocate gets the length at least; its syncs are slower then.
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                self.file.set_len(len).map_err(self.failed("allocate"))
+            }
+            Err(errno) => Err(self.failed("allocate")(errno.into())),
+        }
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn sync_all(&self) -> Result<()> {
+        self.file.sync_all().map_err(self.failed("sync"))
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) -> Result<()> {
+        // rustix has no sync_file_range; this advice makes Linux begin to write dirty pages too.
+        let Some(len) = NonZeroU64::new(len) else { return Ok(()) };
+        rustix::fs::fadvise(&self.file, offset, Some(len), Advice::DontNeed)
+            .map_err(|errno| self.failed("write back")(errno.into()))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let attributes = self.file.metadata().map_err(self.failed("measure"))?;
+        Ok(attributes.len())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+}
+
+#[derive(Debug)]
+struct StdLock {
+    _file: OsFile,
+}
+
+impl FileLock for StdLock {}
