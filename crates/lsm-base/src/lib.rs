@@ -24,6 +24,8 @@ pub mod file_name;
 pub mod fs;
 pub mod key;
 pub mod merging;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use batch::{BatchOp, BatchReader, KeyspaceId, WriteBatch};
 pub use cursor::Cursor;
