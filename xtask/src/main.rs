@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ci;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -22,12 +23,15 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Runs every check and test, and ends with a table of what passed
+    Ci(ci::Args),
     /// Checks what no compiler checks: arrows between crates, unsafe code, pages, formats
     Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
     match Args::parse().task {
+        Task::Ci(args) => ci::run(&args),
         Task::Tidy(args) => tidy::run(&args),
     }
 }
@@ -52,5 +56,7 @@ mod tests {
     fn an_unknown_task_is_refused() {
         assert!(Args::try_parse_from(["xtask", "tidi"]).is_err());
         assert!(Args::try_parse_from(["xtask"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "ci", "--only", "nothing"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "ci", "--only", "fmt", "--only", "tidy"]).is_ok());
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// Checks the workspace in `root` and prints what is wrong with it.
-fn is_tidy(root: &Path) -> bool {
+pub(crate) fn is_tidy(root: &Path) -> bool {
     match check(root) {
         Ok(findings) if findings.list.is_empty() => true,
         Ok(findings) => {
