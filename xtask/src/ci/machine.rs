@@ -48,17 +48,16 @@ impl Machine {
             && entries.flatten().any(|e| e.file_name().to_string_lossy().ends_with("_rt.asan.a"))
     }
 
+    /// Whether the package runs loom somewhere; the types of loom alone are no model.
     pub(super) fn has_loom_models(&self, package: &str) -> bool {
-        mentions_loom(&self.root.join("crates").join(package).join("src"))
+        runs_loom(&self.root.join("crates").join(package).join("src"))
     }
 }
 
-fn mentions_loom(folder: &Path) -> bool {
+fn runs_loom(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| {
         let path = entry.path();
-        let is_model =
-            |text: String| text.contains("cfg(loom)") || text.contains("cfg(all(test, loom");
-        mentions_loom(&path) || fs::read_to_string(path).is_ok_and(is_model)
+        runs_loom(&path) || fs::read_to_string(path).is_ok_and(|text| text.contains("loom::model"))
     })
 }
