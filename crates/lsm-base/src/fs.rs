@@ -17,8 +17,14 @@ use ::std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+#[cfg(any(test, feature = "testing"))]
+mod mem;
 mod std;
+#[cfg(test)]
+mod tests;
 
+#[cfg(any(test, feature = "testing"))]
+pub use self::mem::{Keep, MemFs};
 pub use self::std::StdFs;
 
 /// A file system.

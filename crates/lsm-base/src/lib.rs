@@ -23,6 +23,9 @@ pub mod error;
 pub mod file_name;
 pub mod fs;
 pub mod key;
+pub mod merging;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use batch::{BatchOp, BatchReader, KeyspaceId, WriteBatch};
 pub use cursor::Cursor;
@@ -30,3 +33,4 @@ pub use error::{Error, Result};
 pub use file_name::FileName;
 pub use fs::{File, Fs};
 pub use key::{InternalKey, InternalKeyRef, Kind, Seq};
+pub use merging::MergingCursor;
