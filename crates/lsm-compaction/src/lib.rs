@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The shape of the tree.
+
+#![forbid(unsafe_code)]
+
+pub mod edit;
+pub mod item;
+pub mod key_range;
+pub mod replay;
+pub mod state;
+pub mod table_meta;
+#[cfg(test)]
+mod testing;
+pub mod tree;
+pub mod version;
+
+pub use edit::VersionEdit;
+pub use key_range::KeyRange;
+pub use replay::Replay;
+pub use state::State;
+pub use table_meta::TableMeta;
+pub use tree::Tree;
+pub use version::{LEVELS, Version};
