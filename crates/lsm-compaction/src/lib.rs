@@ -2,9 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compaction;
 pub mod edit;
+pub mod in_progress;
 pub mod item;
 pub mod key_range;
+pub mod picker;
 pub mod replay;
 pub mod state;
 pub mod table_meta;
@@ -13,8 +16,11 @@ mod testing;
 pub mod tree;
 pub mod version;
 
+pub use compaction::{Compaction, Reason};
 pub use edit::VersionEdit;
+pub use in_progress::InProgress;
 pub use key_range::KeyRange;
+pub use picker::{Picker, PickerOptions};
 pub use replay::Replay;
 pub use state::State;
 pub use table_meta::TableMeta;
