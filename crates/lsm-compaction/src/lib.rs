@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod compaction;
+pub mod compaction_iter;
 pub mod edit;
+pub mod elision;
 pub mod in_progress;
 pub mod item;
 pub mod key_range;
@@ -17,7 +19,9 @@ pub mod tree;
 pub mod version;
 
 pub use compaction::{Compaction, Reason};
+pub use compaction_iter::CompactionIter;
 pub use edit::VersionEdit;
+pub use elision::Elision;
 pub use in_progress::InProgress;
 pub use key_range::KeyRange;
 pub use picker::{Picker, PickerOptions};
