@@ -7,6 +7,7 @@
 //! - [`Cursor`] and [`MergingCursor`]: sorted entries, one after the other, from one or many sources;
 //! - [`Fs`] and [`File`]: the seam through which every file operation of the store goes;
 //! - [`FileName`]: what each file of a database directory is called;
+//! - [`metrics`]: counters, gauges and histograms that hot paths can afford;
 //! - [`Error`]: what can go wrong below the engine.
 //!
 //! A thing enters this crate only if two crates above need it and it knows no file layout but that
@@ -24,6 +25,7 @@ pub mod file_name;
 pub mod fs;
 pub mod key;
 pub mod merging;
+pub mod metrics;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
