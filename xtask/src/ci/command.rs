@@ -57,13 +57,17 @@ impl Cargo {
         command
     }
 
-    /// Whether the command would run at least one test; it must have compiled.
+    /// Whether each of its test programs has a test to run; they must have been compiled.
     pub(super) fn finds_tests(&self, machine: &Machine) -> bool {
         let output = self.command(machine).args(["--", "--list"]).stderr(Stdio::null()).output();
-        output.is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).lines().any(|line| line.ends_with(": test"))
-        })
+        output.is_ok_and(|output| are_populated(&String::from_utf8_lossy(&output.stdout)))
     }
+}
+
+/// Whether each program in this listing counts a test, and there is at least one program.
+fn are_populated(listing: &str) -> bool {
+    let mut counts = listing.lines().filter(|line| line.contains(" benchmark")).peekable();
+    counts.peek().is_some() && counts.all(|line| !line.starts_with("0 tests"))
 }
 
 /// The cargo command with these arguments, which stand between spaces.
@@ -89,5 +93,16 @@ mod tests {
             "RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test"
         );
         assert!(command.must_find_tests);
+    }
+
+    #[test]
+    fn an_empty_test_program_is_noticed() {
+        let full = "a: test\nb: test\n\n2 tests, 0 benchmarks\n";
+        let empty = "\n0 tests, 0 benchmarks\n";
+        assert!(are_populated(full));
+        assert!(are_populated("a: test\n\n1 test, 0 benchmarks\n"));
+        assert!(!are_populated(empty));
+        assert!(!are_populated(&format!("{full}{empty}")));
+        assert!(!are_populated(""));
     }
 }

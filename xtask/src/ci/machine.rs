@@ -61,3 +61,16 @@ fn runs_loom(folder: &Path) -> bool {
         runs_loom(&path) || fs::read_to_string(path).is_ok_and(|text| text.contains("loom::model"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_without_models_has_none() {
+        let machine = Machine::of_environment(crate::workspace_root());
+        assert!(!machine.has_loom_models("lsm-base"));
+        assert!(!machine.has_loom_models("no-such-crate"));
+        assert!(runs_loom(&machine.root.join("xtask/src/ci")), "this file names what it looks for");
+    }
+}

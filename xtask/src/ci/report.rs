@@ -65,10 +65,8 @@ pub(super) fn summary(results: &[Result], is_coloured: bool) -> String {
     let width = results.iter().map(|result| result.name.len()).max().unwrap_or(0);
     for result in results {
         let word = format!("{:11}", result.outcome.word());
-        let word = match is_coloured {
-            true => format!("{}{word}\x1b[0m", result.outcome.colour()),
-            false => word,
-        };
+        let word =
+            if is_coloured { format!("{}{word}\x1b[0m", result.outcome.colour()) } else { word };
         let time = format!("{:6.1} s", result.time.as_secs_f64());
         let note = result.note.unwrap_or_default();
         let line = format!("{:width$}  {word}  {time}  {note}", result.name);

@@ -36,14 +36,7 @@ const LOOM_CRATES: &[&str] = &["lsm-memtable"];
 pub(super) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "formatting", plan: |_| cargo("fmt --all --check").into() },
     Step { name: "tidy", about: "rules of our own", plan: |_| Plan::Tidy },
-    Step {
-        name: "deny",
-        about: "bans, licences and sources of dependencies",
-        plan: |machine| match machine.has_tool("deny") {
-            true => cargo("deny --locked check bans licenses sources").into(),
-            false => Plan::CannotRun("cargo-deny is not installed"),
-        },
-    },
+    Step { name: "deny", about: "bans, licences and sources of dependencies", plan: deny },
     Step {
         name: "clippy",
         about: "lints of all targets with all features",
@@ -90,6 +83,14 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "loom", about: "every interleaving of small models", plan: loom },
     Step { name: "asan", about: "unit tests of unsafe code under AddressSanitizer", plan: asan },
 ];
+
+fn deny(machine: &Machine) -> Plan {
+    if machine.has_tool("deny") {
+        cargo("deny --locked check bans licenses sources").into()
+    } else {
+        Plan::CannotRun("cargo-deny is not installed")
+    }
+}
 
 fn tests(machine: &Machine) -> Plan {
     if !machine.has_tool("nextest") {
