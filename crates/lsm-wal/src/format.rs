@@ -301,7 +301,9 @@ pub(crate) fn encode_record(
     debug_assert!(synced <= place.lsn());
     let payload_len = u32::try_from(payload.len()).expect("the caller checked the length");
     let synced_offset = u32::try_from(synced.offset).expect("files are below 4 GiB");
-    let mut header = [0; RECORD_HEADER_LEN];
+    let start = out.len();
+    out.resize(start + record_len(payload.len() as u64) as usize, 0);
+    let (header, body) = out[start..].split_at_mut(RECORD_HEADER_LEN);
     header[4..8].copy_from_slice(&payload_len.to_le_bytes());
     header[8..16].copy_from_slice(&first_seq.get().to_le_bytes());
     header[16..24].copy_from_slice(&synced.segment.to_le_bytes());
@@ -311,13 +313,9 @@ pub(crate) fn encode_record(
     let checksum = checksum32(seed, &header[4..]);
     header[..4].copy_from_slice(&checksum.to_le_bytes());
 
-    out.reserve(record_len(payload.len() as u64) as usize);
-    out.extend_from_slice(&header);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    out.resize(start + padded(payload.len()), 0);
-    let checksum = payload_checksum(place, &out[start..]);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    let (padded, sum) = body.split_last_chunk_mut::<8>().expect("a body ends with a checksum");
+    padded[..payload.len()].copy_from_slice(payload);
+    *sum = payload_checksum(place, padded).to_le_bytes();
 }
 
 /// Whether `body`, all of a record behind its header, carries the right checksum for its place.
@@ -329,10 +327,6 @@ pub(crate) fn body_is_whole(place: Place, body: &[u8]) -> bool {
 fn payload_checksum(place: Place, padded: &[u8]) -> u64 {
     let offset = place.offset + RECORD_HEADER_LEN as u64;
     checksum64(region_seed(place.epoch, offset, REGION_PAYLOAD), padded)
-}
-
-const fn padded(payload_len: usize) -> usize {
-    payload_len.next_multiple_of(ALIGNMENT as usize)
 }
 
 /// Which segment another one follows, and where that one ends.

@@ -31,7 +31,8 @@ pub struct ReplayFrom {
     pub first_segment: u64,
     /// How far the log was known to be synced; [`Lsn::ZERO`] if nothing is known.
     pub synced: Lsn,
-    /// The highest segment number known to have been in use; 0 if none.
+    /// The highest segment number known to have been made ready or used; 0 if none. Every segment
+    /// from the floor to this one must exist.
     pub highest_used: u64,
     /// What [`Wal::close`](crate::Wal::close) returned, if the log was closed.
     pub clean_end: Option<Lsn>,
@@ -58,7 +59,8 @@ pub struct ReplayReport {
     /// How many record headers stand in what was dropped. Records whose headers are gone are not
     /// among them.
     pub dropped_records: u64,
-    /// How many bytes that are not zero-filled tail were dropped.
+    /// How many bytes were dropped: in each segment from where the log ended to the last byte that
+    /// is not zero.
     pub dropped_bytes: u64,
     /// Where the log ends.
     pub end: Lsn,

@@ -1,1 +1,151 @@
+use std::path::PathBuf;
 
+use lsm_base::fs::MemFs;
+
+use super::*;
+
+const PATH: &str = "/MANIFEST-000003";
+
+fn written(payloads: &[&[u8]]) -> (MemFs, u64) {
+    let fs = MemFs::new();
+    let mut journal = JournalWriter::create(&fs, Path::new(PATH), 3, 0xfeed).unwrap();
+    for payload in payloads {
+        journal.append(payload).unwrap();
+    }
+    (fs, journal.len())
+}
+
+fn read(fs: &MemFs) -> Result<(Vec<Vec<u8>>, JournalReport)> {
+    let mut payloads = Vec::new();
+    let report = read_journal(fs, Path::new(PATH), &mut |_, payload| {
+        payloads.push(payload.to_vec());
+        Ok(())
+    })?;
+    Ok((payloads, report))
+}
+
+/// The same journal with other bytes in the file.
+fn replaced(bytes: &[u8]) -> MemFs {
+    let fs = MemFs::new();
+    fs.create(Path::new(PATH)).unwrap().write_all_at(bytes, 0).unwrap();
+    fs
+}
+
+fn bytes_of(fs: &MemFs) -> Vec<u8> {
+    let file = fs.open(Path::new(PATH)).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn what_was_appended_is_read() {
+    let (fs, len) = written(&[b"snapshot", b"", b"edit"]);
+    let (payloads, report) = read(&fs).unwrap();
+    assert_eq!(payloads, [&b"snapshot"[..], b"", b"edit"]);
+    let expected =
+        JournalReport { number: 3, records: 3, end: len, dropped_bytes: 0, reason: None };
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn a_journal_is_not_begun_over_another() {
+    let (fs, _) = written(&[b"snapshot"]);
+    let error = JournalWriter::create(&fs, Path::new(PATH), 3, 1).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert_eq!(read(&fs).unwrap().0, [b"snapshot"]);
+}
+
+#[test]
+fn damage_is_dropped_only_at_the_end() {
+    let payloads = [&b"snapshot"[..], b"first edit", b"second edit"];
+    let (fs, len) = written(&payloads);
+    let starts: Vec<u64> = payloads
+        .iter()
+        .scan(FILE_HEADER_LEN, |start, payload| {
+            let this = *start;
+            *start += record_len(payload.len() as u64);
+            Some(this)
+        })
+        .collect();
+    let whole = bytes_of(&fs);
+    for offset in 0..len as usize {
+        for flip in [1, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= flip;
+            let result = read(&replaced(&bytes));
+            if (offset as u64) < starts[2] {
+                let damaged = starts.iter().rev().find(|&&start| start <= offset as u64);
+                let Err(Error::Corruption { path, offset: at, .. }) = result else {
+                    panic!("byte {offset}: {result:?}");
+                };
+                assert_eq!((path, at), (PathBuf::from(PATH), damaged.copied().unwrap_or(0)));
+            } else {
+                let (found, report) = result.unwrap();
+                assert_eq!(found, payloads[..2]);
+                assert_eq!((report.end, report.dropped_bytes), (starts[2], len - starts[2]));
+                assert!(report.reason.is_some());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_journal_cut_anywhere_loses_its_last_record_at_most() {
+    let payloads = [&b"snapshot"[..], b"first edit", b"second edit"];
+    let (fs, len) = written(&payloads);
+    let whole = bytes_of(&fs);
+    let second = FILE_HEADER_LEN + record_len(8);
+    for cut in 0..len {
+        let result = read(&replaced(&whole[..cut as usize]));
+        if cut < second {
+            assert!(matches!(result, Err(Error::Corruption { .. })), "cut at {cut}: {result:?}");
+        } else {
+            let (found, report) = result.unwrap();
+            assert_eq!(found[..], payloads[..found.len()]);
+            assert_eq!(report.end + report.dropped_bytes, cut);
+            assert!(found.len() < 3);
+        }
+    }
+}
+
+#[test]
+fn zeros_behind_the_last_record_are_dropped_and_reported() {
+    let (fs, len) = written(&[b"snapshot"]);
+    let mut bytes = bytes_of(&fs);
+    bytes.resize(bytes.len() + 1000, 0);
+    let (found, report) = read(&replaced(&bytes)).unwrap();
+    assert_eq!(found, [b"snapshot"]);
+    assert_eq!((report.end, report.dropped_bytes), (len, 1000));
+}
+
+#[test]
+fn a_journal_of_another_number_is_refused() {
+    let (fs, _) = written(&[b"snapshot"]);
+    fs.rename(Path::new(PATH), Path::new("/MANIFEST-000004")).unwrap();
+    let result = read_journal(&fs, Path::new("/MANIFEST-000004"), &mut |_, _| Ok(()));
+    assert!(matches!(result, Err(Error::Corruption { .. })), "{result:?}");
+}
+
+#[test]
+fn an_oversized_record_is_refused_before_anything_is_written() {
+    let (fs, len) = written(&[b"snapshot"]);
+    let mut journal = JournalWriter::create(&fs, Path::new("/MANIFEST-000009"), 9, 1).unwrap();
+    let oversized = vec![0; MAX_PAYLOAD_LEN as usize + 1];
+    assert!(matches!(journal.append(&oversized), Err(Error::InvalidArgument(_))));
+    assert_eq!(journal.len(), FILE_HEADER_LEN);
+    journal.append(b"snapshot").unwrap();
+    assert_eq!(journal.len(), len);
+}
+
+#[test]
+fn the_receiver_can_stop_the_reading() {
+    let (fs, _) = written(&[b"snapshot", b"edit"]);
+    let mut calls = 0;
+    let result = read_journal(&fs, Path::new(PATH), &mut |_, _| {
+        calls += 1;
+        Err(Error::invalid("stop"))
+    });
+    assert!(matches!(result, Err(Error::InvalidArgument(_))));
+    assert_eq!(calls, 1);
+}

@@ -9,7 +9,7 @@ use lsm_base::{Error, FileName, Fs, Result, Seq};
 use super::{ReplayFrom, ReplayRecord};
 use crate::format::{FILE_HEADER_LEN, FileHeader, FileKind, Link, RecordKind};
 use crate::lsn::Lsn;
-use crate::scan::{Found, RecordFile};
+use crate::scan::{Found, RawRecord, RecordFile};
 
 /// Every segment from the floor on.
 pub(super) struct Survey {
@@ -106,43 +106,10 @@ pub(super) fn walk(
     while bound.is_none_or(|bound| walk.end < bound) {
         let offset = walk.end;
         let contradiction = match file.record_at(offset)? {
+            Found::Record(record) => walk.take(Lsn::new(number, offset), &record, deliver)?,
             Found::Damage(why) => {
                 walk.stop = Some(why);
                 return Ok(walk);
-            }
-            Found::Record(record) => {
-                let header = record.header;
-                let is_first = offset == FILE_HEADER_LEN;
-                let contradiction = match header.kind {
-                    _ if walk.is_closed => Some("a record behind the end trailer"),
-                    RecordKind::Link if is_first => {
-                        let link = Link::decode(record.payload);
-                        walk.last_seq = link.map_or(Seq::ZERO, |link| link.last_seq);
-                        None
-                    }
-                    RecordKind::Data if !is_first && walk.last_seq < header.first_seq => {
-                        let (first_seq, payload) = (header.first_seq, record.payload);
-                        deliver(ReplayRecord {
-                            lsn: Lsn::new(number, offset),
-                            first_seq,
-                            payload,
-                        })?;
-                        walk.records += 1;
-                        walk.bytes += payload.len() as u64;
-                        walk.last_seq = first_seq;
-                        walk.last_record_seq = first_seq;
-                        None
-                    }
-                    RecordKind::Data if !is_first => Some("sequences do not ascend"),
-                    RecordKind::End if !is_first => {
-                        walk.is_closed = true;
-                        None
-                    }
-                    _ => Some("a record of this kind does not belong here"),
-                };
-                walk.synced = walk.synced.max(header.synced);
-                walk.end = record.end;
-                contradiction
             }
         };
         if let Some(detail) = contradiction {
@@ -167,6 +134,39 @@ pub(super) fn search_beyond(file: &mut RecordFile, from: u64) -> Result<Beyond> 
 }
 
 impl Walk {
+    /// Goes over one whole record; returns what the records before it contradict, if anything.
+    fn take(
+        &mut self,
+        lsn: Lsn,
+        record: &RawRecord<'_>,
+        deliver: &mut dyn FnMut(ReplayRecord<'_>) -> Result<()>,
+    ) -> Result<Option<&'static str>> {
+        let RawRecord { header, payload, end } = *record;
+        let is_first = lsn.offset == FILE_HEADER_LEN;
+        match header.kind {
+            _ if self.is_closed => return Ok(Some("a record behind the end trailer")),
+            RecordKind::Link if is_first => {
+                self.last_seq = Link::decode(payload).map_or(Seq::ZERO, |link| link.last_seq);
+            }
+            RecordKind::Data if !is_first => {
+                let first_seq = header.first_seq;
+                if first_seq <= self.last_seq {
+                    return Ok(Some("sequences do not ascend"));
+                }
+                deliver(ReplayRecord { lsn, first_seq, payload })?;
+                self.records += 1;
+                self.bytes += payload.len() as u64;
+                self.last_seq = first_seq;
+                self.last_record_seq = first_seq;
+            }
+            RecordKind::End if !is_first => self.is_closed = true,
+            _ => return Ok(Some("a record of this kind does not belong here")),
+        }
+        self.synced = self.synced.max(header.synced);
+        self.end = end;
+        Ok(None)
+    }
+
     /// Counts what `next`, the walk through the following segment, delivered.
     pub(super) fn add(&mut self, next: &Walk) {
         self.records += next.records;

@@ -1,1 +1,390 @@
+//! Segments put together by hand: what no writer writes, and what only a crash leaves.
 
+use std::path::PathBuf;
+
+use lsm_base::fs::MemFs;
+
+use super::*;
+use crate::format::{
+    FILE_HEADER_LEN, FileHeader, FileKind, LINK_RECORD_LEN, Link, Place, RecordKind, encode_record,
+    record_len,
+};
+
+const DIR: &str = "/";
+const CAPACITY: u64 = 1024;
+const FROM: ReplayFrom =
+    ReplayFrom { first_segment: 1, synced: Lsn::ZERO, highest_used: 0, clean_end: None };
+
+/// The bytes of a segment, as far as they are written.
+struct Draft {
+    number: u64,
+    bytes: Vec<u8>,
+    last_seq: Seq,
+}
+
+impl Draft {
+    /// A segment without any record.
+    fn unused(number: u64) -> Draft {
+        let header = FileHeader {
+            kind: FileKind::Segment,
+            number,
+            epoch: epoch(number),
+            capacity: CAPACITY,
+        };
+        Draft { number, bytes: header.encode().to_vec(), last_seq: Seq::ZERO }
+    }
+
+    /// A segment with this link.
+    fn linked(number: u64, link: Link) -> Draft {
+        let mut draft = Draft::unused(number);
+        draft.put(RecordKind::Link, 0, Lsn::ZERO, &link.encode());
+        Draft { last_seq: link.last_seq, ..draft }
+    }
+
+    fn first(number: u64) -> Draft {
+        Draft::linked(number, Link::BEGIN)
+    }
+
+    fn after(previous: &Draft) -> Draft {
+        Draft::linked(previous.number + 1, previous.link())
+    }
+
+    /// What the segment that follows should say of this one.
+    fn link(&self) -> Link {
+        let (segment, last_seq) = (self.number, self.last_seq);
+        Link { segment, epoch: epoch(segment), length: self.bytes.len() as u64, last_seq }
+    }
+
+    fn put(&mut self, kind: RecordKind, seq: u64, synced: Lsn, payload: &[u8]) {
+        let offset = self.bytes.len() as u64;
+        let place = Place { number: self.number, epoch: epoch(self.number), offset };
+        encode_record(&mut self.bytes, place, kind, Seq::new(seq), synced, payload);
+    }
+
+    fn data(mut self, seq: u64) -> Draft {
+        self.put(RecordKind::Data, seq, Lsn::ZERO, b"payload");
+        self.last_seq = Seq::new(seq);
+        self
+    }
+
+    fn data_synced(mut self, seq: u64, synced: Lsn) -> Draft {
+        self.put(RecordKind::Data, seq, synced, b"payload");
+        self.last_seq = Seq::new(seq);
+        self
+    }
+
+    fn end(mut self) -> Draft {
+        self.put(RecordKind::End, 0, Lsn::ZERO, b"");
+        self
+    }
+
+    /// Zeros one byte of the record that begins at `offset`.
+    fn damaged_at(mut self, offset: u64) -> Draft {
+        self.bytes[offset as usize] ^= 0xff;
+        self
+    }
+
+    fn write(&self, fs: &MemFs) {
+        let mut bytes = self.bytes.clone();
+        bytes.resize(CAPACITY as usize, 0);
+        fs.create(&path(self.number)).unwrap().write_all_at(&bytes, 0).unwrap();
+    }
+}
+
+const fn epoch(number: u64) -> u64 {
+    number * 1000
+}
+
+fn path(number: u64) -> PathBuf {
+    FileName::Log(number).path(Path::new(DIR))
+}
+
+fn directory(drafts: &[&Draft]) -> MemFs {
+    let fs = MemFs::new();
+    drafts.iter().for_each(|draft| draft.write(&fs));
+    fs
+}
+
+fn sequences(fs: &MemFs, from: ReplayFrom) -> Result<(Vec<u64>, ReplayReport)> {
+    let mut found = Vec::new();
+    let report = replay(fs, Path::new(DIR), from, &mut |record| {
+        found.push(record.first_seq.get());
+        Ok(())
+    })?;
+    Ok((found, report))
+}
+
+#[track_caller]
+fn assert_corrupt(fs: &MemFs, from: ReplayFrom, number: u64, at: u64, detail: &str) {
+    let mut delivered = 0;
+    let result = replay(fs, Path::new(DIR), from, &mut |_| {
+        delivered += 1;
+        Ok(())
+    });
+    match result {
+        Err(Error::Corruption { path: file, offset, detail: found }) => {
+            assert_eq!((file, offset), (path(number), at), "{found}");
+            assert!(found.contains(detail), "{found}");
+        }
+        other => panic!("no corruption: {other:?}"),
+    }
+    assert_eq!(delivered, 0, "nothing is delivered of a log that is refused");
+}
+
+const FIRST: u64 = FILE_HEADER_LEN;
+const SECOND: u64 = FIRST + LINK_RECORD_LEN;
+const THIRD: u64 = SECOND + record_len(7);
+
+#[test]
+fn a_directory_without_segments_is_an_empty_log() {
+    let (found, report) = sequences(&MemFs::new(), FROM).unwrap();
+    assert!(found.is_empty());
+    assert_eq!((report.end, report.next_segment), (Lsn::new(1, FIRST), 1));
+    assert_eq!(report.reason, None);
+}
+
+#[test]
+fn records_come_in_order_across_segments() {
+    let one = Draft::first(1).data(1).data(3);
+    let two = Draft::after(&one);
+    let three = Draft::after(&two).data(4);
+    let fs = directory(&[&three, &one, &two, &Draft::unused(4)]);
+    let (found, report) = sequences(&fs, FROM).unwrap();
+    assert_eq!(found, [1, 3, 4]);
+    assert_eq!(report.end, Lsn::new(3, THIRD));
+    assert_eq!((report.last_record_seq, report.next_segment), (Seq::new(4), 5));
+    assert_eq!((report.dropped_bytes, report.dropped_records, report.reason), (0, 0, None));
+}
+
+#[test]
+fn segments_below_the_floor_are_not_looked_at() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(2);
+    let fs = directory(&[&one.damaged_at(0), &two]);
+    let (found, _) = sequences(&fs, ReplayFrom { first_segment: 2, ..FROM }).unwrap();
+    assert_eq!(found, [2]);
+}
+
+#[test]
+fn what_stands_behind_the_length_in_a_link_is_not_read() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(2);
+    // An append that failed, and was decided not to have happened, left a whole record.
+    let one = one.data(2).data(3);
+    let fs = directory(&[&one, &two]);
+    assert_eq!(sequences(&fs, FROM).unwrap().0, [1, 2]);
+    assert_eq!(sequences(&directory(&[&one]), FROM).unwrap().0, [1, 2, 3]);
+}
+
+#[test]
+fn a_torn_tail_is_dropped_with_all_behind_it() {
+    let one = Draft::first(1).data(1).data(2);
+    let two = Draft::after(&one).data(3);
+    let one = one.damaged_at(THIRD + 40);
+    let (found, report) = sequences(&directory(&[&one, &two]), FROM).unwrap();
+    assert_eq!(found, [1]);
+    assert_eq!(report.end, Lsn::new(1, THIRD));
+    assert_eq!(report.dropped_records, 2);
+    assert_eq!(report.dropped_bytes, record_len(7) + LINK_RECORD_LEN + record_len(7));
+    assert_eq!(report.reason.unwrap(), format!("payload checksum mismatch at 1:{THIRD}"));
+}
+
+#[test]
+fn damage_before_what_a_later_header_calls_synced_is_corruption() {
+    let one = Draft::first(1).data(1).data(2);
+    let end = Lsn::new(1, one.bytes.len() as u64);
+    let behind = Draft::first(1).data(1).data(2).data_synced(3, end);
+    for at in [SECOND, THIRD] {
+        for byte in [0, 40] {
+            let fs = directory(&[&one.clone_damaged(&behind, at + byte)]);
+            assert_corrupt(&fs, FROM, 1, at, "synced up to 1:");
+        }
+    }
+    // The last record itself is not covered by what it says.
+    let (found, _) = sequences(&directory(&[&behind.damaged_at(end.offset)]), FROM).unwrap();
+    assert_eq!(found, [1, 2]);
+}
+
+impl Draft {
+    fn clone_damaged(&self, other: &Draft, offset: u64) -> Draft {
+        let draft =
+            Draft { number: self.number, bytes: other.bytes.clone(), last_seq: other.last_seq };
+        draft.damaged_at(offset)
+    }
+}
+
+#[test]
+fn a_header_in_a_later_segment_testifies_too() {
+    let one = Draft::first(1).data(1).data(2);
+    let synced = Lsn::new(1, one.bytes.len() as u64);
+    let two = Draft::after(&one).data_synced(3, synced);
+    assert_corrupt(&directory(&[&one.damaged_at(THIRD), &two]), FROM, 1, THIRD, "synced up to");
+}
+
+#[test]
+fn the_length_in_a_header_behind_damage_hides_no_other_header() {
+    let one = Draft::first(1).data(1);
+    let mut two = Draft::first(1).data(1).data(2);
+    // The payload of this record holds a header of a record that could have been written there.
+    let offset = two.bytes.len() as u64 + 32;
+    let place = Place { number: 1, epoch: epoch(1), offset };
+    let synced = Lsn::new(1, offset);
+    let mut payload = Vec::new();
+    encode_record(&mut payload, place, RecordKind::Data, Seq::new(3), synced, b"");
+    two.put(RecordKind::Data, 3, Lsn::ZERO, &payload);
+    let end = one.bytes.len() as u64;
+    assert_corrupt(&directory(&[&two.damaged_at(end)]), FROM, 1, end, "synced up to");
+}
+
+#[test]
+fn what_the_manifest_calls_synced_must_be_there() {
+    let one = Draft::first(1).data(1);
+    let from = ReplayFrom { synced: Lsn::new(1, THIRD), ..FROM };
+    assert_eq!(sequences(&directory(&[&one]), from).unwrap().0, [1]);
+    let from = ReplayFrom { synced: Lsn::new(1, THIRD + 48), ..FROM };
+    assert_corrupt(&directory(&[&one]), from, 1, THIRD, "synced up to");
+    // That a segment was begun says nothing about its content.
+    let from = ReplayFrom { synced: Lsn::new(2, FIRST), ..FROM };
+    assert_eq!(sequences(&directory(&[&one]), from).unwrap().0, [1]);
+}
+
+#[test]
+fn synced_records_of_a_wiped_segment_are_missed() {
+    let one = Draft::first(1).data(1);
+    let from = ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM };
+    assert_corrupt(&directory(&[&one, &Draft::unused(2)]), from, 2, FIRST, "synced up to 2:");
+}
+
+#[test]
+fn a_damaged_link_before_a_header_is_damage_at_its_place() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(2).damaged_at(FIRST + 33);
+    let (found, report) = sequences(&directory(&[&one, &two]), FROM).unwrap();
+    assert_eq!(found, [1]);
+    assert_eq!(report.end, Lsn::new(1, THIRD));
+    assert_eq!(report.dropped_records, 1);
+    assert_eq!(report.reason.unwrap(), format!("payload checksum mismatch at 2:{FIRST}"));
+    let two = Draft::after(&one).data_synced(2, Lsn::new(2, SECOND)).damaged_at(FIRST + 33);
+    assert_corrupt(&directory(&[&one, &two]), FROM, 2, FIRST, "payload checksum");
+}
+
+#[test]
+fn a_segment_without_a_header_is_unused_and_what_it_holds_is_counted() {
+    let one = Draft::first(1).data(1);
+    let mut two = Draft::unused(2);
+    two.bytes.extend_from_slice(b"torn");
+    let (found, report) = sequences(&directory(&[&one, &two]), FROM).unwrap();
+    assert_eq!((found, report.dropped_bytes), (vec![1], 4));
+    assert_eq!(report.reason.unwrap(), format!("no record header at 2:{FIRST}"));
+}
+
+#[test]
+fn whole_records_that_contradict_each_other_are_corruption_wherever_they_stand() {
+    let descending = Draft::first(1).data(2).data(2);
+    assert_corrupt(&directory(&[&descending]), FROM, 1, THIRD, "ascend");
+
+    let mut headless = Draft::unused(1);
+    headless.put(RecordKind::Data, 1, Lsn::ZERO, b"payload");
+    assert_corrupt(&directory(&[&headless]), FROM, 1, FIRST, "no link");
+
+    let mut relinked = Draft::first(1);
+    relinked.put(RecordKind::Link, 0, Lsn::ZERO, &Link::BEGIN.encode());
+    assert_corrupt(&directory(&[&relinked]), FROM, 1, SECOND, "does not belong");
+
+    let mut edit = Draft::first(1);
+    edit.put(RecordKind::Edit, 0, Lsn::ZERO, b"");
+    assert_corrupt(&directory(&[&edit]), FROM, 1, SECOND, "does not belong");
+
+    let reopened = Draft::first(1).end().data(1);
+    assert_corrupt(&directory(&[&reopened]), FROM, 1, SECOND + 40, "behind the end");
+}
+
+#[test]
+fn a_link_is_crossed_only_on_a_match() {
+    let one = Draft::first(1).data(1);
+    let good = one.link();
+    assert_eq!(sequences(&directory(&[&one, &Draft::linked(2, good)]), FROM).unwrap().0, [1]);
+    let links = [
+        (Link { epoch: good.epoch + 1, ..good }, "another life"),
+        (Link { length: good.length - 8, ..good }, "no end of a record"),
+        (Link { length: CAPACITY + 8, ..good }, "beyond its predecessor"),
+        (Link { length: 0, ..good }, "no link"),
+        (Link { last_seq: Seq::new(2), ..good }, "last sequence"),
+        (Link { segment: 7, ..good }, "no link"),
+        (Link::BEGIN, "no predecessor"),
+    ];
+    for (link, detail) in links {
+        let two = Draft::linked(2, link).data(9);
+        assert_corrupt(&directory(&[&one, &two]), FROM, 2, FIRST, detail);
+    }
+}
+
+#[test]
+fn every_segment_from_the_floor_to_the_highest_used_must_exist() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(2);
+    let three = Draft::after(&two).data(3);
+    let unused = Draft::unused(4);
+    let missing = |fs: &MemFs, from, number| match sequences(fs, from) {
+        Err(Error::MissingFile(file)) => assert_eq!(file, path(number)),
+        other => panic!("no missing file: {other:?}"),
+    };
+    missing(&directory(&[&two, &three]), FROM, 1);
+    missing(&directory(&[&one, &three]), FROM, 2);
+    // A segment is prepared only when the one before it is in use.
+    missing(&directory(&[&one, &two, &unused]), FROM, 3);
+    missing(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM }, 2);
+    missing(&directory(&[&one]), ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM }, 2);
+    missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, SECOND)), ..FROM }, 2);
+    missing(&MemFs::new(), ReplayFrom { highest_used: u64::MAX, ..FROM }, 1);
+}
+
+#[test]
+fn a_closed_log_ends_where_it_was_said_to() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).end();
+    let end = Lsn::new(2, two.bytes.len() as u64);
+    let from = ReplayFrom { clean_end: Some(end), ..FROM };
+    let (found, report) = sequences(&directory(&[&one, &two, &Draft::unused(3)]), from).unwrap();
+    assert_eq!((found, report.end, report.reason), (vec![1], end, None));
+    // A trailer alone does not make an end.
+    let early = Draft::after(&one).end();
+    let from = ReplayFrom { clean_end: Some(Lsn::new(2, end.offset + 8)), ..FROM };
+    assert_corrupt(&directory(&[&one, &early]), from, 2, end.offset, "was closed at");
+    // Nor does the place.
+    let unclosed = Draft::after(&one).data(2);
+    let from = ReplayFrom { clean_end: Some(Lsn::new(2, THIRD)), ..FROM };
+    assert_corrupt(&directory(&[&one, &unclosed]), from, 2, THIRD, "was closed at");
+    // And nothing may follow.
+    let from = ReplayFrom { clean_end: Some(end), ..FROM };
+    let three = Draft::after(&two).data(2);
+    let result = sequences(&directory(&[&one, &two, &three]), from);
+    assert!(matches!(result, Err(Error::Corruption { .. })), "{result:?}");
+}
+
+#[test]
+fn a_trailer_whose_place_nobody_recorded_ends_the_log_all_the_same() {
+    let one = Draft::first(1).data(1).end();
+    let (found, report) = sequences(&directory(&[&one]), FROM).unwrap();
+    assert_eq!((found, report.reason), (vec![1], None));
+}
+
+#[test]
+fn a_newer_format_anywhere_is_unsupported() {
+    let one = Draft::first(1).data(1);
+    let mut two = Draft::unused(2);
+    two.bytes[8] = 1;
+    let sealed = lsm_base::checksum::checksum64(
+        lsm_base::checksum::region_seed(epoch(2), 0, 1),
+        &two.bytes[..56],
+    );
+    two.bytes[56..64].copy_from_slice(&sealed.to_le_bytes());
+    let result = sequences(&directory(&[&one, &two]), FROM);
+    assert!(matches!(result, Err(Error::UnsupportedFormat { .. })), "{result:?}");
+}
+
+#[test]
+fn a_floor_that_no_segment_can_have_is_refused() {
+    let from = ReplayFrom { first_segment: u64::MAX, ..FROM };
+    assert!(matches!(sequences(&MemFs::new(), from), Err(Error::InvalidArgument(_))));
+}

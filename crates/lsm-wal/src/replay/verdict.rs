@@ -85,10 +85,6 @@ impl Evidence<'_> {
             let Some(Examined { walk, beyond }) = self.examined.get(&number) else {
                 return Ok(Whole { end, is_closed: false, damage: None });
             };
-            if self.survey.segments[&number].link.is_none() {
-                // Only reached at the floor: a later one's link is what led there.
-                return self.stop(end, walk, beyond);
-            }
             end = Lsn::new(number, walk.end);
             match self.survey.bound(number) {
                 None => return self.stop(end, walk, beyond),
@@ -150,7 +146,7 @@ impl Evidence<'_> {
             Err(corruption_at(self.dir, at, detail))
         };
         if whole.end != clean_end || !whole.is_closed {
-            let (at, why) = whole.damage.unwrap_or((whole.end, "the log ends"));
+            let (at, why) = self.first_loss(whole, clean_end);
             return corrupt(at, why);
         }
         match self
@@ -170,14 +166,7 @@ impl Evidence<'_> {
         let end = whole.end;
         let synced = self.synced(synced);
         if end < synced {
-            let next = Lsn::new(end.segment + 1, FILE_HEADER_LEN);
-            let (at, why) = match whole.damage {
-                Some((at, why)) if at < synced => (at, why),
-                // Where zeros follow the last whole record, what is gone is of this segment, or
-                // it is all of the next one.
-                _ if synced < next => (end, "no record header"),
-                _ => (next, "no record header"),
-            };
+            let (at, why) = self.first_loss(whole, synced);
             let detail = format!("{why}, but the log was synced up to {synced}");
             return Err(corruption_at(self.dir, at, detail));
         }
@@ -196,6 +185,21 @@ impl Evidence<'_> {
         });
         verdict.reason = damage.map(|(at, why)| format!("{why} at {at}"));
         Ok(verdict)
+    }
+
+    /// What is wrong first, of a log that ends before `promised`.
+    fn first_loss(&self, whole: &Whole, promised: Lsn) -> (Lsn, &'static str) {
+        let end = whole.end;
+        let next = Lsn::new(end.segment + 1, FILE_HEADER_LEN);
+        let at = match whole.damage {
+            Some((at, why)) if at < promised => return (at, why),
+            // Where zeros follow the last whole record, what is gone is of this segment, or it is
+            // all of the next one.
+            _ if promised < next => end,
+            _ => next,
+        };
+        let stop = self.examined.get(&at.segment).and_then(|examined| examined.walk.stop);
+        (at, stop.unwrap_or("no record"))
     }
 
     /// How far the log is known to have been synced.

@@ -194,6 +194,11 @@ impl Tail {
         self.sealed.retain(|(segment, _)| number <= segment.number);
     }
 
+    #[cfg(test)]
+    pub(super) const fn buffer_capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     fn spoil(&mut self, error: Error) {
         self.active.spoiled = Some(error);
         if self.active.is_empty() {

@@ -1,0 +1,99 @@
+//! The view of one file that tools get.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lsm_base::Fs;
+use lsm_base::fs::MemFs;
+use lsm_wal::{FileKind, Finding, Inspector, JournalWriter, Lsn, RecordKind};
+
+use crate::support::{append, corruption, create, log, payload, tiny};
+
+fn findings(fs: &dyn Fs, path: &Path) -> Vec<Finding> {
+    let inspector = Inspector::open(fs, path).unwrap();
+    let len = inspector.file_len();
+    let findings: Vec<_> = inspector.map(Result::unwrap).collect();
+    // Nothing is left out and nothing is told twice.
+    let mut place = 64;
+    for finding in &findings {
+        let (offset, extent) = match finding {
+            Finding::Record(info) => (info.offset, info.record_len),
+            Finding::Gap { offset, len, .. } => (*offset, *len),
+        };
+        assert_eq!(offset, place);
+        place += extent;
+    }
+    assert_eq!(place, len);
+    findings
+}
+
+fn kinds(findings: &[Finding]) -> Vec<Option<RecordKind>> {
+    let kind = |finding: &Finding| match finding {
+        Finding::Record(info) => Some(info.kind),
+        Finding::Gap { .. } => None,
+    };
+    findings.iter().map(kind).collect()
+}
+
+#[test]
+fn a_segment_is_shown_to_its_end() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let wal = create(&fs, tiny()).unwrap();
+    let first = append(&wal, 1, &[payload(1, 10)]).unwrap();
+    wal.sync(first).unwrap();
+    let second = append(&wal, 2, &[payload(2, 20)]).unwrap();
+    wal.close().unwrap();
+    let findings = findings(&*fs, &log(1));
+    let (link, data, end) = (Some(RecordKind::Link), Some(RecordKind::Data), Some(RecordKind::End));
+    assert_eq!(kinds(&findings), [link, data, data, end, None]);
+    let Finding::Record(info) = &findings[2] else { panic!("a record") };
+    assert_eq!((info.offset, info.first_seq.get(), info.payload_len), (first.offset, 2, 20));
+    assert_eq!((info.synced, info.payload.as_ref()), (first, Some(&payload(2, 20))));
+    let Finding::Record(info) = &findings[3] else { panic!("a record") };
+    assert_eq!((info.offset, info.synced), (second.offset, second));
+    let Finding::Gap { content_len, .. } = findings[4] else { panic!("a gap") };
+    assert_eq!(content_len, 0);
+}
+
+#[test]
+fn damage_hides_neither_itself_nor_what_follows() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let wal = create(&fs, tiny()).unwrap();
+    let ends: Vec<u64> =
+        (1..=4).map(|seq| append(&wal, seq, &[payload(seq, 16)]).unwrap().offset).collect();
+    let file = fs.open_writable(&log(1)).unwrap();
+    file.write_all_at(&[0xff], ends[0] + 35).unwrap(); // payload of 2
+    file.write_all_at(&[0xff], ends[1] + 2).unwrap(); // header of 3
+    let findings = findings(&*fs, &log(1));
+    let (link, data) = (Some(RecordKind::Link), Some(RecordKind::Data));
+    assert_eq!(kinds(&findings), [link, data, data, None, data, None]);
+    let Finding::Record(info) = &findings[2] else { panic!("a record") };
+    assert_eq!((info.first_seq.get(), info.payload.as_ref()), (2, None));
+    let Finding::Gap { offset, len, content_len, .. } = findings[3] else { panic!("a gap") };
+    assert_eq!((offset, len, content_len), (ends[1], ends[2] - ends[1], len));
+    let Finding::Record(info) = &findings[4] else { panic!("a record") };
+    assert_eq!((info.first_seq.get(), info.payload.as_ref()), (4, Some(&payload(4, 16))));
+}
+
+#[test]
+fn a_journal_is_shown_too() {
+    let fs = MemFs::new();
+    let path = Path::new("/MANIFEST-000009");
+    let mut journal = JournalWriter::create(&fs, path, 9, 77).unwrap();
+    journal.append(b"snapshot").unwrap();
+    journal.append(b"edit").unwrap();
+    let inspector = Inspector::open(&fs, path).unwrap();
+    let header = inspector.header();
+    assert_eq!((header.kind, header.number, header.epoch), (FileKind::Journal, 9, 77));
+    let findings = findings(&fs, path);
+    assert_eq!(kinds(&findings), [Some(RecordKind::Edit); 2]);
+    let Finding::Record(info) = &findings[1] else { panic!("a record") };
+    assert_eq!((info.synced, info.payload.as_deref()), (Lsn::new(9, 112), Some(&b"edit"[..])));
+}
+
+#[test]
+fn a_file_without_a_header_cannot_be_shown() {
+    let fs = MemFs::new();
+    fs.create(Path::new("/000001.log")).unwrap().write_all_at(&[7; 500], 0).unwrap();
+    assert_eq!(corruption(Inspector::open(&fs, Path::new("/000001.log")).map(|_| ())).1, 0);
+}
