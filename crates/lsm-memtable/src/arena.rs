@@ -284,11 +284,10 @@ impl LinkCell {
 }
 
 /// A slot that the writer keeps for itself.
+#[derive(Default)]
 pub(crate) struct PrivateSlot(Private);
 
 impl PrivateSlot {
-    pub(crate) const NONE: PrivateSlot = PrivateSlot(Private::ZERO);
-
     pub(crate) fn get(&self) -> Option<Slot> {
         Slot::new(self.0.get() as u32)
     }
