@@ -238,6 +238,12 @@ impl<'a> Space<'a> {
         *self.bytes(slot, at, N).first_chunk().expect("the slice has N bytes")
     }
 
+    /// Asks for the cache line at `at` of a record.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, slot: Slot, at: usize) {
+        self.0.prefetch(slot.offset() + at);
+    }
+
     /// The slot in four plain bytes of a record.
     #[inline(always)]
     pub(crate) fn slot(self, slot: Slot, at: usize) -> Option<Slot> {
@@ -284,11 +290,10 @@ impl LinkCell {
 }
 
 /// A slot that the writer keeps for itself.
+#[derive(Default)]
 pub(crate) struct PrivateSlot(Private);
 
 impl PrivateSlot {
-    pub(crate) const NONE: PrivateSlot = PrivateSlot(Private::ZERO);
-
     pub(crate) fn get(&self) -> Option<Slot> {
         Slot::new(self.0.get() as u32)
     }

@@ -77,9 +77,9 @@ impl Filter {
 #[inline]
 fn probes(tier: &AtomicWords, hash: u64) -> impl Iterator<Item = (usize, u32)> {
     let blocks = (tier.len() / WORDS_PER_BLOCK) as u64;
-    let block = ((hash >> 32) * blocks >> 32) as usize;
+    let block = (((hash >> 32) * blocks) >> 32) as usize;
     (0..WORDS_PER_BLOCK).map(move |index| {
-        let bit = 1 << (hash >> (5 * index) & 31);
+        let bit = 1 << ((hash >> (5 * index)) & 31);
         (block * WORDS_PER_BLOCK + index, bit)
     })
 }

@@ -117,7 +117,13 @@ impl Cursor for MemtableCursor {
         let (entry, version) = self.current();
         self.position = match version.older() {
             Some(older) => Some(Position::new(entry, older)),
-            None => table.list().after(table.space(), Some(entry)).map(Position::newest_of),
+            None => table.list().after(table.space(), Some(entry)).map(|next| {
+                // Its successor is fetched while the caller looks at this one.
+                if let Some(after) = table.list().after(table.space(), Some(next)) {
+                    after.prefetch();
+                }
+                Position::newest_of(next)
+            }),
         };
         Ok(())
     }

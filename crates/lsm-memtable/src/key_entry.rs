@@ -65,6 +65,14 @@ impl<'a> KeyEntry<'a> {
         draft.finish()
     }
 
+    /// Asks for the memory of the entry, which most often takes two cache lines or more, before it
+    /// is needed.
+    #[inline(always)]
+    pub(crate) fn prefetch(self) {
+        self.space.prefetch(self.slot, 0);
+        self.space.prefetch(self.slot, 64);
+    }
+
     #[inline(always)]
     pub(crate) fn slot(self) -> Slot {
         self.slot

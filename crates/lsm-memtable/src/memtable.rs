@@ -86,7 +86,6 @@ impl Memtable {
     /// If `writer` belongs to another arena, if `key` is longer than [`MAX_KEY_LEN`] or `value`
     /// than [`MAX_VALUE_LEN`], or if the key has an entry whose sequence is `seq` or newer: each
     /// is a mistake of the caller's that would damage data.
-    #[expect(clippy::too_many_arguments, reason = "the parts of an entry, and none is optional")]
     pub fn insert(
         &self,
         writer: &mut ArenaWriter,

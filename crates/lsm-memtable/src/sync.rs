@@ -20,8 +20,6 @@ use std::sync::atomic::AtomicU64;
 pub(crate) struct Private(AtomicU64);
 
 impl Private {
-    pub(crate) const ZERO: Private = Private(AtomicU64::new(0));
-
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

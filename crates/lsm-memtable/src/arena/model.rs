@@ -64,6 +64,8 @@ impl<'a> RawSpace<'a> {
         }
     }
 
+    pub(super) fn prefetch(self, _offset: usize) {}
+
     fn watched(
         self,
         offset: usize,

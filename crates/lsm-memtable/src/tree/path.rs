@@ -77,12 +77,9 @@ impl Path {
 
 impl Default for Path {
     fn default() -> Path {
-        Path {
-            nodes: [const { PrivateSlot::NONE }; MAX_HEIGHT],
-            sides: Private::default(),
-            len: Private::default(),
-            is_edge: Private::default(),
-        }
+        let nodes = std::array::from_fn(|_| PrivateSlot::default());
+        let (sides, len, is_edge) = Default::default();
+        Path { nodes, sides, len, is_edge }
     }
 }
 
