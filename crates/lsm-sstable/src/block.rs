@@ -161,11 +161,6 @@ impl Layout {
         self.count
     }
 
-    /// Where the payload begins.
-    pub(crate) const fn payload_at(&self) -> usize {
-        self.payload_at
-    }
-
     /// How long the payload is once it is decompressed.
     pub(crate) const fn payload_len(&self) -> usize {
         self.payload_len
