@@ -15,7 +15,7 @@
 //!        sequences       count x width           delta to the base
 //!        kinds           count x u8              absent if every entry is a put
 //!        entry area      count x { key length varint | user key | value }
-//!     padding            zeros up to a multiple of 8, checksum included
+//!     padding            zeros up to a multiple of 8, checksum included, or to the end of a page
 //!     checksum           u64
 //! ```
 //!
@@ -142,7 +142,7 @@ impl Layout {
             return Err(Flaw::corrupt(8, "a raw payload with two lengths"));
         }
         let padding = content.get(self.payload_at + self.stored_len..);
-        if padding.is_none_or(|zeros| BLOCK_ALIGN <= zeros.len() || zeros.iter().any(|&b| b != 0)) {
+        if padding.is_none_or(|zeros| zeros.iter().any(|&byte| byte != 0)) {
             return Err(Flaw::corrupt(12, "a payload that does not fill its block"));
         }
         if self.payload_end() < self.entries_at {
@@ -159,11 +159,6 @@ impl Layout {
     /// How many entries the block has.
     pub(crate) const fn count(&self) -> usize {
         self.count
-    }
-
-    /// Where the payload begins.
-    pub(crate) const fn payload_at(&self) -> usize {
-        self.payload_at
     }
 
     /// How long the payload is once it is decompressed.
@@ -418,7 +413,7 @@ fn read_key_len(area: &[u8]) -> Option<(usize, usize)> {
 fn read_long_key_len(area: &[u8]) -> Option<(usize, usize)> {
     let mut reader = lsm_base::coding::Reader::new(area);
     let len = reader.varint_u32()? as usize;
-    (1 <= len && len <= MAX_KEY_LEN).then_some((len, reader.offset()))
+    (1..=MAX_KEY_LEN).contains(&len).then_some((len, reader.offset()))
 }
 
 /// The indices at which a tag stands, ascending; eight tags a step.
@@ -474,7 +469,7 @@ const fn splat(byte: u8) -> u64 {
 /// The high bit of every byte that is zero, and no other bit.
 const fn zero_bytes(word: u64) -> u64 {
     let low_bits = splat(0x7f);
-    !((word & low_bits) + low_bits | word | low_bits)
+    !(((word & low_bits) + low_bits) | word | low_bits)
 }
 
 /// The stored content of a block and its checksum, cut apart without a look at either.

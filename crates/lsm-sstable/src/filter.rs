@@ -125,7 +125,7 @@ fn probes_for(bits_per_key: u32) -> u8 {
 
 #[inline]
 fn line_of(hash: u64, lines: usize) -> usize {
-    ((hash >> 32) * lines as u64 >> 32) as usize
+    (((hash >> 32) * lines as u64) >> 32) as usize
 }
 
 /// The byte and the mask of each bit of a key in its line.
