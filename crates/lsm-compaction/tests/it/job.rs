@@ -1,0 +1,1 @@
+//! Jobs end to end: what they write, what they notice, and what they leave when they fail.
