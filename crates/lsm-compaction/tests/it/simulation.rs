@@ -23,7 +23,7 @@ use crate::store::{Entry, Store, never};
 fn options() -> PickerOptions {
     PickerOptions {
         l0_trigger: 3,
-        base_bytes: 3 << 10,
+        base_bytes: 2 << 10,
         multiplier: 3,
         table_bytes: 1 << 10,
         ..PickerOptions::default()
@@ -32,13 +32,19 @@ fn options() -> PickerOptions {
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// Writes so many operations to keys of a window that begins somewhere, and flushes them.
+    /// Writes so many operations to keys of a window that begins somewhere, so many in a hundred
+    /// of them deletes, and flushes them.
     Flush {
         window: u64,
         operations: u64,
+        deletes: u64,
     },
     /// Begins what the picker picks.
     Compact,
+    /// Begins the next step of a request to compact a window that begins somewhere.
+    CompactRange {
+        window: u64,
+    },
     /// Installs the flush or merge that is so far down the queue.
     Install {
         index: usize,
@@ -52,13 +58,19 @@ enum Action {
 
 fn any_action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        4 => (1..200_u64, 1..60_u64)
-            .prop_map(|(window, operations)| Action::Flush { window, operations }),
+        6 => (window(), 1..60_u64, prop_oneof![Just(10_u64), Just(35), Just(95)]).prop_map(
+            |(window, operations, deletes)| Action::Flush { window, operations, deletes }
+        ),
         6 => Just(Action::Compact),
+        2 => window().prop_map(|window| Action::CompactRange { window }),
         6 => (0..4_usize).prop_map(|index| Action::Install { index }),
         1 => Just(Action::Snapshot),
         1 => (0..4_usize).prop_map(|index| Action::Release { index }),
     ]
+}
+
+fn window() -> impl Strategy<Value = u64> {
+    prop_oneof![1..12_u64, 1..KEYS]
 }
 
 enum Pending {
@@ -68,6 +80,10 @@ enum Pending {
 }
 
 const KEYS: u64 = 200;
+
+fn user_key(number: u64) -> Vec<u8> {
+    format!("key{number:04}").into_bytes()
+}
 
 struct Simulation {
     store: Store,
@@ -96,10 +112,13 @@ impl Simulation {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::Flush { window, operations } => self.flush(*window, *operations),
+            Action::Flush { window, operations, deletes } => {
+                self.flush(*window, *operations, *deletes);
+            }
             Action::Compact => {
                 self.compact();
             }
+            Action::CompactRange { window } => self.compact_range(*window),
             Action::Install { index } => self.install(*index),
             Action::Snapshot => self.snapshots.push(Seq::new(self.flushed_seq)),
             Action::Release { index } => {
@@ -118,7 +137,7 @@ impl Simulation {
         readers
     }
 
-    fn flush(&mut self, window: u64, operations: u64) {
+    fn flush(&mut self, window: u64, operations: u64, deletes: u64) {
         // Flushes are installed in their order, so one at a time begins.
         if self.pending.iter().any(|pending| matches!(pending, Pending::Flush { .. })) {
             return;
@@ -127,10 +146,9 @@ impl Simulation {
         let mut entries: Vec<Entry> = Vec::new();
         for _ in 0..operations {
             self.last_seq += 1;
-            let number = (first + self.random.below(window)) % KEYS;
-            let user_key = format!("key{number:04}").into_bytes();
+            let user_key = user_key((first + self.random.below(window)) % KEYS);
             let seq = Seq::new(self.last_seq);
-            let value = (self.random.below(3) != 0).then(|| {
+            let value = (deletes <= self.random.below(100)).then(|| {
                 let mut value = vec![0; self.random.below(80) as usize];
                 self.random.fill(&mut value);
                 value
@@ -154,6 +172,21 @@ impl Simulation {
                 true
             }
             None => false,
+        }
+    }
+
+    fn compact_range(&mut self, window: u64) {
+        let first = self.random.below(KEYS);
+        let request = ManualCompaction {
+            start: Some(user_key(first).into()),
+            end: Some(user_key(first + window).into()),
+            up_to_seq: Seq::MAX,
+            before_number: self.store.state.next_file_number,
+        };
+        let oldest = self.readers()[0];
+        match self.store.picker(oldest).pick_manual(&request) {
+            ManualStep::Run(compaction) => self.begin(compaction),
+            ManualStep::Wait | ManualStep::Done => {}
         }
     }
 
@@ -214,7 +247,7 @@ impl Simulation {
         let now = Seq::new(self.flushed_seq);
         for seq in self.snapshots.clone().into_iter().chain([now]) {
             for number in 0..KEYS {
-                let user_key = format!("key{number:04}").into_bytes();
+                let user_key = user_key(number);
                 let versions =
                     self.model.range((user_key.clone(), Seq::ZERO)..=(user_key.clone(), seq));
                 let expected = versions.last().and_then(|(_, value)| value.clone());
@@ -267,17 +300,15 @@ impl Simulation {
     /// After a compaction of everything, without snapshots, one version of each living key is left.
     fn check_nothing_is_left_over(&mut self) {
         let entries = self.store.entries();
-        let living = (0..KEYS).filter(|number| {
-            let user_key = format!("key{number:04}").into_bytes();
-            self.store.get(&user_key, Seq::MAX).is_some()
-        });
+        let living =
+            (0..KEYS).filter(|number| self.store.get(&user_key(*number), Seq::MAX).is_some());
         assert_eq!(entries.len(), living.count());
         assert!(self.store.tree().tables().all(|(level, _)| level == LEVELS - 1));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_find_what_the_model_says_whatever_runs_meanwhile(
@@ -294,11 +325,39 @@ proptest! {
     }
 }
 
+/// The tree grows to several levels, is deleted to almost nothing, and grows again, while flushes
+/// and several merges are under way at any time.
+#[test]
+fn a_tree_grows_and_shrinks_and_grows() {
+    for seed in 0..4 {
+        let mut simulation = Simulation::new(seed);
+        for step in 0..900_u64 {
+            let deletes = if (step / 150) % 2 == 0 { 5 } else { 97 };
+            let pick = simulation.random.below(100);
+            let window = if pick % 2 == 0 { 8 } else { KEYS };
+            match pick {
+                0..30 => simulation.flush(window, 40, deletes),
+                30..58 => {
+                    simulation.compact();
+                }
+                58..70 => simulation.compact_range(window),
+                _ => {
+                    let index = simulation.random.below(4) as usize;
+                    if 3 < simulation.pending.len() {
+                        simulation.install(index);
+                    }
+                }
+            }
+        }
+        simulation.settle();
+    }
+}
+
 #[test]
 fn many_levels_fill_and_settle() {
     let mut simulation = Simulation::new(7);
     for round in 0..120 {
-        simulation.flush(KEYS, 30);
+        simulation.flush(KEYS, 30, 30);
         simulation.install(0);
         if round % 3 == 0 {
             simulation.compact();
