@@ -161,11 +161,6 @@ impl Layout {
         self.count
     }
 
-    /// Where the payload begins.
-    pub(crate) const fn payload_at(&self) -> usize {
-        self.payload_at
-    }
-
     /// How long the payload is once it is decompressed.
     pub(crate) const fn payload_len(&self) -> usize {
         self.payload_len
@@ -418,7 +413,7 @@ fn read_key_len(area: &[u8]) -> Option<(usize, usize)> {
 fn read_long_key_len(area: &[u8]) -> Option<(usize, usize)> {
     let mut reader = lsm_base::coding::Reader::new(area);
     let len = reader.varint_u32()? as usize;
-    (1 <= len && len <= MAX_KEY_LEN).then_some((len, reader.offset()))
+    (1..=MAX_KEY_LEN).contains(&len).then_some((len, reader.offset()))
 }
 
 /// The indices at which a tag stands, ascending; eight tags a step.
@@ -474,7 +469,7 @@ const fn splat(byte: u8) -> u64 {
 /// The high bit of every byte that is zero, and no other bit.
 const fn zero_bytes(word: u64) -> u64 {
     let low_bits = splat(0x7f);
-    !((word & low_bits) + low_bits | word | low_bits)
+    !(((word & low_bits) + low_bits) | word | low_bits)
 }
 
 /// The stored content of a block and its checksum, cut apart without a look at either.

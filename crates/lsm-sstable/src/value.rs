@@ -10,7 +10,7 @@ use crate::cache::CachedBlock;
 use crate::map::FileMap;
 
 /// What a table knows of a key: the newest version that the reader sees.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableEntry {
     /// When it was written.
     pub seq: Seq,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use lsm_base::key::hash_user_key;
-use lsm_base::{Error, File, InternalKey, InternalKeyRef, Kind, Result, Seq};
+use lsm_base::{Error, InternalKey, InternalKeyRef, Kind, Result, Seq};
 
 use super::TableSource;
 use super::opened::{OpenTable, RegionReader};

@@ -1,0 +1,8 @@
+//! Integration tests of tables, through the public interface alone.
+
+mod damage;
+mod format;
+mod golden;
+mod model;
+mod runs;
+mod support;
