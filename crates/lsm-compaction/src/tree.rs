@@ -18,6 +18,7 @@
 //!
 //! A look-up that goes from newest to oldest may therefore end at its first hit.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -135,7 +136,7 @@ impl Tree {
             return Ok(());
         }
         if level == 0 {
-            tables.sort_by(|a, b| (b.max_seq, b.number).cmp(&(a.max_seq, a.number)));
+            tables.sort_by_key(|table| Reverse((table.max_seq, table.number)));
         } else {
             tables.sort_by(|a, b| a.smallest.cmp(&b.smallest));
             check_disjoint(level, &tables)?;

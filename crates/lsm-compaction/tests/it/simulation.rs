@@ -334,7 +334,7 @@ fn a_tree_grows_and_shrinks_and_grows() {
         for step in 0..900_u64 {
             let deletes = if (step / 150) % 2 == 0 { 5 } else { 97 };
             let pick = simulation.random.below(100);
-            let window = if pick % 2 == 0 { 8 } else { KEYS };
+            let window = if pick.is_multiple_of(2) { 8 } else { KEYS };
             match pick {
                 0..30 => simulation.flush(window, 40, deletes),
                 30..58 => {
