@@ -110,8 +110,12 @@ impl Tree {
         let mut tree = self.clone();
         for level in 0..LEVELS {
             let leaving = deleted.iter().filter(|(from, _)| *from == level);
-            let entering = added.iter().filter(|(to, _)| *to == level).map(|(_, table)| table);
-            tree.change_level(level, leaving.map(|(_, number)| *number).collect(), entering)?;
+            let leaving: HashSet<u64> = leaving.map(|(_, number)| *number).collect();
+            let entering = added.iter().filter(|(to, _)| *to == level);
+            let entering: Vec<_> = entering.map(|(_, table)| Arc::clone(table)).collect();
+            if !leaving.is_empty() || !entering.is_empty() {
+                tree.change_level(level, leaving, entering)?;
+            }
         }
         for (level, table) in added {
             tree.check_ages(*level, table)?;
@@ -119,11 +123,11 @@ impl Tree {
         Ok(tree)
     }
 
-    fn change_level<'a>(
+    fn change_level(
         &mut self,
         level: usize,
         mut leaving: HashSet<u64>,
-        entering: impl Iterator<Item = &'a Arc<TableMeta>>,
+        entering: Vec<Arc<TableMeta>>,
     ) -> Result<(), String> {
         let before = &self.levels[level];
         let mut tables: Vec<_> =
@@ -131,10 +135,7 @@ impl Tree {
         if let Some(number) = leaving.iter().next() {
             return Err(format!("table {number} is not in L{level} to be deleted"));
         }
-        tables.extend(entering.cloned());
-        if tables.len() == before.len() && tables.iter().eq(before.iter()) {
-            return Ok(());
-        }
+        tables.extend(entering);
         if level == 0 {
             tables.sort_by_key(|table| Reverse((table.max_seq, table.number)));
         } else {
