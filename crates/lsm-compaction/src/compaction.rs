@@ -63,6 +63,19 @@ impl Compaction {
         self.inputs.iter().chain(&self.overlapped)
     }
 
+    /// The tables that are read as sorted runs, each for one cursor; newer runs first.
+    #[must_use]
+    pub fn runs(&self) -> Vec<&[Arc<TableMeta>]> {
+        let mut runs: Vec<_> = match self.level {
+            0 => self.inputs.chunks(1).collect(),
+            _ => vec![&self.inputs[..]],
+        };
+        if !self.overlapped.is_empty() {
+            runs.push(&self.overlapped);
+        }
+        runs
+    }
+
     /// The range of user keys from the first to the last of every table that is read. The outputs
     /// stay within it.
     #[must_use]

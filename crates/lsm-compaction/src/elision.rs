@@ -35,7 +35,8 @@ impl Elision {
         elision
     }
 
-    /// For a flush: all of the tree, whatever level the flush will go to.
+    /// For a flush: all of the tree, whatever level the flush will go to. Requires: all that is
+    /// older than what is flushed is in the tree, so flushes are installed in their order.
     #[must_use]
     pub fn whole(tree: &Tree) -> Elision {
         // The tables of L0 overlap, so each is a run of its own.

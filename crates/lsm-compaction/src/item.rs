@@ -138,11 +138,9 @@ fn read_item<'a>(reader: &mut Reader<'a>, place: Place<'a>) -> Result<ItemRef<'a
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> Vec<Result<(u16, Need, Vec<u8>, u64)>> {
+    fn read(bytes: &[u8]) -> Vec<Result<ItemRef<'_>>> {
         let place = Place { path: Path::new("MANIFEST-000001"), offset: 100 };
-        read_items(bytes, place)
-            .map(|item| item.map(|i| (i.tag, i.need, i.payload.to_vec(), i.place.offset)))
-            .collect()
+        read_items(bytes, place).collect()
     }
 
     #[test]
@@ -150,11 +148,13 @@ mod tests {
         let mut bytes = Vec::new();
         put_item(&mut bytes, 7, Need::Required, b"abc");
         put_item(&mut bytes, 9, Need::Optional, b"");
-        let items: Vec<_> = read(&bytes).into_iter().map(Result::unwrap).collect();
-        let expected = [
-            (7, Need::Required, b"abc".to_vec(), 100),
-            (9, Need::Optional, Vec::new(), 100 + 8 + 3),
-        ];
+        let items: Vec<_> = read(&bytes)
+            .into_iter()
+            .map(|item| item.unwrap())
+            .map(|item| (item.tag, item.need, item.payload, item.place.offset))
+            .collect();
+        let expected =
+            [(7, Need::Required, &b"abc"[..], 100), (9, Need::Optional, b"", 100 + 8 + 3)];
         assert_eq!(items, expected);
     }
 

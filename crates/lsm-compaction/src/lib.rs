@@ -1,4 +1,37 @@
-//! The shape of the tree.
+//! The shape of a log-structured merge tree as pure data, and the merge that keeps it.
+//!
+//! ```text
+//!      when and what                           how
+//!
+//!      State ── Version ── Tree                 cursors ──► MergingCursor
+//!        ▲                  │                                   │
+//!  apply │                  ▼                                   ▼
+//!   VersionEdit ◄──┐    Picker ──► Compaction ──► job::run: CompactionIter
+//!        │         │                                            │
+//!        ▼         └──────────── tables ◄──────────────── OutputWriter
+//!     MANIFEST
+//! ```
+//!
+//! - **Shape.** A [`Version`] says which tables the store has, a [`Tree`] which of them each level
+//!   of a keyspace has, a [`TableMeta`] what one holds. A [`VersionEdit`] leads from one version
+//!   to the next and is a record of the MANIFEST; a [`State`] is a version and the counters around
+//!   it, and [`Replay`] reads it back.
+//! - **When, and what.** A [`Picker`] looks at a tree and at what runs ([`InProgress`]) and
+//!   answers with a [`Compaction`], with the score of each level, and with the level for a flush.
+//! - **How.** [`job::run`] merges cursors, drops what no reader can see ([`CompactionIter`],
+//!   [`Elision`]), cuts the rest into tables ([`OutputWriter`]), and checks them. A flush is the
+//!   same job with other inputs.
+//!
+//! What is absent: threads, locks, clocks, random sources, and the deletion of files. A job
+//! proposes tables; whoever calls it syncs the directory, makes the edit durable, and only then
+//! removes what the edit deletes. Sequences are never changed: that of a key's last write is its
+//! version.
+//!
+//! Two tables are built, merged, and the result is read:
+//!
+//! ```
+#![doc = include_str!("../examples/compact.rs")]
+//! ```
 
 #![forbid(unsafe_code)]
 

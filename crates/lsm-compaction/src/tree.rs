@@ -18,6 +18,7 @@
 //!
 //! A look-up that goes from newest to oldest may therefore end at its first hit.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -109,8 +110,12 @@ impl Tree {
         let mut tree = self.clone();
         for level in 0..LEVELS {
             let leaving = deleted.iter().filter(|(from, _)| *from == level);
-            let entering = added.iter().filter(|(to, _)| *to == level).map(|(_, table)| table);
-            tree.change_level(level, leaving.map(|(_, number)| *number).collect(), entering)?;
+            let leaving: HashSet<u64> = leaving.map(|(_, number)| *number).collect();
+            let entering = added.iter().filter(|(to, _)| *to == level);
+            let entering: Vec<_> = entering.map(|(_, table)| Arc::clone(table)).collect();
+            if !leaving.is_empty() || !entering.is_empty() {
+                tree.change_level(level, leaving, entering)?;
+            }
         }
         for (level, table) in added {
             tree.check_ages(*level, table)?;
@@ -118,11 +123,11 @@ impl Tree {
         Ok(tree)
     }
 
-    fn change_level<'a>(
+    fn change_level(
         &mut self,
         level: usize,
         mut leaving: HashSet<u64>,
-        entering: impl Iterator<Item = &'a Arc<TableMeta>>,
+        entering: Vec<Arc<TableMeta>>,
     ) -> Result<(), String> {
         let before = &self.levels[level];
         let mut tables: Vec<_> =
@@ -130,12 +135,9 @@ impl Tree {
         if let Some(number) = leaving.iter().next() {
             return Err(format!("table {number} is not in L{level} to be deleted"));
         }
-        tables.extend(entering.cloned());
-        if tables.len() == before.len() && tables.iter().eq(before.iter()) {
-            return Ok(());
-        }
+        tables.extend(entering);
         if level == 0 {
-            tables.sort_by(|a, b| (b.max_seq, b.number).cmp(&(a.max_seq, a.number)));
+            tables.sort_by_key(|table| Reverse((table.max_seq, table.number)));
         } else {
             tables.sort_by(|a, b| a.smallest.cmp(&b.smallest));
             check_disjoint(level, &tables)?;
