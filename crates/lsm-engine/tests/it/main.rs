@@ -1,3 +1,5 @@
 //! The engine from outside.
 
 mod basics;
+mod concurrency;
+mod support;

@@ -1,0 +1,57 @@
+//! What several of the tests need: a store in memory, and a limit on how long a scenario may take.
+
+use std::panic;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use lsm_engine::base::Fs;
+use lsm_engine::base::fs::MemFs;
+use lsm_engine::{Db, Options};
+
+/// Far beyond what any scenario takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A file system in memory, as the builder takes it.
+pub(crate) fn memory() -> Arc<dyn Fs> {
+    Arc::new(MemFs::new())
+}
+
+/// Options under which memtables rotate, are flushed and compacted all the time.
+pub(crate) fn tiny() -> Options {
+    Options {
+        memtable_size: Some(16 << 10),
+        table_size: 16 << 10,
+        background_threads: 2,
+        ..Options::default()
+    }
+}
+
+/// Opens the database `data` of a file system.
+pub(crate) fn open(fs: &Arc<dyn Fs>, options: &Options) -> Db {
+    builder(fs, options).open().unwrap()
+}
+
+/// A builder of the database `data` of a file system.
+pub(crate) fn builder(fs: &Arc<dyn Fs>, options: &Options) -> lsm_engine::DbBuilder {
+    Db::builder("data").options(options.clone()).fs(Arc::clone(fs))
+}
+
+/// Runs a scenario on a thread of its own, and panics if it does not come to its end: a deadlock
+/// is to fail one test, not to stop them all.
+pub(crate) fn bounded(scenario: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        scenario();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(LIMIT) {
+        Err(RecvTimeoutError::Timeout) => panic!("the scenario hangs"),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+            if let Err(panicked) = thread.join() {
+                panic::resume_unwind(panicked);
+            }
+        }
+    }
+}
