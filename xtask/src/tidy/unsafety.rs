@@ -6,9 +6,11 @@ use super::{Findings, Tree};
 /// The files that may hold unsafe code, and folders that end in `/`.
 const UNSAFE_FILES: &[&str] = &[
     "crates/lsm-memtable/src/arena.rs",
-    "crates/lsm-memtable/src/tree.rs",
-    "crates/lsm-memtable/src/tree/",
+    "crates/lsm-memtable/src/arena/",
     "crates/lsm-sstable/src/map.rs",
+    // Test programs whose allocator counts: the trait of allocators is unsafe to implement.
+    "crates/lsm-engine/tests/allocations.rs",
+    "crates/lsm-sstable/tests/allocations.rs",
 ];
 
 /// The crates with such files; every other one forbids unsafe code in its root.

@@ -1,3 +1,5 @@
+//! The bytes of headers and records: round trips, limits, and what is refused.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Journals: what is appended comes back, and what is damaged is told from what is torn.
+
 use std::path::PathBuf;
 
 use lsm_base::fs::MemFs;

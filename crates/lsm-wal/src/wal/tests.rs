@@ -1,3 +1,5 @@
+//! The writing side: rotation, errors that seal, and what a sync covers.
+
 use lsm_base::fs::MemFs;
 
 use super::*;
