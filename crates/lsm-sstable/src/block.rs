@@ -15,7 +15,7 @@
 //!        sequences       count x width           delta to the base
 //!        kinds           count x u8              absent if every entry is a put
 //!        entry area      count x { key length varint | user key | value }
-//!     padding            zeros up to a multiple of 8, checksum included
+//!     padding            zeros up to a multiple of 8, checksum included, or to the end of a page
 //!     checksum           u64
 //! ```
 //!
@@ -142,7 +142,7 @@ impl Layout {
             return Err(Flaw::corrupt(8, "a raw payload with two lengths"));
         }
         let padding = content.get(self.payload_at + self.stored_len..);
-        if padding.is_none_or(|zeros| BLOCK_ALIGN <= zeros.len() || zeros.iter().any(|&b| b != 0)) {
+        if padding.is_none_or(|zeros| zeros.iter().any(|&byte| byte != 0)) {
             return Err(Flaw::corrupt(12, "a payload that does not fill its block"));
         }
         if self.payload_end() < self.entries_at {

@@ -20,6 +20,9 @@ use crate::format::{PROPERTIES, Section};
 use crate::options::{Compression, MAX_BLOCK_SIZE, MAX_BLOOM_BITS_PER_KEY, TableOptions};
 use crate::properties::TableProperties;
 
+/// What a block may be longer than without compression: its padding.
+const BLOCK_ROOM: u64 = 1 << 20;
+
 /// How much is written at once.
 const BUFFER_LEN: usize = 1 << 20;
 
@@ -118,13 +121,12 @@ impl TableBuilder {
                 self.last.user_key != key.user_key
             }
         };
-        let entry_len = BlockBuilder::entry_len(key, value);
-        let block_size = self.options.block_size as usize;
-        if !self.block.is_empty() && block_size < self.block.estimated_len() + entry_len {
+        let len_with = self.block.raw_len_with(key, value);
+        if !self.block.is_empty() && (self.options.block_size as usize) < len_with {
             let separator = fences::separator(&self.last.user_key, key.user_key);
             self.finish_block(&separator)?;
         }
-        if fences::MAX_DATA_LEN < self.output.len() + (block_size + entry_len) as u64 * 2 {
+        if fences::MAX_DATA_LEN - BLOCK_ROOM < self.output.len() + len_with as u64 {
             return Err(Error::invalid("a table of more than 32 GiB"));
         }
         let hash = hash_user_key(key.user_key);
@@ -143,7 +145,7 @@ impl TableBuilder {
     /// About how long the file would be if it ended here.
     #[must_use]
     pub fn estimated_len(&self) -> u64 {
-        let block = if self.block.is_empty() { 0 } else { self.block.estimated_len() as u64 };
+        let block = if self.block.is_empty() { 0 } else { self.block.raw_len() as u64 };
         let filter = self.filter.estimated_len(self.options.bloom_bits_per_key);
         self.output.len() + block + self.fences.estimated_len() + filter
     }

@@ -8,8 +8,9 @@ use super::{BLOCK_ALIGN, HEADER_LEN, KINDS_PRESENT, WIDE_OFFSETS, tag_of};
 use crate::format::{CHECKSUM_LEN, DATA, seal_region};
 use crate::options::Compression;
 
-/// What an entry takes besides its own bytes: tag, offset, and four bytes of sequence as a guess.
-const COLUMN_BYTES: usize = 7;
+/// A block that ends at most a share of its length before the end of a page is padded up to it.
+const PAGE_LEN: u64 = 4096;
+const MAX_PADDING_SHARE: usize = 32;
 
 /// The entries of a block that is not written yet.
 #[derive(Debug, Default)]
@@ -20,8 +21,56 @@ pub(crate) struct BlockBuilder {
     seqs: Vec<u64>,
     kinds: Vec<u8>,
     entries: Vec<u8>,
+    shape: Shape,
     payload: Vec<u8>,
     compressed: Vec<u8>,
+}
+
+/// What decides how wide the columns of a block are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    count: usize,
+    entries_len: usize,
+    min_seq: u64,
+    max_seq: u64,
+    has_kinds: bool,
+}
+
+impl Shape {
+    /// The shape with one more entry.
+    fn with(self, key: InternalKeyRef<'_>, value: &[u8]) -> Shape {
+        let (key_len, seq) = (key.user_key.len(), key.seq.get());
+        Shape {
+            count: self.count + 1,
+            entries_len: self.entries_len + varint_len(key_len as u64) + key_len + value.len(),
+            min_seq: if self.count == 0 { seq } else { self.min_seq.min(seq) },
+            max_seq: self.max_seq.max(seq),
+            has_kinds: self.has_kinds || key.kind != Kind::Put,
+        }
+    }
+
+    /// The bytes of a sequence in its column.
+    fn seq_width(self) -> u8 {
+        match self.max_seq - self.min_seq {
+            0 => 0,
+            1..=0xff => 1,
+            0x100..=0xffff => 2,
+            0x1_0000..=0xffff_ffff => 4,
+            _ => 8,
+        }
+    }
+
+    /// The bytes of an offset.
+    fn offset_width(self) -> usize {
+        if self.entries_len <= usize::from(u16::MAX) { 2 } else { 4 }
+    }
+
+    /// The length of the block without compression and padding.
+    fn block_len(self) -> usize {
+        let columns =
+            1 + self.offset_width() + usize::from(self.seq_width()) + usize::from(self.has_kinds);
+        HEADER_LEN + self.count * columns + self.offset_width() + self.entries_len + CHECKSUM_LEN
+    }
 }
 
 impl BlockBuilder {
@@ -29,20 +78,19 @@ impl BlockBuilder {
         self.tags.is_empty()
     }
 
-    /// About how long the block would be without compression.
-    pub(crate) fn estimated_len(&self) -> usize {
-        let fixed = HEADER_LEN + CHECKSUM_LEN;
-        fixed + self.tags.len() * COLUMN_BYTES + self.entries.len()
+    /// How long the block would be without compression.
+    pub(crate) fn raw_len(&self) -> usize {
+        self.shape.block_len()
     }
 
-    /// About how much longer an entry would make the block.
-    pub(crate) fn entry_len(key: InternalKeyRef<'_>, value: &[u8]) -> usize {
-        let key_len = key.user_key.len();
-        COLUMN_BYTES + varint_len(key_len as u64) + key_len + value.len()
+    /// How long the block would be with this entry too.
+    pub(crate) fn raw_len_with(&self, key: InternalKeyRef<'_>, value: &[u8]) -> usize {
+        self.shape.with(key, value).block_len()
     }
 
     /// Appends an entry whose user key has this hash.
     pub(crate) fn push(&mut self, key: InternalKeyRef<'_>, hash: u64, value: &[u8]) {
+        self.shape = self.shape.with(key, value);
         self.tags.push(tag_of(hash));
         self.seqs.push(key.seq.get());
         self.kinds.push(key.kind.code());
@@ -62,59 +110,44 @@ impl BlockBuilder {
         offset: u64,
     ) {
         let start = out.len();
-        let base_seq = self.seqs.iter().copied().min().unwrap_or(0);
-        let seq_width = self.build_payload(base_seq);
+        let shape = self.shape;
+        self.build_payload();
         let codec = self.compress(compression);
         let stored = match codec {
             Compression::None => &self.payload,
             Compression::Lz4 => &self.compressed,
         };
-        let is_wide = u32::from(u16::MAX) < self.ends.last().copied().unwrap_or(0);
-        let has_kinds = self.has_kinds();
-        let flags =
-            if is_wide { WIDE_OFFSETS } else { 0 } | if has_kinds { KINDS_PRESENT } else { 0 };
+        let offset_width = shape.offset_width();
+        let wide_flag = if offset_width == 4 { WIDE_OFFSETS } else { 0 };
+        let kinds_flag = if shape.has_kinds { KINDS_PRESENT } else { 0 };
 
         out.extend_from_slice(&(self.tags.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[flags, codec.code(), 0, seq_width]);
+        out.extend_from_slice(&[wide_flag | kinds_flag, codec.code(), 0, shape.seq_width()]);
         out.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
         out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
-        out.extend_from_slice(&base_seq.to_le_bytes());
+        out.extend_from_slice(&shape.min_seq.to_le_bytes());
         out.extend_from_slice(&self.tags);
         for entry_offset in std::iter::once(0).chain(self.ends.iter().copied()) {
-            let width = if is_wide { 4 } else { 2 };
-            out.extend_from_slice(&entry_offset.to_le_bytes()[..width]);
+            out.extend_from_slice(&entry_offset.to_le_bytes()[..offset_width]);
         }
         out.extend_from_slice(stored);
-        let len = (out.len() - start + CHECKSUM_LEN).next_multiple_of(BLOCK_ALIGN);
+        let len = padded_len(out.len() - start + CHECKSUM_LEN, offset, codec);
         out.resize(start + len - CHECKSUM_LEN, 0);
         seal_region(out, start, id, offset, DATA);
         self.clear();
     }
 
-    fn has_kinds(&self) -> bool {
-        self.kinds.iter().any(|&kind| kind != Kind::Put.code())
-    }
-
-    /// Fills `self.payload` and returns the width of a sequence.
-    fn build_payload(&mut self, base_seq: u64) -> u8 {
-        let span = self.seqs.iter().map(|seq| seq - base_seq).max().unwrap_or(0);
-        let seq_width = match span {
-            0 => 0,
-            1..=0xff => 1,
-            0x100..=0xffff => 2,
-            0x1_0000..=0xffff_ffff => 4,
-            _ => 8,
-        };
+    fn build_payload(&mut self) {
+        let seq_width = usize::from(self.shape.seq_width());
         self.payload.clear();
         for seq in &self.seqs {
-            let delta = (seq - base_seq).to_le_bytes();
-            self.payload.extend_from_slice(&delta[..usize::from(seq_width)]);
+            let delta = (seq - self.shape.min_seq).to_le_bytes();
+            self.payload.extend_from_slice(&delta[..seq_width]);
         }
-        if self.has_kinds() {
+        if self.shape.has_kinds {
             self.payload.extend_from_slice(&self.kinds);
         }
         self.payload.extend_from_slice(&self.entries);
-        seq_width
     }
 
     /// Compresses the payload if that is asked for and saves an eighth, and says how it is stored.
@@ -135,6 +168,7 @@ impl BlockBuilder {
     }
 
     fn clear(&mut self) {
+        self.shape = Shape::default();
         self.tags.clear();
         self.ends.clear();
         self.seqs.clear();
@@ -146,4 +180,13 @@ impl BlockBuilder {
             buffer.shrink_to(1 << 20);
         }
     }
+}
+
+/// How long a block of `len` bytes at `offset` is made.
+fn padded_len(len: usize, offset: u64, codec: Compression) -> usize {
+    let len = len.next_multiple_of(BLOCK_ALIGN);
+    let end = offset + len as u64;
+    let gap = (end.next_multiple_of(PAGE_LEN) - end) as usize;
+    // A get from a block that is used in place costs one page less if the block is within one.
+    if codec == Compression::None && gap <= len / MAX_PADDING_SHARE { len + gap } else { len }
 }
