@@ -249,6 +249,32 @@ fn paths_have_one_root() {
     assert!(fs.open(Path::new("/")).is_err());
 }
 
+#[test]
+fn a_crash_falls_between_the_operations_of_all_threads() {
+    let fs = MemFs::new();
+    let (first, second) = (write(&fs, "first", &[0]), write(&fs, "second", &[0]));
+    for file in [&first, &second] {
+        file.sync_data().unwrap();
+    }
+    fs.sync_dir(Path::new("/")).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..=250 {
+                for file in [&first, &second] {
+                    file.write_all_at(&[round], 0).unwrap();
+                    file.sync_data().unwrap();
+                }
+            }
+        });
+        while !writer.is_finished() {
+            let image = fs.crash(Keep::SyncedOnly);
+            let round = |name| content(&image, name).unwrap()[0];
+            let (first, second) = (round("first"), round("second"));
+            assert!(first == second || first == second + 1, "{first} and then {second}");
+        }
+    });
+}
+
 /// An operation on one of three files.
 #[derive(Clone, Debug)]
 enum Op {

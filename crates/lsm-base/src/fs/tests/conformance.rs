@@ -16,6 +16,23 @@ macro_rules! conformance {
                 super::in_memory(&super::MemFs::new(), super::$check);
             })*
         }
+        mod fault_fs {
+            use std::sync::Arc;
+            $(#[test] fn $check() {
+                let fs = super::FaultFs::new(Arc::new(super::MemFs::new()));
+                super::in_memory(&fs, super::$check);
+                assert_eq!(fs.trace().len() as u64, fs.next_index());
+            })*
+        }
+        /// The loops above the seam make whole what is short and interrupted.
+        mod interrupted {
+            use std::sync::Arc;
+            $(#[test] fn $check() {
+                let fs = super::FaultFs::new(Arc::new(super::MemFs::new()));
+                fs.set_plan(super::disturb);
+                super::in_memory(&fs, super::$check);
+            })*
+        }
     };
 }
 
@@ -38,6 +55,18 @@ fn in_memory(fs: &dyn Fs, check: fn(&dyn Fs, &Path)) {
     let dir = Path::new("/directory");
     fs.create_dir(dir).unwrap();
     check(fs, dir);
+}
+
+/// Interrupts every third read and write of more than a few bytes, and cuts every other short.
+/// Small ones are left whole: `read_at` itself promises no more than it did.
+fn disturb(op: &Op) -> Option<Fault> {
+    match op.kind {
+        OpKind::Read | OpKind::Write if 4 < op.len => match op.index % 3 {
+            0 => Some(Fault::Eintr),
+            _ => Some(Fault::Short(op.len.div_ceil(2) as usize)),
+        },
+        _ => None,
+    }
 }
 
 fn content(file: &dyn File) -> Vec<u8> {
