@@ -34,165 +34,20 @@ use lsm_base::key::{InternalKeyRef, Kind, MAX_KEY_LEN, Seq, compare_user_keys};
 
 use crate::flaw::Flaw;
 use crate::format::CHECKSUM_LEN;
-use crate::options::Compression;
 
 mod builder;
+mod layout;
+mod tags;
 
 pub(crate) use self::builder::BlockBuilder;
+pub(crate) use self::layout::Layout;
+pub(crate) use self::tags::tag_of;
+
+use self::tags::TagMatches;
 
 pub(crate) const HEADER_LEN: usize = 24;
 /// Blocks begin at multiples of this and are as long as a multiple of this.
 pub(crate) const BLOCK_ALIGN: usize = 8;
-const WIDE_OFFSETS: u8 = 1;
-const COMMON_PREFIX: u8 = 2;
-const KINDS_PRESENT: u8 = 4;
-
-/// The tag of a user key with this hash.
-///
-/// The filter takes its line from the top of these bits and its probes from the low half, so the
-/// tag tells apart what the filter let through.
-pub(crate) const fn tag_of(hash: u64) -> u8 {
-    (hash >> 32) as u8
-}
-
-/// Where the parts of a block stand, as its header says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Layout {
-    count: usize,
-    base_seq: u64,
-    seq_width: usize,
-    has_wide_offsets: bool,
-    has_kinds: bool,
-    codec: Compression,
-    offsets_at: usize,
-    payload_at: usize,
-    payload_len: usize,
-    stored_len: usize,
-    kinds_at: usize,
-    entries_at: usize,
-}
-
-impl Layout {
-    /// The layout of no block.
-    const EMPTY: Layout = Layout {
-        count: 0,
-        base_seq: 0,
-        seq_width: 0,
-        has_wide_offsets: false,
-        has_kinds: false,
-        codec: Compression::None,
-        offsets_at: 0,
-        payload_at: 0,
-        payload_len: 0,
-        stored_len: 0,
-        kinds_at: 0,
-        entries_at: 0,
-    };
-
-    /// The layout of a block that begins with these bytes.
-    ///
-    /// It does not look at `bytes.len()`: see [`Layout::check_stored`].
-    #[inline]
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Layout, Flaw> {
-        let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(Flaw::corrupt(0, "a block shorter than its header"));
-        };
-        let [flags, codec, transform, seq_width] = [header[4], header[5], header[6], header[7]];
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
-        let Some(codec) = Compression::from_code(codec) else {
-            return Err(Flaw::unsupported(format!("a block with codec {codec}")));
-        };
-        if flags & !(WIDE_OFFSETS | KINDS_PRESENT) != 0 || transform != 0 {
-            return Err(unsupported_flags(flags, transform));
-        }
-        let count = word(0) as usize;
-        let (payload_len, stored_len) = (word(8) as usize, word(12) as usize);
-        let has_wide_offsets = flags & WIDE_OFFSETS != 0;
-        let has_kinds = flags & KINDS_PRESENT != 0;
-        let seq_width = usize::from(seq_width);
-        let offsets_at = HEADER_LEN + count;
-        let payload_at = offsets_at + (count + 1) * if has_wide_offsets { 4 } else { 2 };
-        let kinds_at = payload_at + count * seq_width;
-        let entries_at = kinds_at + if has_kinds { count } else { 0 };
-        Ok(Layout {
-            count,
-            base_seq: u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| header[16 + i])),
-            seq_width,
-            has_wide_offsets,
-            has_kinds,
-            codec,
-            offsets_at,
-            payload_at,
-            payload_len,
-            stored_len,
-            kinds_at,
-            entries_at,
-        })
-    }
-
-    /// Checks that a stored block without its checksum is framed as its header says.
-    pub(crate) fn check_stored(&self, content: &[u8]) -> Result<(), Flaw> {
-        if self.count == 0 {
-            return Err(Flaw::corrupt(0, "a block without entries"));
-        }
-        if !matches!(self.seq_width, 0 | 1 | 2 | 4 | 8) {
-            return Err(Flaw::corrupt(7, format!("sequences of {} bytes", self.seq_width)));
-        }
-        if self.codec == Compression::None && self.stored_len != self.payload_len {
-            return Err(Flaw::corrupt(8, "a raw payload with two lengths"));
-        }
-        let padding = content.get(self.payload_at + self.stored_len..);
-        if padding.is_none_or(|zeros| zeros.iter().any(|&byte| byte != 0)) {
-            return Err(Flaw::corrupt(12, "a payload that does not fill its block"));
-        }
-        if self.payload_end() < self.entries_at {
-            return Err(Flaw::corrupt(8, "a payload shorter than its columns"));
-        }
-        Ok(())
-    }
-
-    /// The codec of the payload.
-    pub(crate) const fn codec(&self) -> Compression {
-        self.codec
-    }
-
-    /// How many entries the block has.
-    pub(crate) const fn count(&self) -> usize {
-        self.count
-    }
-
-    /// How long the payload is once it is decompressed.
-    pub(crate) const fn payload_len(&self) -> usize {
-        self.payload_len
-    }
-
-    /// How long the payload is in the file.
-    pub(crate) const fn stored_len(&self) -> usize {
-        self.stored_len
-    }
-
-    /// Where the payload ends once it is decompressed.
-    pub(crate) const fn payload_end(&self) -> usize {
-        self.payload_at + self.payload_len
-    }
-
-    /// The tags, which stand outside the payload.
-    #[inline]
-    pub(crate) fn tags<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        bytes.get(HEADER_LEN..self.offsets_at)
-    }
-}
-
-#[cold]
-fn unsupported_flags(flags: u8, transform: u8) -> Flaw {
-    let detail = if flags & COMMON_PREFIX != 0 {
-        "a block whose common prefix is stripped".to_owned()
-    } else {
-        format!("a block with flags {flags:#x} and transform {transform}")
-    };
-    Flaw::unsupported(detail)
-}
-
 /// A block whose payload is not compressed, or no longer.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
@@ -414,62 +269,6 @@ fn read_long_key_len(area: &[u8]) -> Option<(usize, usize)> {
     let mut reader = lsm_base::coding::Reader::new(area);
     let len = reader.varint_u32()? as usize;
     (1..=MAX_KEY_LEN).contains(&len).then_some((len, reader.offset()))
-}
-
-/// The indices at which a tag stands, ascending; eight tags a step.
-struct TagMatches<'a> {
-    chunks: &'a [[u8; 8]],
-    rest: &'a [u8],
-    wanted: u8,
-    /// The high bit of each byte of the current chunk that agrees and was not given out yet.
-    matches: u64,
-    /// The index of the current chunk's first tag.
-    base: usize,
-    next_chunk: usize,
-}
-
-impl<'a> TagMatches<'a> {
-    #[inline]
-    fn new(tags: &'a [u8], wanted: u8) -> TagMatches<'a> {
-        let (chunks, rest) = tags.as_chunks();
-        TagMatches { chunks, rest, wanted, matches: 0, base: 0, next_chunk: 0 }
-    }
-}
-
-impl Iterator for TagMatches<'_> {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.matches == 0 {
-            self.base = 8 * self.next_chunk;
-            let chunk = match self.chunks.get(self.next_chunk) {
-                Some(chunk) => *chunk,
-                None if self.next_chunk == self.chunks.len() && !self.rest.is_empty() => {
-                    // Fill up with what does not agree.
-                    let mut chunk = [!self.wanted; 8];
-                    chunk[..self.rest.len()].copy_from_slice(self.rest);
-                    chunk
-                }
-                None => return None,
-            };
-            self.matches = zero_bytes(u64::from_le_bytes(chunk) ^ splat(self.wanted));
-            self.next_chunk += 1;
-        }
-        let index = self.base + self.matches.trailing_zeros() as usize / 8;
-        self.matches &= self.matches - 1;
-        Some(index)
-    }
-}
-
-const fn splat(byte: u8) -> u64 {
-    byte as u64 * 0x0101_0101_0101_0101
-}
-
-/// The high bit of every byte that is zero, and no other bit.
-const fn zero_bytes(word: u64) -> u64 {
-    let low_bits = splat(0x7f);
-    !(((word & low_bits) + low_bits) | word | low_bits)
 }
 
 /// The stored content of a block and its checksum, cut apart without a look at either.

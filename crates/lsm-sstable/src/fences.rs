@@ -19,6 +19,10 @@
 //! only if the separator *is* the key. All keys, and so all separators, begin with the common
 //! prefix; the prefixes are taken behind it, so that they tell most blocks apart without a look at
 //! a separator.
+//!
+//! A search of 16,000 prefixes by halves meets a cold cache line at most steps. So every sixteenth
+//! prefix is copied when the table is opened: those few kilobytes stay in the nearest cache, and
+//! lead to the two lines of the file that hold the answer.
 
 use std::cmp::Ordering;
 use std::ops::{Deref, Range};
@@ -29,6 +33,8 @@ use crate::block::BLOCK_ALIGN;
 use crate::flaw::Flaw;
 
 const HEADER_LEN: usize = 16;
+/// One prefix in this many is a sample.
+const SAMPLE: usize = 16;
 
 /// Collects the separators and lengths of the blocks of a table.
 #[derive(Debug, Default)]
@@ -102,6 +108,8 @@ pub(crate) struct Fences<B> {
     separator_offsets_at: usize,
     common_prefix_at: usize,
     separators_at: usize,
+    /// The last prefix of each group of [`SAMPLE`].
+    samples: Box<[u64]>,
 }
 
 impl<B: Deref<Target = [u8]>> Fences<B> {
@@ -123,15 +131,18 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         if count == 0 || bytes.len() != separators_at + word(12) as usize {
             return Err(Flaw::corrupt(0, "fences of another length than their header says"));
         }
-        let fences = Fences {
+        let mut fences = Fences {
             bytes,
             count,
             block_offsets_at,
             separator_offsets_at,
             common_prefix_at,
             separators_at,
+            samples: Box::default(),
         };
         fences.check(data_len)?;
+        let groups = fences.prefixes().chunks_exact(SAMPLE);
+        fences.samples = groups.map(|group| u64::from_le_bytes(group[SAMPLE - 1])).collect();
         Ok(fences)
     }
 
@@ -141,9 +152,9 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         self.count
     }
 
-    /// How long the region is.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// The memory that the fences take, in place or not.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.samples)
     }
 
     /// Where a block stands in the data section; empty if there is no such block.
@@ -182,7 +193,11 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         };
         let prefix = key_prefix(suffix);
         let prefixes = self.prefixes();
-        let mut index = prefixes.partition_point(|&bytes| u64::from_le_bytes(bytes) < prefix);
+        let group = SAMPLE * self.samples.partition_point(|&sample| sample < prefix);
+        let group_end = prefixes.len().min(group + SAMPLE);
+        // Counting them all is faster than halving: no load waits for another.
+        let below = |bytes: &&[u8; 8]| u64::from_le_bytes(**bytes) < prefix;
+        let mut index = group + prefixes.get(group..group_end)?.iter().filter(below).count();
         // Only separators that share the eight bytes have to be read.
         while prefixes.get(index).is_some_and(|&bytes| u64::from_le_bytes(bytes) == prefix) {
             match compare_user_keys(self.suffix(index), suffix) {
@@ -323,7 +338,7 @@ mod tests {
         #[test]
         fn searches_agree_with_a_linear_one(
             common in vec(any::<u8>(), 0..3),
-            suffixes in btree_set(vec(prop_oneof![Just(0_u8), Just(1), Just(0xff)], 0..12), 1..40),
+            suffixes in btree_set(vec(prop_oneof![Just(0_u8), Just(1), Just(0xff)], 0..12), 1..80),
             repeat in 0_usize..40,
             asked in vec(vec(prop_oneof![Just(0_u8), Just(1), Just(0xff)], 0..12), 20),
         ) {

@@ -88,3 +88,7 @@ pub use crate::properties::TableProperties;
 pub use crate::run::{RunCursor, RunTable, SortedRun};
 pub use crate::table::{Resident, Table, TableSource, VerifyReport};
 pub use crate::value::{TableEntry, TableValue};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,8 @@ use lsm_base::InternalKeyRef;
 use lsm_base::coding::{put_varint, varint_len};
 use lsm_base::key::Kind;
 
-use super::{BLOCK_ALIGN, HEADER_LEN, KINDS_PRESENT, WIDE_OFFSETS, tag_of};
+use super::layout::{KINDS_PRESENT, WIDE_OFFSETS};
+use super::{BLOCK_ALIGN, HEADER_LEN, tag_of};
 use crate::format::{CHECKSUM_LEN, DATA, seal_region};
 use crate::options::Compression;
 

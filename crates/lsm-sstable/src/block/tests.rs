@@ -1,10 +1,10 @@
-//! Blocks: round trips, searches and damage.
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::layout::COMMON_PREFIX;
 use super::*;
 use crate::format::{DATA, open_region};
+use crate::options::Compression;
 use lsm_base::InternalKey;
 use lsm_base::key::hash_user_key;
 

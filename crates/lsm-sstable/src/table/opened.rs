@@ -251,7 +251,7 @@ impl OpenTable {
     /// The memory that the open table holds, mapped fences and filter included.
     pub(crate) fn pinned_bytes(&self) -> u64 {
         let filter = self.filter.as_ref().map_or(0, Filter::len);
-        (self.fences.len() + filter + 8 * self.touched.len()) as u64
+        (self.fences.memory() + filter + 8 * self.touched.len()) as u64
     }
 
     #[inline]

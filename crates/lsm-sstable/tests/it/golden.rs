@@ -58,7 +58,8 @@ fn the_plain_table_is_written_and_read_as_ever() {
     let plain = include_bytes!("testdata/plain-v0.sst");
     let bytes = golden("plain-v0.sst", plain, Compression::None);
     assert_reads(&bytes);
-    assert_eq!(bytes_of(ID, options(Compression::None), &entries()), bytes);
+    let written = bytes_of(ID, options(Compression::None), &entries());
+    assert!(written == bytes, "the builder writes other bytes than it did");
 }
 
 #[test]
