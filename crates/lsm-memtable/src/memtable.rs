@@ -100,8 +100,9 @@ impl Memtable {
         assert!(value.len() <= MAX_VALUE_LEN, "a value of {} bytes", value.len());
         let space = self.space();
         let target = self.tree.target(key);
-        match self.tree.locate(space, self.list.last(space), target) {
+        match self.tree.locate(space, target) {
             Place::Taken(entry) => {
+                let entry = KeyEntry::new(space, entry);
                 let newest = entry.newest().seq();
                 assert!(newest < seq, "the key has {newest:?} already, and {seq:?} is not newer");
                 writer.check_room(version_len(value.len()))?;
@@ -111,6 +112,7 @@ impl Memtable {
                 writer.check_room(Memtable::insert_bound(key.len(), value.len()))?;
                 self.filter.add(hash);
                 let entry = KeyEntry::create(writer, key, seq, kind, value);
+                let before = before.map(|slot| KeyEntry::new(space, slot));
                 self.list.link(space, before, KeyEntry::new(space, entry));
                 self.tree.attach(writer, space, target, entry);
                 self.keys.set(self.keys.get() + 1);

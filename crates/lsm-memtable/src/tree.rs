@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 
 use lsm_base::key::key_prefix;
 
-use crate::arena::{ArenaWriter, Link, LinkCell, Slot, Space};
+use crate::arena::{ArenaWriter, Link, LinkCell, PrivateSlot, Slot, Space};
 use crate::key_entry::KeyEntry;
 use crate::node::{Node, NodeParts, Side};
 use crate::sync::Private;
@@ -45,7 +45,8 @@ pub(crate) struct Tree {
 struct WriterState {
     /// The way that the last [`Tree::locate`] took.
     path: Path,
-    /// The prefix of the last key.
+    /// The entry of the last key, and its prefix.
+    last: PrivateSlot,
     last_prefix: Private,
 }
 
@@ -57,11 +58,11 @@ pub(crate) struct Target<'k> {
 }
 
 /// Where a key belongs.
-pub(crate) enum Place<'a> {
-    /// The tree has it.
-    Taken(KeyEntry<'a>),
+pub(crate) enum Place {
+    /// The tree has it, with this entry.
+    Taken(Slot),
     /// It comes behind this entry, or in front of all.
-    Free(Option<KeyEntry<'a>>),
+    Free(Option<Slot>),
 }
 
 impl Tree {
@@ -132,15 +133,10 @@ impl Tree {
 
     /// Where a key belongs, and for [`Tree::attach`] the way there.
     /// Requires: the caller is the writer.
-    pub(crate) fn locate<'a>(
-        &self,
-        space: Space<'a>,
-        last: Option<KeyEntry<'a>>,
-        target: Target<'_>,
-    ) -> Place<'a> {
-        if let Some(last) = last.filter(|&last| self.is_behind(last, target)) {
+    pub(crate) fn locate(&self, space: Space<'_>, target: Target<'_>) -> Place {
+        if self.is_behind_all(space, target) {
             self.writer.path.along_right_edge(space, self.root.link());
-            return Place::Free(Some(last));
+            return Place::Free(self.writer.last.get());
         }
         let mut floor = None;
         let mut next = self.root.link().get();
@@ -151,15 +147,15 @@ impl Tree {
                 Ok(side) => {
                     path.push(slot, side);
                     if side == Side::Right {
-                        floor = Some(node);
+                        floor = Some(slot);
                     }
                     next = node.child(side).get();
                 }
-                Err(entry) => return Place::Taken(entry),
+                Err(entry) => return Place::Taken(entry.slot()),
             }
         }
         path.finish();
-        Place::Free(floor.map(Node::entry))
+        Place::Free(floor.map(|slot| Node::new(space, slot).entry().slot()))
     }
 
     /// Adds a node for an entry that the list already has, where [`Tree::locate`] just found the
@@ -194,6 +190,7 @@ impl Tree {
             break;
         }
         if path.is_right_edge() {
+            self.writer.last.set(entry);
             self.writer.last_prefix.set(target.prefix);
             path.extend_right_edge(removed, leaf);
         }
@@ -210,11 +207,12 @@ impl Tree {
         }
     }
 
-    /// Whether a key comes behind the last one.
-    fn is_behind(&self, last: KeyEntry<'_>, target: Target<'_>) -> bool {
+    /// Whether there are keys, and this one comes behind them.
+    fn is_behind_all(&self, space: Space<'_>, target: Target<'_>) -> bool {
+        let Some(last) = self.writer.last.get() else { return false };
         match self.writer.last_prefix.get().cmp(&target.prefix) {
-            Ordering::Equal => last.compare(target.key) == Ordering::Less,
-            order => order == Ordering::Less,
+            Ordering::Equal => KeyEntry::new(space, last).compare(target.key).is_lt(),
+            order => order.is_lt(),
         }
     }
 }

@@ -39,7 +39,12 @@ impl Memory {
 
     #[inline(always)]
     pub(super) fn space(&self) -> RawSpace<'_> {
-        RawSpace { base: self.base, len: self.layout.size(), memory: PhantomData }
+        RawSpace {
+            base: self.base,
+            #[cfg(debug_assertions)]
+            len: self.layout.size(),
+            memory: PhantomData,
+        }
     }
 }
 
@@ -51,10 +56,11 @@ impl Drop for Memory {
     }
 }
 
-/// A [`Memory`] by its address, which so stays in a register during a search.
+/// A [`Memory`] by its address, so that a record and its memory pass in two registers.
 #[derive(Clone, Copy)]
 pub(super) struct RawSpace<'a> {
     base: NonNull<u8>,
+    #[cfg(debug_assertions)]
     len: usize,
     memory: PhantomData<&'a Memory>,
 }
@@ -67,7 +73,8 @@ impl<'a> RawSpace<'a> {
     /// plain memory.
     #[inline(always)]
     pub(super) unsafe fn atomic(self, offset: usize) -> &'a AtomicU32 {
-        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= self.len);
+        debug_assert!(offset.is_multiple_of(4));
+        self.debug_check(offset, 4);
         // SAFETY: in bounds and aligned, since `base` is aligned to eight; zeroed memory is a
         // valid atomic; by contract there is no plain access to race with.
         unsafe { self.base.add(offset).cast::<AtomicU32>().as_ref() }
@@ -79,7 +86,7 @@ impl<'a> RawSpace<'a> {
     /// The bytes lie inside the memory; no write to them follows or is concurrent.
     #[inline(always)]
     pub(super) unsafe fn bytes(self, offset: usize, len: usize) -> &'a [u8] {
-        debug_assert!(offset <= self.len && len <= self.len - offset);
+        self.debug_check(offset, len);
         // SAFETY: in bounds, initialised (zeroed at first), and by contract unchanging.
         unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
     }
@@ -91,7 +98,7 @@ impl<'a> RawSpace<'a> {
     /// slice of it exist.
     #[inline(always)]
     pub(super) unsafe fn write(self, offset: usize, bytes: &[u8]) {
-        debug_assert!(offset <= self.len && bytes.len() <= self.len - offset);
+        self.debug_check(offset, bytes.len());
         // SAFETY: in bounds; a borrowed slice cannot overlap memory that by contract nobody
         // else has access to.
         unsafe {
@@ -111,5 +118,13 @@ impl<'a> RawSpace<'a> {
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         let _ = offset;
+    }
+
+    #[inline(always)]
+    fn debug_check(self, offset: usize, len: usize) {
+        #[cfg(debug_assertions)]
+        assert!(offset <= self.len && len <= self.len - offset, "outside of the memory");
+        #[cfg(not(debug_assertions))]
+        let _ = (offset, len);
     }
 }
