@@ -64,7 +64,10 @@ impl Workload {
     /// Whether it begins with an empty store.
     #[must_use]
     pub fn needs_empty_store(self) -> bool {
-        matches!(self, Workload::FillSeq | Workload::FillRandom | Workload::FillBatch | Workload::FillSync)
+        matches!(
+            self,
+            Workload::FillSeq | Workload::FillRandom | Workload::FillBatch | Workload::FillSync
+        )
     }
 
     /// Whether it writes.
@@ -84,7 +87,12 @@ impl Workload {
     ///
     /// # Errors
     /// What the store reports, or that a value read was not the one written.
-    pub fn run(self, store: &dyn Store, data: &DataSet, effort: &Effort) -> Result<(Recorder, u64)> {
+    pub fn run(
+        self,
+        store: &dyn Store,
+        data: &DataSet,
+        effort: &Effort,
+    ) -> Result<(Recorder, u64)> {
         let threads = u64::from(effort.threads.max(1));
         let parts = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
@@ -156,11 +164,7 @@ impl<'a> Worker<'a> {
         Ok((recorder, operations))
     }
 
-    fn puts(
-        &mut self,
-        recorder: &mut Recorder,
-        numbers: impl Iterator<Item = u64>,
-    ) -> Result<u64> {
+    fn puts(&mut self, recorder: &mut Recorder, numbers: impl Iterator<Item = u64>) -> Result<u64> {
         let mut count = 0;
         for number in numbers {
             write_key(number, &mut self.key);
@@ -225,7 +229,9 @@ impl<'a> Worker<'a> {
                 let mut check = |value: &[u8]| is_right = self.data.is_value_of(number, value);
                 let found = recorder.time(|| self.store.get(&self.key, &mut check))?;
                 if found != is_hit || !is_right {
-                    return Err(format!("key {number}: found {found}, value right {is_right}").into());
+                    return Err(
+                        format!("key {number}: found {found}, value right {is_right}").into()
+                    );
                 }
                 count += 1;
             }
