@@ -2,4 +2,5 @@
 
 mod basics;
 mod concurrency;
+mod snapshots;
 mod support;
