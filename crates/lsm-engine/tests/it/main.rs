@@ -2,5 +2,6 @@
 
 mod basics;
 mod concurrency;
+mod settings;
 mod snapshots;
 mod support;
