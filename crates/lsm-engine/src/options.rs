@@ -36,8 +36,8 @@ pub struct Options {
     pub block_size: u32,
     /// The target size of a table, in bytes.
     pub table_size: u64,
-    /// Bits of Bloom filter per key in the last level; levels above get up to 4 more. 0 is no
-    /// filter; at most 32.
+    /// Bits of Bloom filter per key in the last level; levels above get up to 4 more, but no table
+    /// gets more than 32. 0 is no filter; at most 32.
     pub bloom_bits_per_key: u32,
     /// How tables below level 1 are compressed. Levels 0 and 1 never are.
     pub compression: Compression,
@@ -84,6 +84,9 @@ const MIN_MEMTABLE_SIZE: usize = 16 << 10;
 
 const MAX_MEMTABLE_SIZE: usize = 4 << 30;
 
+/// The most bits of Bloom filter per key that a table takes.
+pub(crate) const MAX_BLOOM_BITS: u32 = 32;
+
 /// The settings with every field derived.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
@@ -113,7 +116,12 @@ impl Options {
         check_range("memtable_size", memtable_size, MIN_MEMTABLE_SIZE, MAX_MEMTABLE_SIZE)?;
         check_range("block_size", self.block_size as usize, 1, 16 << 20)?;
         check_range("table_size", self.table_size as usize, 1, 1 << 40)?;
-        check_range("bloom_bits_per_key", self.bloom_bits_per_key as usize, 0, 32)?;
+        check_range(
+            "bloom_bits_per_key",
+            self.bloom_bits_per_key as usize,
+            0,
+            MAX_BLOOM_BITS as usize,
+        )?;
         check_range("background_threads", self.background_threads, 0, 64)?;
         if self.compaction_interval.is_zero() {
             return Err(Error::invalid("compaction_interval must be more than zero"));

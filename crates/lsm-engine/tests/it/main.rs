@@ -2,4 +2,7 @@
 
 mod basics;
 mod concurrency;
+mod model;
+mod settings;
+mod snapshots;
 mod support;
