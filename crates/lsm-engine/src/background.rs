@@ -244,7 +244,7 @@ impl Inner {
         self.check_writable()?;
         if self.options.background_threads == 0 {
             while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
-            return Ok(());
+            return self.check_writable();
         }
         loop {
             let seen = self.background.changes();

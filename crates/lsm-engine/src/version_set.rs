@@ -96,7 +96,8 @@ impl VersionSet {
     ///
     /// # Errors
     /// After an error the edit may take effect later, unless the kind is `InvalidArgument`: its
-    /// files must stay.
+    /// files must stay. An edit that was undecided before is decided first; whoever has files to
+    /// remove if that fails calls [`decide`](Self::decide) before.
     pub(crate) fn log_and_apply(
         &self,
         inner: &Inner,
