@@ -18,7 +18,7 @@ mod publication;
 mod request;
 mod state;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,11 +61,12 @@ impl Commit {
         next_seq: Seq,
         active: GenerationView,
         keyspaces: BTreeSet<KeyspaceId>,
+        prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
     ) -> Commit {
         let visible = Seq::new(next_seq.get() - 1);
         Commit {
             queue: Mutex::default(),
-            state: Mutex::new(CommitState::new(next_seq, active, keyspaces)),
+            state: Mutex::new(CommitState::new(next_seq, active, keyspaces, prefixes)),
             publication: Publication::new(visible),
         }
     }
