@@ -12,4 +12,6 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
+pub mod config;
 pub mod wire;
