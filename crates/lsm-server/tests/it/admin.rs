@@ -1,0 +1,85 @@
+//! Jobs, and the figures for people and tools.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::TestServer;
+
+#[test]
+fn jobs_run_and_report() {
+    let server = TestServer::start();
+    for index in 0..100 {
+        server.put(&format!("{index:03}"), b"value");
+    }
+    let bearer = format!("Bearer {}", server.admin_token());
+    let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+    for kind in ["flush", "compact", "verify"] {
+        let begun = server.request("POST", &format!("/v1/admin/{kind}"), &headers, b"{}");
+        assert_eq!(begun.status, 202, "{begun:?}");
+        let id = begun.json()["job"].as_str().unwrap().to_owned();
+        let location = begun.header("location").unwrap().to_owned();
+        assert_eq!(location, format!("/v1/jobs/{id}"));
+        let start = Instant::now();
+        let ended = loop {
+            let job = server.request("GET", &location, &headers[1..], b"").json();
+            assert_eq!(
+                (job["job"].as_str(), job["kind"].as_str()),
+                (Some(id.as_str()), Some(kind))
+            );
+            if job["state"] != "running" {
+                break job;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10));
+        };
+        assert_eq!(
+            (&ended["state"], &ended["error"]),
+            (&"done".into(), &serde_json::Value::Null),
+            "{ended}"
+        );
+        if kind == "verify" {
+            assert_eq!(ended["report"]["is_clean"], true);
+            assert!(ended["report"]["tables"].as_u64().is_some_and(|tables| 0 < tables));
+            assert_eq!(ended["report"]["entries"], 100);
+        }
+    }
+    assert_eq!(server.request("GET", "/v1/jobs/99", &headers[1..], b"").code(), "not_found");
+    assert_eq!(server.request("GET", "/v1/jobs/x", &headers[1..], b"").code(), "not_found");
+    let refused = server.request("POST", "/v1/admin/flush", &headers, br#"{"force":true}"#);
+    assert_eq!(refused.code(), "unknown_field");
+
+    let stats = server.get("/v1/stats").json();
+    assert_eq!((stats["seq"].as_u64(), stats["state"].as_str()), (Some(100), Some("ready")));
+    assert_eq!(stats["durability"], "sync");
+    assert_eq!(stats["keyspaces"][0]["name"], "default");
+    assert_eq!(stats["keyspaces"][0]["entries_estimate"], 100);
+    for (object, fields) in [
+        ("memory", &["budget", "memtables", "block_cache", "pinned"][..]),
+        ("disk", &["wal", "tables", "manifest"]),
+        ("amplification", &["write", "space"]),
+        (
+            "recovery",
+            &[
+                "replayed_records",
+                "replayed_bytes",
+                "dropped_bytes",
+                "orphans_removed",
+                "duration_ms",
+            ],
+        ),
+    ] {
+        for field in fields {
+            assert!(stats[object][field].is_number(), "{object}.{field}: {stats}");
+        }
+    }
+    server.put("000", b"in memory");
+    let tree = server.get("/v1/tree").json();
+    let levels = tree["keyspaces"][0]["levels"].as_array().unwrap();
+    let tables: Vec<_> =
+        levels.iter().flat_map(|level| level["tables"].as_array().unwrap()).collect();
+    assert_eq!(tables.len(), 1, "{tree}");
+    assert_eq!(tables[0]["entries"], 100);
+    assert_eq!(
+        (&tables[0]["smallest_b64"], &tables[0]["largest_b64"]),
+        (&"MDAw".into(), &"MDk5".into())
+    );
+    assert_eq!(tree["keyspaces"][0]["memtables"][0]["state"], "active");
+}

@@ -1,0 +1,46 @@
+//! What Prometheus reads.
+
+use crate::harness::TestServer;
+
+#[test]
+fn the_page_has_every_family_once_and_counts() {
+    let server = TestServer::start();
+    server.put("a", b"x");
+    server.get("/v1/kv/a");
+    server.get("/v1/kv/a-key-that-must-not-become-a-label");
+    server.request("GET", "/v1/kv", &[("Origin", "null")], b"");
+    let reply = server.get("/metrics");
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let page = reply.text();
+    assert!(!page.contains("a-key"));
+    for name in "lsm_build_info lsm_uptime_seconds lsm_sequence lsm_operations_total \
+        lsm_wal_appended_bytes_total lsm_wal_syncs_total lsm_wal_sync_seconds lsm_write_group_size \
+        lsm_memtable_bytes lsm_flushes_total lsm_flush_bytes_total lsm_compactions_total \
+        lsm_compaction_read_bytes_total lsm_compaction_written_bytes_total lsm_level_files \
+        lsm_level_bytes lsm_write_pressure lsm_write_stall_seconds_total lsm_cache_hits_total \
+        lsm_cache_misses_total lsm_memory_bytes lsm_memory_budget_bytes lsm_disk_bytes \
+        lsm_snapshots lsm_corruptions_total lsm_poisoned lsm_http_requests_total \
+        lsm_http_request_seconds lsm_http_connections lsm_http_rejected_total"
+        .split_whitespace()
+    {
+        let families =
+            page.lines().filter(|line| line.starts_with(&format!("# TYPE {name} "))).count();
+        assert_eq!(families, 1, "{name}");
+        let samples = page.lines().filter(|line| line.starts_with(name)).count();
+        assert!(0 < samples, "{name}");
+    }
+    for line in [
+        "lsm_sequence 1",
+        "lsm_operations_total{op=\"put\"} 1",
+        "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"PUT\",status=\"204\"} 1",
+        "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"GET\",status=\"404\"} 1",
+        "lsm_http_rejected_total{reason=\"host\"} 1",
+        "lsm_poisoned 0",
+    ] {
+        assert!(page.lines().any(|printed| printed == line), "{line} is not in\n{page}");
+    }
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (_, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+}

@@ -1,0 +1,302 @@
+//! The binary: configuration (S-1, S-7, S-26), the line it prints, signals (S-25), descriptors (S-13).
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-server"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LSM_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        command().args(arguments).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// A server process; killed if a test leaves it behind.
+struct Process {
+    child: Child,
+    line: String,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(data: &Path, change: impl FnOnce(&mut Command)) -> Process {
+        let mut command = command();
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        change(&mut command);
+        Process::of(command)
+    }
+
+    fn of(mut command: Command) -> Process {
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no address in {line:?}"));
+        Process { child, line, address }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn wait(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    fn ask(&self, method: &str, target: &str, body: &str) -> Option<crate::client::Reply> {
+        let mut client = Client::connect(self.address);
+        client
+            .try_send(format!(
+                "{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+                self.address,
+                body.len()
+            ))
+            .ok()?;
+        client.reply_to(method)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn s1_s7_refused_configurations_end_with_2_and_name_the_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let short = dir.path().join("short");
+    std::fs::write(&short, "short\n").unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "colour = \"red\"\n").unwrap();
+    let (short, config) = (short.to_str().unwrap(), config.to_str().unwrap());
+    let long = ("LSM_TOKEN", "0123456789abcdef");
+    for (arguments, environment, named) in [
+        (&["--listen", "0.0.0.0:0"][..], &[][..], "--insecure-no-auth"),
+        (&["--listen", "[::]:0"], &[], "--insecure-no-auth"),
+        (&["--listen", "localhost:0"], &[], "--insecure-no-auth"),
+        (&["--listen", "0.0.0.0:0"], &[long], "--insecure-no-tls"),
+        (&["--listen", "nonsense"], &[], "--listen"),
+        (&["--token-file", short], &[], "at least 16"),
+        (&["--token-file", "/nonexistent"], &[], "--token-file"),
+        (&[], &[("LSM_TOKEN", "")], "LSM_TOKEN"),
+        (&["--token", "0123456789abcdef"], &[], "--token"),
+        (&["--config", config], &[], "colour"),
+        (&["--memtable-size", "64MB"], &[], "--memtable-size"),
+        (&["--no-such-flag"], &[], "--no-such-flag"),
+        (&[], &[("LSM_DURABILITY", "never")], "never"),
+    ] {
+        let arguments = [&["--data-dir", data], arguments].concat();
+        let (code, out, error) = run(&arguments, environment);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {error}");
+        assert!(error.contains(named), "{arguments:?}: {error}");
+    }
+    assert!(!Path::new(data).exists(), "a refused configuration makes nothing");
+}
+
+#[test]
+fn settings_come_from_flags_before_the_environment_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "max_connections = 1\nmax_value_bytes = 1\nmax_body_bytes = 1\n")
+        .unwrap();
+    let (code, out, _) = run(
+        &["--print-config", "--config", config.to_str().unwrap(), "--max-connections", "3"],
+        &[
+            ("LSM_MAX_CONNECTIONS", "2"),
+            ("LSM_MAX_VALUE_BYTES", "2KiB"),
+            ("LSM_TOKEN", "0123456789abcdef"),
+            ("LSM_INSECURE_NO_TLS", "true"),
+        ],
+    );
+    assert_eq!(code, 0);
+    for line in [
+        "max_connections = 3",
+        "max_value_bytes = \"2KiB\"",
+        "max_body_bytes = \"1\"",
+        "drain_timeout = \"10s\"",
+        "insecure_no_tls = true",
+    ] {
+        assert!(out.lines().any(|printed| printed == line), "{line} is not in\n{out}");
+    }
+    assert!(!out.contains("0123456789abcdef"));
+}
+
+#[test]
+fn s25_sigterm_closes_the_store_and_ends_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for round in 0..2 {
+        let mut process = Process::start(&data, |_| {});
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "lsm-server {version} listening on http://{} data={} durability=sync\n",
+            process.address,
+            std::fs::canonicalize(&data).unwrap().display()
+        );
+        assert_eq!(process.line, expected);
+        if round == 0 {
+            assert_eq!(process.ask("PUT", "/v1/kv/a", "x").unwrap().status, 204);
+        } else {
+            assert_eq!(process.ask("GET", "/v1/kv/a", "").unwrap().body, b"x");
+            let stats = process.ask("GET", "/v1/stats", "").unwrap().json();
+            assert_eq!(stats["recovery"]["replayed_records"], 0, "it was closed");
+        }
+        process.signal("TERM");
+        assert_eq!(process.wait(), 0);
+        let mut more = String::new();
+        process.child.stdout.as_mut().unwrap().read_to_string(&mut more).unwrap();
+        assert_eq!(more, "", "one line and no more");
+    }
+}
+
+#[test]
+fn s25_a_second_signal_ends_the_process_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&dir.path().join("data"), |command| {
+        command.args(["--drain-timeout", "1h"]);
+    });
+    // A request that was begun keeps the server draining.
+    let mut client = Client::connect(process.address);
+    client.send(format!(
+        "PUT /v1/kv/a HTTP/1.1\r\nHost: {}\r\nContent-Length: 2\r\n\r\nx",
+        process.address
+    ));
+    assert_eq!(process.ask("PUT", "/v1/kv/b", "x").unwrap().status, 204);
+    process.signal("TERM");
+    let start = Instant::now();
+    while Client::connect_if(process.address).is_some() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it still accepts");
+    }
+    process.signal("INT");
+    assert_eq!(process.wait(), 130);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    let process = Process::start(&dir.path().join("data"), |_| {});
+    assert_eq!(process.ask("GET", "/v1/kv/b", "").unwrap().body, b"x");
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let process = Process::start(&data, |_| {});
+    for index in 0..20 {
+        let reply = process.ask("PUT", &format!("/v1/kv/{index}"), "x").unwrap();
+        assert_eq!(reply.status, 204);
+    }
+    drop(process);
+    let process = Process::start(&data, |_| {});
+    for index in 0..20 {
+        assert_eq!(process.ask("GET", &format!("/v1/kv/{index}"), "").unwrap().body, b"x");
+    }
+    // An unclean end costs sequences, and never gives one out twice.
+    let tag = process.ask("PUT", "/v1/kv/new", "x").unwrap().header("etag").unwrap().to_owned();
+    assert!(tag.trim_matches('"').parse::<u64>().unwrap() > 20);
+}
+
+#[test]
+fn a_second_server_on_the_same_store_ends_with_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let _process = Process::start(&data, |_| {});
+    let (code, out, error) =
+        run(&["--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()], &[]);
+    assert_eq!((code, out.as_str()), (5, ""), "{error}");
+}
+
+#[test]
+fn a_port_that_is_taken_ends_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let data = dir.path().join("data");
+    let (code, _, error) = run(&["--listen", &listen, "--data-dir", data.to_str().unwrap()], &[]);
+    assert_eq!(code, 1);
+    assert!(error.contains("--listen"), "{error}");
+}
+
+#[test]
+fn s26_the_directory_is_private_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut process = Process::start(&data, |_| {});
+    assert_eq!(process.ask("PUT", "/v1/kv/a", "x").unwrap().status, 204);
+    process.signal("TERM");
+    assert_eq!(process.wait(), 0);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    for shared in [0o770, 0o707] {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(shared)).unwrap();
+        let (code, _, error) =
+            run(&["--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()], &[]);
+        assert_eq!(code, 2);
+        assert!(error.contains("--data-dir"), "{error}");
+    }
+}
+
+#[test]
+fn s13_a_shortage_of_descriptors_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    let binary = env!("CARGO_BIN_EXE_lsm-server");
+    let script = "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --data-dir \"$1\"";
+    command.args(["-c", script, binary]).arg(dir.path().join("data")).stdout(Stdio::piped());
+    let process = Process::of(command);
+    // More connections than there are descriptors: some wait in the listener's queue.
+    let held: Vec<Client> = (0..60).map(|_| Client::connect(process.address)).collect();
+    drop(held);
+    let start = Instant::now();
+    assert_eq!(process.ask("PUT", "/v1/kv/a", "x").map(|reply| reply.status), Some(204));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn s21_the_log_is_escaped_and_says_nothing_of_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut command = command();
+    command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]).arg(&data);
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    let mut process = Process { child, line, address };
+    assert_eq!(process.ask("PUT", "/v1/kv/secretkey", "secretvalue").unwrap().status, 204);
+    process.signal("TERM");
+    assert_eq!(process.wait(), 0);
+    let mut log = String::new();
+    process.child.stderr.as_mut().unwrap().read_to_string(&mut log).unwrap();
+    assert!(!log.contains("secret"), "{log}");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(
+        lines.iter().any(|line| line["message"].as_str().unwrap().contains("closing")),
+        "{log}"
+    );
+}
