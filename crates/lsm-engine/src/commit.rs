@@ -108,14 +108,13 @@ impl Commit {
 
     /// Whether nothing was written to the active generation.
     pub(crate) fn is_active_empty(&self) -> bool {
-        self.state.lock().is_active_empty()
+        self.with_state(|state| state.is_active_empty())
     }
 
     /// Seals the active generation if it holds anything. `false` if it does and cannot be sealed,
     /// because no segment is ready or too many generations wait for their flush.
     pub(crate) fn try_seal(&self, inner: &Inner) -> bool {
-        let mut state = self.state.lock();
-        state.is_active_empty() || state.rotate(inner, 0, 0)
+        self.with_state(|state| state.is_active_empty() || state.rotate(inner, 0, 0))
     }
 
     /// Takes the next place in commit order for an edit that goes around the log, with `change`
@@ -126,14 +125,25 @@ impl Commit {
         inner: &Inner,
         change: impl FnOnce(&mut BTreeSet<KeyspaceId>),
     ) -> (Seq, Lsn) {
-        let mut state = self.state.lock();
-        change(&mut state.keyspaces);
-        (state.take_seq(), inner.wal().appended_lsn())
+        self.with_state(|state| {
+            change(&mut state.keyspaces);
+            (state.take_seq(), inner.wal().appended_lsn())
+        })
     }
 
     /// Lets writes to these keyspaces in.
     pub(crate) fn open_keyspaces(&self, keyspaces: impl Iterator<Item = KeyspaceId>) {
-        self.state.lock().keyspaces.extend(keyspaces);
+        self.with_state(|state| state.keyspaces.extend(keyspaces));
+    }
+
+    /// Works on the state beside the leaders.
+    fn with_state<R>(&self, work: impl FnOnce(&mut CommitState) -> R) -> R {
+        let result = work(&mut self.state.lock());
+        // A request that came meanwhile found the lock taken, and waits for a word from here.
+        if let Some(first) = self.queue.lock().front() {
+            first.wake(Turn::Lead);
+        }
+        result
     }
 
     fn submit(&self, inner: &Inner, request: &Arc<Request>, deadline: Option<Instant>) -> Outcome {

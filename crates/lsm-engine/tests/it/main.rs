@@ -1,3 +1,5 @@
 //! The engine from outside.
 
 mod basics;
+mod harness;
+mod progress;
