@@ -2,7 +2,10 @@
 
 mod basics;
 mod concurrency;
+mod harness;
 mod model;
+mod open;
+mod progress;
 mod settings;
 mod snapshots;
 mod support;
