@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use lsm_engine::{Durability, Options};
+use lsm_engine::{Durability, ErrorKind, Event, Options, Read, WriteOptions};
 
-use crate::support::{bounded, memory, open, tiny};
+use crate::support::{bounded, builder, memory, open, tiny};
 
 #[test]
 fn a_writer_that_meets_a_flush_at_the_commit_lock_is_not_forgotten() {
@@ -28,5 +28,48 @@ fn a_writer_that_meets_a_flush_at_the_commit_lock_is_not_forgotten() {
             }
             is_done.store(true, Ordering::Relaxed);
         });
+    });
+}
+
+#[test]
+fn waiting_until_idle_waits_for_work_that_has_not_begun() {
+    bounded(|| {
+        let db = open(&memory(), &tiny());
+        let buffered = WriteOptions::durability(Durability::Buffered);
+        for round in 0..300_u32 {
+            let before = db.metrics().flushes;
+            // The last of these seals a memtable, and no worker has woken yet.
+            while db.levels()[0].memtables.iter().all(|memtable| !memtable.is_sealed)
+                && db.metrics().flushes == before
+            {
+                db.put_with(round.to_be_bytes(), [0; 1_000], &buffered).unwrap();
+            }
+            db.wait_idle().unwrap();
+            let levels = &db.levels()[0];
+            assert!(levels.memtables.iter().all(|memtable| !memtable.is_sealed), "{levels:?}");
+            assert!(levels.levels[0].tables.len() < 4, "{:?}", levels.levels[0]);
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_panics_stops_writes_and_keeps_nobody_waiting() {
+    bounded(|| {
+        let panics = |event: &Event| assert!(!matches!(event, Event::Flushed { .. }), "planned");
+        let db = builder(&memory(), &tiny()).listener(panics).open().unwrap();
+        db.put("k", "v").unwrap();
+        // The first flush is done by the time that the listener hears of it.
+        db.flush().unwrap();
+        let stopped = loop {
+            match db.put("k", [0; 5_000]) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(stopped.kind(), ErrorKind::Poisoned);
+        assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(db.wait_idle().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert!(db.contains("k").unwrap());
+        db.close().unwrap();
     });
 }
