@@ -7,7 +7,7 @@ use std::time::Instant;
 use lsm_base::fs::FileLock;
 use lsm_base::{FileName, Fs, Seq};
 use lsm_sstable::BlockCache;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::admission::Admission;
 use crate::background::Background;
@@ -159,6 +159,7 @@ impl DbBuilder {
             opened: Instant::now(),
             write_side: parts.write_side,
             read_only_seq: parts.read_only_seq,
+            calls: RwLock::new(()),
             lock: Mutex::new(Some(lock)),
             listener: self.listener,
             cache,
