@@ -11,7 +11,7 @@ use lsm_engine::base::fs::MemFs;
 use lsm_engine::{Db, Options};
 
 /// Far beyond what any scenario takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A file system in memory, as the builder takes it.
 pub(crate) fn memory() -> Arc<dyn Fs> {
