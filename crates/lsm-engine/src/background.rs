@@ -241,6 +241,7 @@ impl Inner {
 
     /// Waits, before a request is logged, until a generation can be begun that has room for it.
     pub(crate) fn make_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+        let _call = self.begin_call()?;
         let started = Instant::now();
         let result = self.wait_for_room(log_len, deadline);
         let took = started.elapsed();
@@ -269,7 +270,7 @@ impl Inner {
 
     /// Returns when background work has nothing to do.
     pub(crate) fn wait_idle(&self) -> Result<()> {
-        self.check_writable()?;
+        let _call = self.begin_call()?;
         if self.options.background_threads == 0 {
             while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
             return self.check_writable();

@@ -9,7 +9,7 @@ use lsm_base::fs::FileLock;
 use lsm_base::{FileName, Fs, KeyspaceId, Seq};
 use lsm_compaction::{State, Tree};
 use lsm_sstable::BlockCache;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::admission::Admission;
 use crate::background::Background;
@@ -162,6 +162,7 @@ impl DbBuilder {
             opened: Instant::now(),
             write_side: parts.write_side,
             read_only_seq: parts.read_only_seq,
+            calls: RwLock::new(()),
             lock: Mutex::new(Some(lock)),
             listener: self.listener,
             cache,

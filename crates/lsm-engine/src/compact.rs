@@ -152,6 +152,7 @@ impl Inner {
 
     /// Merges all tables that hold keys of a range into the last level, in every keyspace.
     pub(crate) fn compact(&self, bounds: &KeyBounds) -> Result<()> {
+        let _call = self.begin_call()?;
         self.flush()?;
         let version = Arc::clone(&self.super_versions.load().version);
         let request = ManualCompaction {

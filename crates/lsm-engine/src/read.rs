@@ -150,8 +150,22 @@ impl View<'_> {
         Scan::new(self.cursor(bounds.clone()), bounds)
     }
 
+    /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
+    /// write up to it.
+    fn pin_exactly(&self) -> Result<Pinned> {
+        loop {
+            let pinned = self.pin()?;
+            // If the SuperVersion is still in force now, it was when the sequence was loaded, and
+            // a write is published only when the one in force has it.
+            let current = self.inner.super_versions.load();
+            if self.seq.is_some() || Arc::ptr_eq(&pinned.super_version, &current) {
+                return Ok(pinned);
+            }
+        }
+    }
+
     fn cursor(&self, bounds: KeyBounds) -> Result<DbCursor> {
-        let Pinned { super_version, keyspace, seq } = self.pin()?;
+        let Pinned { super_version, keyspace, seq } = self.pin_exactly()?;
         let super_version = arc_swap::Guard::into_inner(super_version);
         let inner = Arc::clone(self.inner);
         inner.metrics.cursors.add(1);

@@ -2,6 +2,7 @@
 
 mod basics;
 mod concurrency;
+mod group_commit;
 mod harness;
 mod model;
 mod open;
