@@ -13,3 +13,12 @@
 #![forbid(unsafe_code)]
 
 pub mod wire;
+
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+mod etag;
+#[cfg(feature = "server")]
+mod page_cursor;
+#[cfg(feature = "server")]
+mod target;

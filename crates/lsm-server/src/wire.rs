@@ -53,6 +53,13 @@ impl WireError {
         let detail = format!("unknown field {}", Shown(name));
         WireError { code: Code::UnknownField, detail }
     }
+
+    /// The same, for a field of the value that `place` names: `ops[3].key is missing`.
+    #[must_use]
+    pub fn inside(self, place: &str) -> WireError {
+        let joint = if self.code == Code::UnknownField { ": " } else { "." };
+        WireError { detail: format!("{place}{joint}{}", self.detail), ..self }
+    }
 }
 
 impl fmt::Display for WireError {
