@@ -141,13 +141,17 @@ impl HttpMetrics {
         text.family("lsm_http_request_seconds", "histogram", "Time to the head of the answer.");
         for (seconds, template) in self.seconds.iter().zip(templates()) {
             if load(&seconds.count) != 0 {
-                let counts = seconds.buckets.iter().map(load).collect::<Vec<_>>();
+                let mut below = 0;
+                let buckets = BOUNDS.iter().zip(&seconds.buckets).map(|(&bound, count)| {
+                    below += load(count);
+                    (bound, below)
+                });
                 let sum = load(&seconds.nanos) as f64 / 1e9;
                 let labels = [("route", template)];
                 text.histogram(
                     "lsm_http_request_seconds",
                     &labels,
-                    BOUNDS.iter().copied().zip(counts),
+                    buckets,
                     load(&seconds.count),
                     sum,
                 );

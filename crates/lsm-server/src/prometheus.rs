@@ -34,7 +34,7 @@ impl Text {
         let _ = writeln!(self.page, "{end} {value}");
     }
 
-    /// The samples of one histogram, from the count of each bucket alone.
+    /// The samples of one histogram: for each bound how many values were at most that.
     pub(crate) fn histogram(
         &mut self,
         name: &str,
@@ -44,9 +44,7 @@ impl Text {
         sum: f64,
     ) {
         let bucket_name = format!("{name}_bucket");
-        let mut below = 0;
-        for (bound, in_bucket) in buckets {
-            below += in_bucket;
+        for (bound, below) in buckets {
             let bound = bound.to_string();
             let labels = [labels, &[("le", bound.as_str())]].concat();
             self.sample(&bucket_name, &labels, below as f64);

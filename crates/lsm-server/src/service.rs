@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
@@ -249,9 +249,6 @@ async fn catch(
     })
     .await
 }
-
-/// The longest time that a scan takes for one page.
-pub(crate) const MAX_PAGE_TIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
