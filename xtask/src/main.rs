@@ -1,2 +1,63 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the checks of this workspace, in plain Rust.
+//!
+//! [`Task`] is the table of contents. Nothing here depends on a crate of ours, so that the checks
+//! start in seconds and still run when a crate does not compile.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What `cargo xtask` was asked for.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "The checks of this workspace")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs every check and test, and ends with a table of what passed
+    Ci(ci::Args),
+    /// Checks what no compiler checks: arrows between crates, unsafe code, pages, formats
+    Tidy(tidy::Args),
+}
+
+fn main() -> ExitCode {
+    match Args::parse().task {
+        Task::Ci(args) => ci::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+    }
+}
+
+/// The folder of the workspace: the one that cargo runs us in, else the one we were compiled in.
+fn workspace_root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().expect("the package is a folder of the workspace").to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_task_is_refused() {
+        assert!(Args::try_parse_from(["xtask", "tidi"]).is_err());
+        assert!(Args::try_parse_from(["xtask"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "ci", "--only", "nothing"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "ci", "--only", "fmt", "--only", "tidy"]).is_ok());
+    }
+}

@@ -7,6 +7,12 @@
 use crate::error::Result;
 use crate::key::{InternalKeyRef, Seq};
 
+#[cfg(any(test, feature = "testing"))]
+mod vec;
+
+#[cfg(any(test, feature = "testing"))]
+pub use vec::VecCursor;
+
 /// A position among entries in the order of [`InternalKeyRef`].
 ///
 /// A new cursor stands on nothing. After an error the cursor stands on nothing, until a seek

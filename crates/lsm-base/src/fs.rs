@@ -17,8 +17,18 @@ use ::std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+#[cfg(any(test, feature = "testing"))]
+mod fault;
+#[cfg(any(test, feature = "testing"))]
+mod mem;
 mod std;
+#[cfg(test)]
+mod tests;
 
+#[cfg(any(test, feature = "testing"))]
+pub use self::fault::{Fault, FaultFs, Op, OpKind};
+#[cfg(any(test, feature = "testing"))]
+pub use self::mem::{Keep, MemFs};
 pub use self::std::StdFs;
 
 /// A file system.

@@ -130,12 +130,16 @@ impl File for StdFile {
     }
 
     fn allocate(&self, len: u64) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
         // A file system without fallocate gets the length at least; its syncs are slower then.
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => {
+            Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < len => {
                 self.file.set_len(len).map_err(self.failed("allocate"))
             }
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => Err(self.failed("allocate")(errno.into())),
         }
     }

@@ -1,0 +1,136 @@
+//! A compaction: which tables of a level are merged into the next.
+//!
+//! ```text
+//! level          inputs            [c..f]  [h..k]            leave
+//! output level   overlapped      [a....e]   [g...j] [k..m]   leave; the outputs take their place
+//! one deeper     grandparents   [a..b] [c...h] [j.......p]   stay; outputs are cut at their ends
+//! ```
+//!
+//! Invariant: of a user key that the inputs hold, every version in the output level is in
+//! `overlapped`, and every version in `level` that is older is in `inputs`. So what stays above is
+//! newer than the outputs, and what stays below is older.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lsm_base::KeyspaceId;
+use lsm_sstable::Compression;
+
+use crate::edit::VersionEdit;
+use crate::key_range::KeyRange;
+use crate::table_meta::{Mark, TableMeta, total_len};
+use crate::version::LEVELS;
+
+/// A piece of work on one keyspace's tree.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Compaction {
+    /// Why.
+    pub reason: Reason,
+    /// Whose tree.
+    pub keyspace: KeyspaceId,
+    /// Where the inputs are.
+    pub level: usize,
+    /// Where the outputs go: below `level`, or the same level if tables are only written anew.
+    pub output_level: usize,
+    /// Tables of `level`, in its order; at least one.
+    pub inputs: Vec<Arc<TableMeta>>,
+    /// Tables of `output_level` that the inputs overlap.
+    pub overlapped: Vec<Arc<TableMeta>>,
+    /// Tables one level deeper that the inputs overlap.
+    pub grandparents: Vec<Arc<TableMeta>>,
+    /// Whether the inputs can change their level as they are.
+    pub is_trivial_move: bool,
+}
+
+/// Why a compaction is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// L0 has too many tables, or too many bytes.
+    LevelZero,
+    /// A level is larger than its target.
+    LevelSize,
+    /// A table consists of tombstones, in good part.
+    Tombstones,
+    /// A caller asked for it.
+    Manual,
+    /// A table was moved to a level with another codec.
+    Recompression,
+}
+
+impl Compaction {
+    /// Every table that is read: the inputs, newest first in L0, then the overlapped ones.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<TableMeta>> {
+        self.inputs.iter().chain(&self.overlapped)
+    }
+
+    /// The range of user keys from the first to the last of every table that is read. The outputs
+    /// stay within it.
+    #[must_use]
+    pub fn hull(&self) -> KeyRange {
+        KeyRange::hull(self.tables()).expect("a compaction has an input")
+    }
+
+    /// How many bytes are read.
+    #[must_use]
+    pub fn input_bytes(&self) -> u64 {
+        total_len(self.tables())
+    }
+
+    /// How many entries are read: what the merge must find, no more and no fewer.
+    #[must_use]
+    pub fn input_entries(&self) -> u64 {
+        self.tables().map(|table| table.entries).sum()
+    }
+
+    /// The edit after a merge into these tables.
+    #[must_use]
+    pub fn edit(&self, outputs: impl IntoIterator<Item = Arc<TableMeta>>) -> VersionEdit {
+        let mut edit = VersionEdit::default();
+        for table in &self.inputs {
+            edit.delete_table(self.level, table);
+        }
+        for table in &self.overlapped {
+            edit.delete_table(self.output_level, table);
+        }
+        for table in outputs {
+            edit.add_table(self.output_level, table);
+        }
+        edit
+    }
+
+    /// The edit of a trivial move. Tables whose codec is not that of each level's `compression`
+    /// are marked.
+    ///
+    /// # Panics
+    /// If this is no trivial move.
+    #[must_use]
+    pub fn move_edit(&self, compression: &[Compression; LEVELS]) -> VersionEdit {
+        assert!(self.is_trivial_move, "a merge is no move");
+        let marked = self.inputs.iter().map(|table| {
+            let is_right = table.compression == compression[self.output_level];
+            let mark = if is_right { Mark::None } else { Mark::Recompress };
+            Arc::new(TableMeta { mark, ..TableMeta::clone(table) })
+        });
+        self.edit(marked)
+    }
+}
+
+impl fmt::Debug for Compaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.is_trivial_move { "move" } else { "merge" };
+        let (from, to) = (self.level, self.output_level);
+        write!(f, "{:?}: {verb} L{from} {:?}", self.reason, numbers(&self.inputs))?;
+        if !self.overlapped.is_empty() {
+            write!(f, " with L{to} {:?}", numbers(&self.overlapped))?;
+        }
+        write!(f, " into L{to}")?;
+        if !self.grandparents.is_empty() {
+            write!(f, " above {:?}", numbers(&self.grandparents))?;
+        }
+        Ok(())
+    }
+}
+
+fn numbers(tables: &[Arc<TableMeta>]) -> Vec<u64> {
+    tables.iter().map(|table| table.number).collect()
+}

@@ -1,0 +1,135 @@
+//! What the tree knows of a table without opening it.
+//!
+//! Invariant: a [`TableMeta`] describes bytes that never change, so it never changes either; a
+//! move to another level leaves it as it is, but for the mark that asks for recompression.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lsm_base::key::MAX_KEY_LEN;
+use lsm_base::{InternalKey, KeyspaceId, Seq};
+use lsm_sstable::Compression;
+
+use crate::item::Item;
+
+/// A table: which file it is, what it holds, and where it ends.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TableMeta {
+    /// The number in its file's name.
+    pub number: u64,
+    /// The random id in its footer, which its checksums are seeded with.
+    pub id: u64,
+    /// The keyspace whose keys it holds.
+    pub keyspace: KeyspaceId,
+    /// Length of the file in bytes.
+    pub len: u64,
+    /// How many versions it holds, tombstones included; at least one.
+    pub entries: u64,
+    /// How many of them are tombstones.
+    pub tombstones: u64,
+    /// The first entry.
+    pub smallest: InternalKey,
+    /// The last entry.
+    pub largest: InternalKey,
+    /// The oldest sequence in it.
+    pub min_seq: Seq,
+    /// The newest sequence in it.
+    pub max_seq: Seq,
+    /// The codec it was written with.
+    pub compression: Compression,
+    /// What is to be done with it when its level is idle.
+    pub mark: Mark,
+    /// Attributes that this build does not know and may ignore. Tags 1 to 7 are reserved, in this
+    /// order: bounds narrower than the file, an exclusive end, bounds of range tombstones, a
+    /// global sequence, smallest and largest expiry, the oldest tombstone's time, blob references.
+    pub unknown: Vec<Item>,
+}
+
+/// What is to be done with a table when its level is idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mark {
+    /// Nothing.
+    #[default]
+    None,
+    /// It was moved, bytes and all, to a level with another codec: write it anew.
+    Recompress,
+}
+
+impl TableMeta {
+    /// The user keys of its first and last entry.
+    #[must_use]
+    pub fn bounds(&self) -> (&[u8], &[u8]) {
+        (&self.smallest.user_key, &self.largest.user_key)
+    }
+
+    /// Whether the user key lies between the bounds.
+    #[must_use]
+    pub fn covers(&self, user_key: &[u8]) -> bool {
+        *self.smallest.user_key <= *user_key && *user_key <= *self.largest.user_key
+    }
+
+    /// Whether a user key lies within the bounds of both.
+    #[must_use]
+    pub fn overlaps(&self, other: &TableMeta) -> bool {
+        self.smallest.user_key <= other.largest.user_key
+            && other.smallest.user_key <= self.largest.user_key
+    }
+
+    /// What is wrong with it on its own.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let fails = |detail: &str| Err(format!("table {}: {detail}", self.number));
+        for key in [&self.smallest, &self.largest] {
+            if key.user_key.is_empty() || MAX_KEY_LEN < key.user_key.len() {
+                return fails("a bound of a forbidden length");
+            }
+            if key.seq < self.min_seq || self.max_seq < key.seq {
+                return fails("a bound outside its sequences");
+            }
+        }
+        if self.largest < self.smallest {
+            return fails("its last key is before its first");
+        }
+        if self.entries == 0 || self.entries < self.tombstones {
+            return fails("an impossible count of entries");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TableMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:06}.sst [{:?}..{:?}] {} bytes, {} entries, {} tombstones, {:?}..{:?}, {:?}",
+            self.number,
+            self.smallest,
+            self.largest,
+            self.len,
+            self.entries,
+            self.tombstones,
+            self.min_seq,
+            self.max_seq,
+            self.compression,
+        )?;
+        match self.mark {
+            Mark::None => Ok(()),
+            Mark::Recompress => f.write_str(", to be recompressed"),
+        }
+    }
+}
+
+/// The bytes of these tables.
+pub(crate) fn total_len<'a>(tables: impl IntoIterator<Item = &'a Arc<TableMeta>>) -> u64 {
+    tables.into_iter().map(|table| table.len).sum()
+}
+
+/// The part of a sorted run of disjoint tables that may hold keys from `smallest` to `largest`.
+pub(crate) fn overlapping<'a>(
+    run: &'a [Arc<TableMeta>],
+    smallest: &[u8],
+    largest: &[u8],
+) -> &'a [Arc<TableMeta>] {
+    let start = run.partition_point(|table| *table.largest.user_key < *smallest);
+    let len = run[start..].partition_point(|table| *table.smallest.user_key <= *largest);
+    &run[start..start + len]
+}

@@ -1,0 +1,263 @@
+//! The tables of one keyspace, level by level.
+//!
+//! ```text
+//! L0   newest flush first; key ranges overlap                 [c......m]
+//!                                                          [a.....k]
+//! L1 … L6   each a sorted run: ascending, disjoint         [a..b] [d.......h] [j..z]
+//!                                                          [a.......c] [d..f] [g..q] [r....z]
+//! ```
+//!
+//! Invariants, checked for every table that enters:
+//!
+//! 1. below L0 the ranges of user keys are disjoint, ends included: the versions of a user key are
+//!    never split between two tables of a level;
+//! 2. tables of L0 that share user keys share no span of sequences, so that their order is an order
+//!    of age; L0 is sorted by age;
+//! 3. of a user key, everything in an upper level is newer than everything in a deeper one. Bounds
+//!    tell this only for a user key that is a bound of both tables: there the sequences must agree.
+//!
+//! A look-up that goes from newest to oldest may therefore end at its first hit.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::item::Item;
+use crate::key_range::KeyRange;
+use crate::table_meta::{TableMeta, overlapping};
+use crate::version::LEVELS;
+
+/// The tables of one keyspace. Immutable; a clone shares the levels.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tree {
+    name: Arc<str>,
+    levels: [Arc<[Arc<TableMeta>]>; LEVELS],
+    options: Arc<[Item]>,
+}
+
+impl Tree {
+    /// A tree without tables for the keyspace of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Tree {
+        Tree::with_options(name, &[])
+    }
+
+    pub(crate) fn with_options(name: &str, options: &[Item]) -> Tree {
+        let levels = std::array::from_fn(|_| Arc::from([]));
+        Tree { name: name.into(), levels, options: options.into() }
+    }
+
+    /// The name of the keyspace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tables of a level: L0 newest first, the others by key.
+    ///
+    /// # Panics
+    /// If there is no such level.
+    #[must_use]
+    pub fn level(&self, level: usize) -> &Arc<[Arc<TableMeta>]> {
+        &self.levels[level]
+    }
+
+    /// The levels, L0 first.
+    #[must_use]
+    pub fn levels(&self) -> &[Arc<[Arc<TableMeta>]>; LEVELS] {
+        &self.levels
+    }
+
+    /// Every table, upper levels first.
+    pub fn tables(&self) -> impl Iterator<Item = (usize, &Arc<TableMeta>)> {
+        let levels = self.levels.iter().enumerate();
+        levels.flat_map(|(level, tables)| tables.iter().map(move |table| (level, table)))
+    }
+
+    /// The tables of a level that may hold a key of `range`, in the level's order.
+    #[must_use]
+    pub fn overlapping(&self, level: usize, range: &KeyRange) -> Vec<Arc<TableMeta>> {
+        match level {
+            0 => {
+                let tables = self.levels[0].iter();
+                tables.filter(|table| range.overlaps_table(table)).cloned().collect()
+            }
+            _ => overlapping(&self.levels[level], range.smallest(), range.largest()).to_vec(),
+        }
+    }
+
+    /// Whether a table of the level may hold a key of `range`.
+    #[must_use]
+    pub fn overlaps(&self, level: usize, range: &KeyRange) -> bool {
+        match level {
+            0 => self.levels[0].iter().any(|table| range.overlaps_table(table)),
+            _ => !overlapping(&self.levels[level], range.smallest(), range.largest()).is_empty(),
+        }
+    }
+
+    /// Options of the keyspace that this build does not know.
+    pub(crate) fn options(&self) -> &[Item] {
+        &self.options
+    }
+
+    /// The tree without the tables of `deleted` and then with those of `added`.
+    pub(crate) fn change(
+        &self,
+        deleted: &[(usize, u64)],
+        added: &[(usize, Arc<TableMeta>)],
+    ) -> Result<Tree, String> {
+        let mut tree = self.clone();
+        for level in 0..LEVELS {
+            let leaving = deleted.iter().filter(|(from, _)| *from == level);
+            let entering = added.iter().filter(|(to, _)| *to == level).map(|(_, table)| table);
+            tree.change_level(level, leaving.map(|(_, number)| *number).collect(), entering)?;
+        }
+        for (level, table) in added {
+            tree.check_ages(*level, table)?;
+        }
+        Ok(tree)
+    }
+
+    fn change_level<'a>(
+        &mut self,
+        level: usize,
+        mut leaving: HashSet<u64>,
+        entering: impl Iterator<Item = &'a Arc<TableMeta>>,
+    ) -> Result<(), String> {
+        let before = &self.levels[level];
+        let mut tables: Vec<_> =
+            before.iter().filter(|table| !leaving.remove(&table.number)).cloned().collect();
+        if let Some(number) = leaving.iter().next() {
+            return Err(format!("table {number} is not in L{level} to be deleted"));
+        }
+        tables.extend(entering.cloned());
+        if tables.len() == before.len() && tables.iter().eq(before.iter()) {
+            return Ok(());
+        }
+        if level == 0 {
+            tables.sort_by(|a, b| (b.max_seq, b.number).cmp(&(a.max_seq, a.number)));
+        } else {
+            tables.sort_by(|a, b| a.smallest.cmp(&b.smallest));
+            check_disjoint(level, &tables)?;
+        }
+        self.levels[level] = tables.into();
+        Ok(())
+    }
+
+    /// Checks a table that entered `level` against what it overlaps.
+    fn check_ages(&self, level: usize, table: &Arc<TableMeta>) -> Result<(), String> {
+        if level == 0 {
+            for other in self.levels[0].iter().filter(|other| !Arc::ptr_eq(other, table)) {
+                if table.overlaps(other)
+                    && table.min_seq <= other.max_seq
+                    && other.min_seq <= table.max_seq
+                {
+                    let (a, b) = (table.number, other.number);
+                    return Err(format!("the ages of tables {a} and {b} of L0 are mingled"));
+                }
+            }
+        }
+        let range = KeyRange::new(table.bounds().0, table.bounds().1);
+        for other_level in (0..LEVELS).filter(|other| *other != level) {
+            for other in self.overlapping(other_level, &range) {
+                let (upper, deeper) =
+                    if level < other_level { (table, &other) } else { (&other, table) };
+                check_order(upper, deeper)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tree {
+    /// A line for each table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (level, table) in self.tables() {
+            writeln!(f, "L{level} {table:?}")?;
+        }
+        Ok(())
+    }
+}
+
+fn check_disjoint(level: usize, tables: &[Arc<TableMeta>]) -> Result<(), String> {
+    for pair in tables.windows(2) {
+        if pair[1].smallest.user_key <= pair[0].largest.user_key {
+            let (a, b) = (pair[0].number, pair[1].number);
+            return Err(format!("tables {a} and {b} of L{level} overlap"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that of the user keys at which both tables end, the upper one's versions are newer.
+fn check_order(upper: &TableMeta, deeper: &TableMeta) -> Result<(), String> {
+    for above in [&upper.smallest, &upper.largest] {
+        for below in [&deeper.smallest, &deeper.largest] {
+            if above.user_key == below.user_key && above.seq <= below.seq {
+                let key = above.user_key.escape_ascii();
+                let (a, b) = (upper.number, deeper.number);
+                return Err(format!("`{key}` is older in table {a} than below it in table {b}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    fn add(tree: &Tree, tables: &[(usize, TableMeta)]) -> Result<Tree, String> {
+        let added: Vec<_> = tables.iter().map(|(l, t)| (*l, Arc::new(t.clone()))).collect();
+        tree.change(&[], &added)
+    }
+
+    fn numbers(tree: &Tree, level: usize) -> Vec<u64> {
+        tree.level(level).iter().map(|table| table.number).collect()
+    }
+
+    #[test]
+    fn level_zero_is_newest_first_and_the_others_by_key() {
+        let tree = Tree::new("t");
+        let tree = add(&tree, &[(0, table(1, "a", "m", 1, 5)), (0, table(2, "c", "z", 6, 9))]);
+        let tree =
+            add(&tree.unwrap(), &[(6, table(4, "n", "z", 1, 1)), (6, table(3, "b", "d", 2, 2))]);
+        let tree = tree.unwrap();
+        assert_eq!(numbers(&tree, 0), [2, 1]);
+        assert_eq!(numbers(&tree, 6), [3, 4]);
+    }
+
+    #[test]
+    fn a_user_key_is_never_split_within_a_level() {
+        let pair = [(3, table(1, "a", "m", 5, 9)), (3, table(2, "m", "z", 1, 4))];
+        assert_eq!(add(&Tree::new("t"), &pair), Err("tables 1 and 2 of L3 overlap".into()));
+    }
+
+    #[test]
+    fn nothing_moves_below_what_is_older() {
+        let tree = add(&Tree::new("t"), &[(2, table(1, "a", "m", 5, 9))]).unwrap();
+        let error = add(&tree, &[(4, table(2, "m", "z", 10, 20))]).unwrap_err();
+        assert_eq!(error, "`m` is older in table 1 than below it in table 2");
+        assert!(add(&tree, &[(4, table(2, "m", "z", 1, 4))]).is_ok());
+        assert!(add(&tree, &[(1, table(2, "m", "z", 1, 4))]).is_err());
+    }
+
+    #[test]
+    fn flushes_of_level_zero_do_not_mingle_their_sequences() {
+        let tree = add(&Tree::new("t"), &[(0, table(1, "a", "m", 5, 9))]).unwrap();
+        assert!(add(&tree, &[(0, table(2, "c", "z", 9, 12))]).is_err());
+        assert!(add(&tree, &[(0, table(2, "c", "z", 10, 12))]).is_ok());
+        assert!(add(&tree, &[(0, table(2, "n", "z", 6, 12))]).is_ok());
+    }
+
+    #[test]
+    fn a_table_may_move_and_only_from_where_it_is() {
+        let tree = add(&Tree::new("t"), &[(2, table(1, "a", "m", 5, 9))]).unwrap();
+        let moved = Arc::clone(&tree.level(2)[0]);
+        assert!(tree.change(&[], &[(3, Arc::clone(&moved))]).is_err());
+        assert!(tree.change(&[(4, 1)], &[(3, Arc::clone(&moved))]).is_err());
+        let after = tree.change(&[(2, 1)], &[(3, moved)]).unwrap();
+        assert_eq!((numbers(&after, 2), numbers(&after, 3)), (vec![], vec![1]));
+    }
+}

@@ -1,0 +1,211 @@
+//! What the segments say by themselves: their headers, links, records, and what stands behind
+//! damage. Nothing is concluded here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lsm_base::{Error, FileName, Fs, Result, Seq};
+
+use super::{ReplayFrom, ReplayRecord};
+use crate::format::{FILE_HEADER_LEN, FileHeader, FileKind, Link, RecordKind};
+use crate::lsn::Lsn;
+use crate::scan::{Found, RecordFile};
+
+/// Every segment from the floor on.
+pub(super) struct Survey {
+    pub(super) segments: BTreeMap<u64, Surveyed>,
+    pub(super) next_segment: u64,
+}
+
+/// What was read of one segment before any judgement.
+pub(super) struct Surveyed {
+    pub(super) header: FileHeader,
+    /// Its first record, where that is whole.
+    pub(super) link: Option<Link>,
+}
+
+/// What was found going from record to record.
+#[derive(Clone, Default)]
+pub(super) struct Walk {
+    /// Where the last whole record ends, or the first one would begin.
+    pub(super) end: u64,
+    /// Data records, and the bytes of their payloads.
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// The first sequence of the last data record, or what the link says of the ones before.
+    pub(super) last_seq: Seq,
+    /// The same, of this walk's records alone.
+    pub(super) last_record_seq: Seq,
+    /// The furthest `synced_lsn` in a header.
+    pub(super) synced: Lsn,
+    /// Whether the last record is the end trailer.
+    pub(super) is_closed: bool,
+    /// Why there is no record at `end`; `None` if the walk was not to go further.
+    pub(super) stop: Option<&'static str>,
+}
+
+/// What stands behind the end of a walk.
+#[derive(Clone, Default)]
+pub(super) struct Beyond {
+    /// Whether any record header is there.
+    pub(super) has_header: bool,
+    /// How many headers of data records there are.
+    pub(super) records: u64,
+    /// The furthest `synced_lsn` in a header.
+    pub(super) synced: Lsn,
+    /// The end of the last byte that is not zero, or where the search began.
+    pub(super) content_end: u64,
+}
+
+impl Survey {
+    /// Reads the header and the first record of every segment from the floor on.
+    pub(super) fn take(fs: &dyn Fs, dir: &Path, from: &ReplayFrom) -> Result<Survey> {
+        let mut numbers = Vec::new();
+        for entry in fs.list(dir)?.into_iter().filter(|entry| entry.is_file) {
+            match FileName::parse(&entry.name) {
+                Some(FileName::Log(number)) if from.first_segment <= number => numbers.push(number),
+                _ => {}
+            }
+        }
+        numbers.sort_unstable();
+        let highest_present = numbers.last().copied().unwrap_or(0);
+        check_present(dir, &numbers, highest_known(from, highest_present), from.first_segment)?;
+        let mut segments = BTreeMap::new();
+        for number in numbers {
+            let mut file = open(fs, dir, number)?;
+            let link = read_link(&mut file)?;
+            segments.insert(number, Surveyed { header: *file.header(), link });
+        }
+        let known = [highest_present, from.highest_used, from.first_segment.saturating_sub(1)];
+        let next_segment = known.into_iter().fold(0, u64::max).saturating_add(1);
+        Ok(Survey { segments, next_segment })
+    }
+
+    /// Where the segment `number` ends, if the link of the next one is there to say so.
+    pub(super) fn bound(&self, number: u64) -> Option<u64> {
+        let link = self.segments.get(&(number + 1))?.link?;
+        (link.segment == number).then_some(link.length)
+    }
+}
+
+pub(super) fn open(fs: &dyn Fs, dir: &Path, number: u64) -> Result<RecordFile> {
+    RecordFile::open_kind(fs, &FileName::Log(number).path(dir), FileKind::Segment)
+}
+
+/// Goes from record to record until `bound`, or to the first damage, and hands over the data.
+///
+/// # Errors
+/// [`Error::Corruption`] where whole records contradict each other, which no crash can cause.
+pub(super) fn walk(
+    file: &mut RecordFile,
+    bound: Option<u64>,
+    deliver: &mut dyn FnMut(ReplayRecord<'_>) -> Result<()>,
+) -> Result<Walk> {
+    let number = file.header().number;
+    let mut walk = Walk { end: FILE_HEADER_LEN, ..Walk::default() };
+    while bound.is_none_or(|bound| walk.end < bound) {
+        let offset = walk.end;
+        let contradiction = match file.record_at(offset)? {
+            Found::Damage(why) => {
+                walk.stop = Some(why);
+                return Ok(walk);
+            }
+            Found::Record(record) => {
+                let header = record.header;
+                let is_first = offset == FILE_HEADER_LEN;
+                let contradiction = match header.kind {
+                    _ if walk.is_closed => Some("a record behind the end trailer"),
+                    RecordKind::Link if is_first => {
+                        let link = Link::decode(record.payload);
+                        walk.last_seq = link.map_or(Seq::ZERO, |link| link.last_seq);
+                        None
+                    }
+                    RecordKind::Data if !is_first && walk.last_seq < header.first_seq => {
+                        let (first_seq, payload) = (header.first_seq, record.payload);
+                        deliver(ReplayRecord { lsn: Lsn::new(number, offset), first_seq, payload })?;
+                        walk.records += 1;
+                        walk.bytes += payload.len() as u64;
+                        walk.last_seq = first_seq;
+                        walk.last_record_seq = first_seq;
+                        None
+                    }
+                    RecordKind::Data if !is_first => Some("sequences do not ascend"),
+                    RecordKind::End if !is_first => {
+                        walk.is_closed = true;
+                        None
+                    }
+                    _ => Some("a record of this kind does not belong here"),
+                };
+                walk.synced = walk.synced.max(header.synced);
+                walk.end = record.end;
+                contradiction
+            }
+        };
+        if let Some(detail) = contradiction {
+            return Err(file.corruption(offset, detail));
+        }
+    }
+    Ok(walk)
+}
+
+/// Looks at everything from `from` to the end of the file.
+pub(super) fn search_beyond(file: &mut RecordFile, from: u64) -> Result<Beyond> {
+    let mut beyond = Beyond { content_end: file.content_end(from)?, ..Beyond::default() };
+    let mut offset = from;
+    while let Some((place, header)) = file.next_header(offset, beyond.content_end)? {
+        beyond.has_header = true;
+        beyond.records += u64::from(header.kind == RecordKind::Data);
+        beyond.synced = beyond.synced.max(header.synced);
+        // One header does not hide the next: its payload is not trusted.
+        offset = place + 1;
+    }
+    Ok(beyond)
+}
+
+impl Walk {
+    /// Counts what `next`, the walk through the following segment, delivered.
+    pub(super) fn add(&mut self, next: &Walk) {
+        self.records += next.records;
+        self.bytes += next.bytes;
+        self.last_record_seq = self.last_record_seq.max(next.last_record_seq);
+    }
+}
+
+/// The highest number that must exist whatever the segments themselves say.
+fn highest_known(from: &ReplayFrom, highest_present: u64) -> u64 {
+    let claimed = [Some(from.synced), from.clean_end].into_iter().flatten();
+    let claimed = claimed.filter(|lsn| FILE_HEADER_LEN < lsn.offset).map(|lsn| lsn.segment).max();
+    // A segment is prepared only when the one before it is in use.
+    from.highest_used.max(claimed.unwrap_or(0)).max(highest_present.saturating_sub(1))
+}
+
+fn check_present(dir: &Path, numbers: &[u64], highest: u64, floor: u64) -> Result<()> {
+    let mut present = numbers.iter().copied();
+    let mut expected = floor;
+    while expected <= highest {
+        if present.next() != Some(expected) {
+            return Err(Error::MissingFile(FileName::Log(expected).path(dir)));
+        }
+        expected += 1;
+    }
+    Ok(())
+}
+
+fn read_link(file: &mut RecordFile) -> Result<Option<Link>> {
+    let number = file.header().number;
+    let is_link_payload = |link: &Link| {
+        let begins = *link == Link::BEGIN;
+        begins || (number.checked_sub(1) == Some(link.segment) && FILE_HEADER_LEN < link.length)
+    };
+    let link = match file.record_at(FILE_HEADER_LEN)? {
+        Found::Damage(_) => return Ok(None),
+        Found::Record(record) if record.header.kind == RecordKind::Link => {
+            Link::decode(record.payload).filter(is_link_payload)
+        }
+        Found::Record(_) => None,
+    };
+    match link {
+        Some(link) => Ok(Some(link)),
+        None => Err(file.corruption(FILE_HEADER_LEN, "the first record is no link")),
+    }
+}

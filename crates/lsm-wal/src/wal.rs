@@ -1,0 +1,396 @@
+//! The writer's side of the log.
+//!
+//! Appends and syncs run side by side: an append writes behind the tail under one short lock, a
+//! sync takes what was appended so far and waits for the disk without that lock.
+//!
+//! ```text
+//! segment 7 (sealed)      segment 8 (active)              segment 9 (ready, unused)
+//! link, data, data        link, data, data, ......        ...........................
+//!                ^ synced              ^ appended
+//! ```
+//!
+//! Invariants:
+//! - `synced <= appended`, and a file is synced only after every older one.
+//! - The first failed sync, or append that failed with anything but a full disk, ends the log: no
+//!   file is written or synced after it, and every call gets a clone of that error.
+//!
+//! Order of locks: `epochs` and `syncing` (never both), then `tail`, then `marks`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use lsm_base::file_name::FILE_NUMBER_END;
+use lsm_base::{Error, FileName, Fs, Result, Seq};
+use parking_lot::Mutex;
+
+use crate::format::{
+    END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_FILE_LEN, record_len,
+};
+use crate::lsn::Lsn;
+use crate::segment::{PrepareError, Segment, remove_if_present};
+
+mod tail;
+
+use tail::{Active, Group, Tail};
+
+/// A write-ahead log that is open for appending.
+pub struct Wal {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    options: WalOptions,
+    /// Where epochs come from; held while a segment is made, so that there is one maker.
+    epochs: Mutex<Box<dyn FnMut() -> u64 + Send>>,
+    /// Held by the one caller that syncs.
+    syncing: Mutex<()>,
+    tail: Mutex<Tail>,
+    marks: Mutex<Marks>,
+    /// What ended the log.
+    poison: OnceLock<Error>,
+}
+
+/// How a log is laid out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalOptions {
+    /// Length of a segment in bytes; longer only where one group of records needs it.
+    /// At most [`MAX_FILE_LEN`]; what is too short for the log's own records is lengthened.
+    pub segment_size: u64,
+    /// The system is asked to begin writing to disk after this many appended bytes, so that no
+    /// sync finds a whole segment dirty. 0: never.
+    pub writeback_bytes: u64,
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions { segment_size: 64 << 20, writeback_bytes: 4 << 20 }
+    }
+}
+
+/// What is to be appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The sequence of the first operation in it: above that of the record before, and not 0.
+    pub first_seq: Seq,
+    /// Bytes that the log never looks into; at most [`MAX_PAYLOAD_LEN`](crate::MAX_PAYLOAD_LEN).
+    pub payload: &'a [u8],
+}
+
+/// How far the log was written, and how far of that it is on disk.
+struct Marks {
+    appended: Lsn,
+    synced: Lsn,
+}
+
+impl Wal {
+    /// Begins a log in `dir` whose first segment has the number `first_segment`, and makes that
+    /// segment ready; nothing needs to be prepared before the first append.
+    ///
+    /// The number must be above that of every segment in `dir`: after a recovery,
+    /// [`ReplayReport::next_segment`](crate::ReplayReport::next_segment); in a new database 1.
+    /// `epochs` gives a fresh random number for each segment.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the number is 0 or taken or an option is out of range;
+    /// [`Error::Io`] if the segment cannot be made.
+    pub fn create(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        options: WalOptions,
+        first_segment: u64,
+        mut epochs: Box<dyn FnMut() -> u64 + Send>,
+    ) -> Result<Wal> {
+        check_number(first_segment)?;
+        let capacity = options.capacity_for(0)?;
+        let path = FileName::Log(first_segment).path(dir);
+        if fs.exists(&path)? {
+            return Err(Error::invalid(format!("segment {} exists already", path.display())));
+        }
+        let made = Segment::write_temp(&*fs, dir, first_segment, epochs(), capacity)
+            .and_then(|segment| segment.install(&*fs, dir).map(|()| segment));
+        let segment = match made {
+            Ok(segment) => segment,
+            Err(PrepareError::Sync(error) | PrepareError::Other(error)) => return Err(error),
+        };
+        let start = Lsn::new(first_segment, FILE_HEADER_LEN);
+        Ok(Wal {
+            fs,
+            dir: dir.to_owned(),
+            options,
+            epochs: Mutex::new(epochs),
+            syncing: Mutex::new(()),
+            tail: Mutex::new(Tail::new(Active::new(segment, Link::BEGIN), options)),
+            marks: Mutex::new(Marks { appended: start, synced: start }),
+            poison: OnceLock::new(),
+        })
+    }
+
+    /// Makes the next segment ready, with room for at least `min_capacity` bytes of records (see
+    /// [`record_len`](Wal::record_len)). A ready segment that is too small is replaced.
+    ///
+    /// Slow: it allocates, writes and syncs. For a background thread, or for a writer that found
+    /// the log without a ready segment, outside of any lock that writers need.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: with [`is_no_space`](Error::is_no_space), or any failure but that of a sync,
+    /// it may be tried again; a failed sync ends the log. [`Error::InvalidArgument`] if no segment
+    /// can be that large.
+    pub fn prepare(&self, min_capacity: u64) -> Result<()> {
+        let capacity = self.options.capacity_for(min_capacity)?;
+        let mut epochs = self.epochs.lock();
+        loop {
+            self.check_poison()?;
+            let number = {
+                let tail = self.tail.lock();
+                tail.check_open()?;
+                if tail.is_ready(min_capacity) {
+                    return Ok(());
+                }
+                tail.next_number()
+            };
+            check_number(number)?;
+            let segment = Segment::write_temp(&*self.fs, &self.dir, number, epochs(), capacity)
+                .map_err(|error| self.prepare_failed(error))?;
+            // From here on no rotation can take the segment that this one replaces. If one has
+            // taken it already, its number is in use and another one is needed.
+            if !self.tail.lock().withdraw_ready(number) {
+                segment.discard(&*self.fs, &self.dir);
+                continue;
+            }
+            segment
+                .install(&*self.fs, &self.dir)
+                .map_err(|error| self.prepare_failed(error))?;
+            if self.tail.lock().offer_ready(segment) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a segment with room for `min_capacity` bytes of records is ready.
+    #[must_use]
+    pub fn is_ready(&self, min_capacity: u64) -> bool {
+        self.tail.lock().is_ready(min_capacity)
+    }
+
+    /// Moves on to the segment that [`prepare`](Wal::prepare) made ready; returns its number.
+    /// Nothing is synced. The segment left behind takes no more records.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if no segment is ready; [`Error::Io`] if the segment left behind
+    /// was still empty and its own first record cannot be written.
+    pub fn rotate(&self) -> Result<u64> {
+        let mut tail = self.tail.lock();
+        self.check_poison()?;
+        tail.check_open()?;
+        if !tail.is_ready(0) {
+            return Err(Error::invalid("no log segment is ready"));
+        }
+        if tail.active.is_unused() {
+            // The next segment will name this one, so this one must name its own predecessor.
+            self.append_locked(&mut tail, Group::Link)?;
+        }
+        Ok(tail.advance())
+    }
+
+    /// Appends these records with one write, and returns where the last one ends.
+    ///
+    /// When this returns they survive the process; after a [`sync`](Wal::sync) up to the returned
+    /// position they survive the machine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if they do not fit [`remaining`](Wal::remaining), one is too
+    /// long, or sequences do not ascend: nothing was written. [`Error::Io`] with
+    /// [`is_no_space`](Error::is_no_space): these records are not part of the log once the next
+    /// segment is in use, and the active segment takes no more: see
+    /// [`needs_rotation`](Wal::needs_rotation). Any other [`Error::Io`] ends the log; whether the
+    /// records are in it shows at the next open.
+    pub fn append(&self, records: &[Record<'_>]) -> Result<Lsn> {
+        let mut tail = self.tail.lock();
+        self.check_poison()?;
+        tail.check_open()?;
+        tail.check_group(records)?;
+        if records.is_empty() {
+            return Ok(self.appended_lsn());
+        }
+        self.append_locked(&mut tail, Group::Data(records))
+    }
+
+    /// Makes everything up to `upto` survive a power loss, and with it whatever else was appended
+    /// before the call. Runs beside appends. Of several callers one syncs, and the others find
+    /// their part done or take the next turn.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a sync failed, now or earlier: the log is at its end, and what was
+    /// appended beyond [`synced_lsn`](Wal::synced_lsn) shows at the next open.
+    /// [`Error::InvalidArgument`] if `upto` was never appended.
+    pub fn sync(&self, upto: Lsn) -> Result<()> {
+        let _turn = self.syncing.lock();
+        self.check_poison()?;
+        let synced = self.synced_lsn();
+        if upto <= synced {
+            return Ok(());
+        }
+        let (segments, target) = {
+            let tail = self.tail.lock();
+            (tail.unsynced(synced), self.marks.lock().appended)
+        };
+        if target < upto {
+            return Err(Error::invalid(format!("{upto} is beyond the end of the log, {target}")));
+        }
+        for segment in segments {
+            segment.file.sync_data().map_err(|error| self.poison_with(error))?;
+        }
+        self.tail.lock().forget_sealed_below(target.segment);
+        self.marks.lock().synced = target;
+        Ok(())
+    }
+
+    /// Ends the log: syncs it, appends the end trailer and syncs that. Returns where the trailer
+    /// ends, for [`ReplayFrom::clean_end`](crate::ReplayFrom::clean_end). No append follows.
+    ///
+    /// # Errors
+    /// As [`append`](Wal::append) and [`sync`](Wal::sync). The log is not clean then, and will be
+    /// replayed as after a crash.
+    pub fn close(&self) -> Result<Lsn> {
+        {
+            let mut tail = self.tail.lock();
+            self.check_poison()?;
+            tail.check_open()?;
+            if tail.active.is_spoiled() && tail.is_ready(0) {
+                tail.advance();
+            }
+            tail.close();
+        }
+        // The trailer's header shall testify that all before it was on disk.
+        self.sync(self.appended_lsn())?;
+        let end = self.append_locked(&mut self.tail.lock(), Group::End)?;
+        self.sync(end)?;
+        Ok(end)
+    }
+
+    /// Removes this log's segments with numbers below `below`; returns how many files that were.
+    /// What they hold must be durable elsewhere, and the MANIFEST must say so.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the active segment is among them; [`Error::Io`] if a file
+    /// cannot be removed, and a later call tries again.
+    pub fn release(&self, below: u64) -> Result<u32> {
+        let mut removed = 0;
+        loop {
+            // One segment a turn: no file is removed under the lock that appends need.
+            let oldest = {
+                let mut tail = self.tail.lock();
+                if tail.active.segment.number < below {
+                    return Err(Error::invalid("the active log segment cannot be released"));
+                }
+                tail.forget_sealed_below(below);
+                tail.oldest
+            };
+            if below <= oldest {
+                return Ok(removed);
+            }
+            let path = FileName::Log(oldest).path(&self.dir);
+            removed += u32::from(remove_if_present(&*self.fs, &path)?);
+            let mut tail = self.tail.lock();
+            tail.oldest = tail.oldest.max(oldest + 1);
+        }
+    }
+
+    /// Bytes of records that the active segment can still take.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.tail.lock().active.remaining()
+    }
+
+    /// Bytes that a record with a payload of `payload_len` bytes takes.
+    #[must_use]
+    pub const fn record_len(payload_len: u64) -> u64 {
+        record_len(payload_len)
+    }
+
+    /// Whether the disk was full during an append, so that only a new segment can take records:
+    /// [`prepare`](Wal::prepare) until it succeeds, then [`rotate`](Wal::rotate).
+    #[must_use]
+    pub fn needs_rotation(&self) -> bool {
+        self.tail.lock().active.is_spoiled()
+    }
+
+    /// The end of the last record on disk: everything before it survives a power loss.
+    #[must_use]
+    pub fn synced_lsn(&self) -> Lsn {
+        self.marks.lock().synced
+    }
+
+    /// The end of the last record appended.
+    #[must_use]
+    pub fn appended_lsn(&self) -> Lsn {
+        self.marks.lock().appended
+    }
+
+    /// The number of the segment that takes records.
+    #[must_use]
+    pub fn active_segment(&self) -> u64 {
+        self.tail.lock().active.segment.number
+    }
+
+    /// Writes a group, or one record of the log's own, behind the tail.
+    fn append_locked(&self, tail: &mut Tail, group: Group<'_>) -> Result<Lsn> {
+        let end = tail.write(group, self.synced_lsn()).map_err(|error| {
+            if error.is_no_space() { error } else { self.poison_with(error) }
+        })?;
+        // A sync that failed meanwhile speaks for what was appended beside it too.
+        self.check_poison()?;
+        self.marks.lock().appended = end;
+        Ok(end)
+    }
+
+    fn prepare_failed(&self, error: PrepareError) -> Error {
+        match error {
+            PrepareError::Sync(error) => self.poison_with(error),
+            PrepareError::Other(error) => error,
+        }
+    }
+
+    /// Ends the log; returns what ended it, which may be an earlier error.
+    fn poison_with(&self, error: Error) -> Error {
+        self.poison.get_or_init(|| error).clone()
+    }
+
+    fn check_poison(&self) -> Result<()> {
+        self.poison.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal")
+            .field("dir", &self.dir)
+            .field("appended", &self.appended_lsn())
+            .field("synced", &self.synced_lsn())
+            .field("poison", &self.poison.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl WalOptions {
+    /// The length of a segment that can take `records_len` bytes of records beside its own.
+    fn capacity_for(&self, records_len: u64) -> Result<u64> {
+        let own = FILE_HEADER_LEN + LINK_RECORD_LEN + END_RECORD_LEN;
+        let capacity = records_len.saturating_add(own).max(self.segment_size);
+        if MAX_FILE_LEN < capacity {
+            let detail = format!("a log segment of {capacity} bytes; at most {MAX_FILE_LEN}");
+            return Err(Error::invalid(detail));
+        }
+        Ok(capacity.next_multiple_of(8))
+    }
+}
+
+fn check_number(number: u64) -> Result<()> {
+    if (1..FILE_NUMBER_END).contains(&number) {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("{number} is no number of a log segment")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! The end of the log: the segment that takes records, the one that will be next, and those that
+//! were left behind unsynced.
+//!
+//! Invariant: `active.end` is the end of the last whole record that the log stands for. A write
+//! that failed for want of space leaves it where it was and spoils the segment; what that write
+//! left behind it is cut off by the next segment, whose link names `active.end`.
+
+use std::collections::VecDeque;
+
+use lsm_base::{Error, Result, Seq};
+
+use super::{Record, WalOptions};
+use crate::format::{
+    END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_PAYLOAD_LEN, RecordKind,
+    encode_record, record_len,
+};
+use crate::lsn::Lsn;
+use crate::segment::Segment;
+
+/// A buffer of a larger group is given back to the allocator after use.
+const MAX_KEPT_BUFFER: usize = 1 << 20;
+
+/// Write-back begins at page boundaries: the last page will be written again.
+const PAGE_LEN: u64 = 4096;
+
+/// What `Wal` guards by its `tail` lock.
+pub(super) struct Tail {
+    pub(super) active: Active,
+    /// The lowest number of this log whose file may exist.
+    pub(super) oldest: u64,
+    ready: Option<Segment>,
+    /// Segments left behind, oldest first, and where the log in them ends.
+    sealed: VecDeque<(Segment, u64)>,
+    last_seq: Seq,
+    buffer: Vec<u8>,
+    writeback_bytes: u64,
+    closed: bool,
+}
+
+/// What one write puts behind the tail.
+#[derive(Clone, Copy)]
+pub(super) enum Group<'a> {
+    /// Nothing but the link of a segment that is still empty.
+    Link,
+    /// The caller's records.
+    Data(&'a [Record<'a>]),
+    /// The end trailer.
+    End,
+}
+
+/// The segment that takes records.
+pub(super) struct Active {
+    pub(super) segment: Segment,
+    /// What its first record says.
+    link: Link,
+    end: u64,
+    /// Up to here the system was asked to write to disk.
+    pushed: u64,
+    /// The full disk that ended this segment.
+    spoiled: Option<Error>,
+}
+
+impl Tail {
+    pub(super) fn new(active: Active, options: WalOptions) -> Tail {
+        Tail {
+            oldest: active.segment.number,
+            active,
+            ready: None,
+            sealed: VecDeque::new(),
+            last_seq: Seq::ZERO,
+            buffer: Vec::new(),
+            writeback_bytes: options.writeback_bytes,
+            closed: false,
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed { Err(Error::invalid("the log is closed")) } else { Ok(()) }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether these records may be appended as they are.
+    pub(super) fn check_group(&self, records: &[Record<'_>]) -> Result<()> {
+        let mut last_seq = self.last_seq;
+        let mut len = 0;
+        for record in records {
+            if MAX_PAYLOAD_LEN < record.payload.len() as u64 {
+                let detail = format!("a log record of {} bytes", record.payload.len());
+                return Err(Error::invalid(detail));
+            }
+            if record.first_seq <= last_seq {
+                let detail = format!("sequence {} after {last_seq}", record.first_seq);
+                return Err(Error::invalid(detail));
+            }
+            last_seq = record.first_seq;
+            len += record_len(record.payload.len() as u64);
+        }
+        if let Some(error) = &self.active.spoiled {
+            return Err(error.clone());
+        }
+        if self.active.remaining() < len {
+            let detail = format!("{len} bytes do not fit segment {}", self.active.segment.number);
+            return Err(Error::invalid(detail));
+        }
+        Ok(())
+    }
+
+    /// Writes a group behind the last record with one write, which begins with the link where the
+    /// segment is still empty; returns the new end.
+    pub(super) fn write(&mut self, group: Group<'_>, synced: Lsn) -> Result<Lsn> {
+        if let Some(error) = &self.active.spoiled {
+            return Err(error.clone());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.active.encode(&mut buffer, group, synced);
+        let written = self.active.segment.file.write_all_at(&buffer, self.active.end);
+        let len = buffer.len() as u64;
+        if buffer.capacity() <= MAX_KEPT_BUFFER {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+        if let Err(error) = written {
+            self.spoil(error.clone());
+            return Err(error);
+        }
+        self.active.end += len;
+        if let Group::Data([.., last]) = group {
+            self.last_seq = last.first_seq;
+        }
+        self.active.push_written(self.writeback_bytes);
+        Ok(Lsn::new(self.active.segment.number, self.active.end))
+    }
+
+    /// Leaves the active segment for the ready one.
+    ///
+    /// # Panics
+    /// If none is ready.
+    pub(super) fn advance(&mut self) -> u64 {
+        let next = self.ready.take().expect("the caller saw a ready segment");
+        let link = self.active.successor_link(self.last_seq);
+        let number = next.number;
+        let left = std::mem::replace(&mut self.active, Active::new(next, link));
+        if !left.is_empty() {
+            self.sealed.push_back((left.segment, left.end));
+        }
+        number
+    }
+
+    pub(super) fn is_ready(&self, min_capacity: u64) -> bool {
+        self.ready.as_ref().is_some_and(|segment| min_capacity <= room(segment))
+    }
+
+    /// The number that the next segment must have. A segment that was spoiled before it held a
+    /// whole record never came into use: its number is given out again.
+    pub(super) fn next_number(&self) -> u64 {
+        let number = self.active.segment.number;
+        if self.active.is_spoiled() && self.active.is_empty() { number } else { number + 1 }
+    }
+
+    /// Takes the ready segment away, if `number` is still the next.
+    pub(super) fn withdraw_ready(&mut self, number: u64) -> bool {
+        let is_next = self.next_number() == number;
+        if is_next {
+            self.ready = None;
+        }
+        is_next
+    }
+
+    /// Makes `segment` the ready one, if its number is still the next.
+    pub(super) fn offer_ready(&mut self, segment: Segment) -> bool {
+        let is_next = self.next_number() == segment.number;
+        if is_next {
+            self.ready = Some(segment);
+        }
+        is_next
+    }
+
+    /// The segments that hold records beyond `synced`, oldest first.
+    pub(super) fn unsynced(&self, synced: Lsn) -> Vec<Segment> {
+        let active = (!self.active.is_empty()).then_some((&self.active.segment, self.active.end));
+        let sealed = self.sealed.iter().map(|(segment, end)| (segment, *end));
+        sealed
+            .chain(active)
+            .filter(|(segment, end)| synced < Lsn::new(segment.number, *end))
+            .map(|(segment, _)| segment.clone())
+            .collect()
+    }
+
+    /// Drops sealed segments that nobody will sync again.
+    pub(super) fn forget_sealed_below(&mut self, number: u64) {
+        self.sealed.retain(|(segment, _)| number <= segment.number);
+    }
+
+    fn spoil(&mut self, error: Error) {
+        self.active.spoiled = Some(error);
+        if self.active.is_empty() {
+            // It was made to follow the number that now has to be made again.
+            self.ready = None;
+        }
+    }
+}
+
+impl Active {
+    pub(super) const fn new(segment: Segment, link: Link) -> Active {
+        let start = FILE_HEADER_LEN;
+        Active { segment, link, end: start, pushed: start, spoiled: None }
+    }
+
+    /// Whether it holds no whole record.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.end == FILE_HEADER_LEN
+    }
+
+    pub(super) const fn is_spoiled(&self) -> bool {
+        self.spoiled.is_some()
+    }
+
+    /// Whether nothing was ever written to it.
+    pub(super) const fn is_unused(&self) -> bool {
+        self.is_empty() && !self.is_spoiled()
+    }
+
+    pub(super) const fn remaining(&self) -> u64 {
+        if self.is_spoiled() {
+            return 0;
+        }
+        let link = if self.is_empty() { LINK_RECORD_LEN } else { 0 };
+        // The end trailer always fits.
+        self.segment.capacity - self.end - link - END_RECORD_LEN
+    }
+
+    fn encode(&self, buffer: &mut Vec<u8>, group: Group<'_>, synced: Lsn) {
+        let mut place = self.segment.place(self.end);
+        let mut put = |kind, first_seq, payload: &[u8]| {
+            encode_record(buffer, place, kind, first_seq, synced, payload);
+            place = place.plus(record_len(payload.len() as u64));
+        };
+        if self.is_empty() {
+            put(RecordKind::Link, Seq::ZERO, &self.link.encode());
+        }
+        match group {
+            Group::Link => {}
+            Group::Data(records) => {
+                for record in records {
+                    put(RecordKind::Data, record.first_seq, record.payload);
+                }
+            }
+            Group::End => put(RecordKind::End, Seq::ZERO, &[]),
+        }
+    }
+
+    /// What the first record of the next segment says.
+    fn successor_link(&self, last_seq: Seq) -> Link {
+        if self.is_empty() {
+            // Spoiled while empty: the next segment takes its place.
+            return self.link;
+        }
+        let Segment { number, epoch, .. } = self.segment;
+        Link { segment: number, epoch, length: self.end, last_seq }
+    }
+
+    fn push_written(&mut self, writeback_bytes: u64) {
+        let upto = self.end - self.end % PAGE_LEN;
+        if writeback_bytes == 0 || upto < self.pushed + writeback_bytes {
+            return;
+        }
+        // Only advice: what became of these bytes is for the next sync to say.
+        let _ = self.segment.file.start_writeback(self.pushed, upto - self.pushed);
+        self.pushed = upto;
+    }
+}
+
+/// Bytes of records that an unused segment can take.
+const fn room(segment: &Segment) -> u64 {
+    segment.capacity - FILE_HEADER_LEN - LINK_RECORD_LEN - END_RECORD_LEN
+}

@@ -1,0 +1,76 @@
+//! Where the steps run: folders, and what is installed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where the steps run.
+pub(super) struct Machine {
+    pub(super) root: PathBuf,
+    /// Where cargo writes.
+    pub(super) target: PathBuf,
+    /// Whether nobody watches: plain lines then.
+    pub(super) is_ci: bool,
+}
+
+impl Machine {
+    /// This machine, as its environment describes it.
+    pub(super) fn of_environment(root: PathBuf) -> Machine {
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true" || value == "1");
+        Machine { target: root.join(target), root, is_ci }
+    }
+
+    pub(super) fn cargo(&self) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut command = Command::new(cargo);
+        command.current_dir(&self.root);
+        if self.is_ci {
+            command.env("CARGO_TERM_COLOR", "never");
+        }
+        command
+    }
+
+    pub(super) fn has_tool(&self, name: &str) -> bool {
+        let output = self.cargo().args([name, "--version"]).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    pub(super) fn has_asan(&self) -> bool {
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+        let target = ["--target", "x86_64-unknown-linux-gnu"];
+        let output = Command::new(rustc).args(["--print", "target-libdir"]).args(target).output();
+        let Ok(output) = output else { return false };
+        let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        cfg!(all(target_os = "linux", target_arch = "x86_64"))
+            && entries.flatten().any(|e| e.file_name().to_string_lossy().ends_with("_rt.asan.a"))
+    }
+
+    /// Whether the package runs loom somewhere; the types of loom alone are no model.
+    pub(super) fn has_loom_models(&self, package: &str) -> bool {
+        runs_loom(&self.root.join("crates").join(package).join("src"))
+    }
+}
+
+fn runs_loom(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        runs_loom(&path) || fs::read_to_string(path).is_ok_and(|text| text.contains("loom::model"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_without_models_has_none() {
+        let machine = Machine::of_environment(crate::workspace_root());
+        assert!(!machine.has_loom_models("lsm-base"));
+        assert!(!machine.has_loom_models("no-such-crate"));
+        assert!(runs_loom(&machine.root.join("xtask/src/ci")), "this file names what it looks for");
+    }
+}

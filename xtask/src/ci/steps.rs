@@ -1,0 +1,160 @@
+//! The steps of `cargo xtask ci`: what runs, in which order, and what each needs.
+//!
+//! A step is a line of the table: to change one, change its command. The cheap ones come first, so
+//! that a broken tree is known to be broken soon. Steps share one target folder as long as they
+//! compile alike; the models and the sanitizer have flags of their own and so folders of their own.
+
+use super::command::{Cargo, cargo};
+use super::machine::Machine;
+
+/// One step.
+pub(super) struct Step {
+    /// What `--only` calls it.
+    pub(super) name: &'static str,
+    /// What it holds.
+    pub(super) about: &'static str,
+    /// What to do on this machine.
+    pub(super) plan: fn(&Machine) -> Plan,
+}
+
+/// What a step does on this machine.
+pub(super) enum Plan {
+    /// The rules of `tidy`, in this process.
+    Tidy,
+    /// A cargo command.
+    Cargo(Cargo),
+    /// Nothing, because the tree has nothing for it.
+    Nothing(&'static str),
+    /// Nothing, because this machine lacks what it needs: the summary says so loudly.
+    CannotRun(&'static str),
+}
+
+/// Crates whose concurrency is checked by loom models, once they have some.
+const LOOM_CRATES: &[&str] = &["lsm-memtable"];
+
+/// The steps, in order.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "formatting", plan: |_| cargo("fmt --all --check").into() },
+    Step { name: "tidy", about: "rules of our own", plan: |_| Plan::Tidy },
+    Step { name: "deny", about: "bans, licences and sources of dependencies", plan: deny },
+    Step {
+        name: "clippy",
+        about: "lints of all targets with all features",
+        plan: |_| {
+            cargo("clippy --workspace --all-targets --all-features --locked -- -D warnings").into()
+        },
+    },
+    Step {
+        name: "clippy-product",
+        about: "lints of what ships, without the test file systems",
+        plan: |_| cargo("clippy --workspace --locked -- -D warnings").into(),
+    },
+    Step {
+        name: "clippy-wire",
+        about: "lints of the server's wire forms alone, as the command line uses them",
+        plan: |_| {
+            cargo("clippy -p lsm-server --no-default-features --lib --locked -- -D warnings").into()
+        },
+    },
+    Step { name: "test", about: "unit and integration tests", plan: tests },
+    Step {
+        name: "doctest",
+        about: "examples in the documentation",
+        plan: |_| cargo("test --workspace --all-features --doc --locked").into(),
+    },
+    Step {
+        name: "doc",
+        about: "documentation without a warning",
+        plan: |_| {
+            cargo("doc --workspace --all-features --no-deps --locked")
+                .variable("RUSTDOCFLAGS", "-D warnings")
+                .into()
+        },
+    },
+    Step {
+        // In the profile of the tests, since for it everything below them is compiled already.
+        name: "examples",
+        about: "examples and benchmarks compile",
+        plan: |_| {
+            let targets = "--examples --benches --profile test";
+            cargo(&format!("build --workspace --all-features {targets} --locked")).into()
+        },
+    },
+    Step { name: "loom", about: "every interleaving of small models", plan: loom },
+    Step { name: "asan", about: "unit tests of unsafe code under AddressSanitizer", plan: asan },
+];
+
+fn deny(machine: &Machine) -> Plan {
+    if machine.has_tool("deny") {
+        cargo("deny --locked check bans licenses sources").into()
+    } else {
+        Plan::CannotRun("cargo-deny is not installed")
+    }
+}
+
+fn tests(machine: &Machine) -> Plan {
+    if !machine.has_tool("nextest") {
+        return cargo("test --workspace --all-features --lib --bins --tests --locked")
+            .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits")
+            .into();
+    }
+    let nextest = "nextest run --workspace --all-features --locked";
+    if machine.is_ci { cargo(&format!("{nextest} --profile ci")) } else { cargo(nextest) }.into()
+}
+
+fn loom(machine: &Machine) -> Plan {
+    let packages: Vec<_> =
+        LOOM_CRATES.iter().filter(|name| machine.has_loom_models(name)).copied().collect();
+    if packages.is_empty() {
+        return Plan::Nothing("no crate has loom models");
+    }
+    cargo(&format!("test -p {} --release --lib --locked loom", packages.join(" -p ")))
+        .variable("RUSTFLAGS", "--cfg loom")
+        .in_folder("loom")
+        .into()
+}
+
+fn asan(machine: &Machine) -> Plan {
+    if !machine.has_asan() {
+        return Plan::CannotRun("this toolchain has no AddressSanitizer for x86-64 Linux");
+    }
+    // The sanitizer is no stable option. The variable lets the stable compiler take it; what ships
+    // is never built so.
+    let target = "x86_64-unknown-linux-gnu";
+    cargo(&format!("test -p lsm-memtable -p lsm-sstable --lib --target {target} --locked"))
+        .variable("RUSTC_BOOTSTRAP", "1")
+        .variable("RUSTFLAGS", "-Zsanitizer=address")
+        .in_folder("asan")
+        .into()
+}
+
+impl From<Cargo> for Plan {
+    fn from(cargo: Cargo) -> Plan {
+        Plan::Cargo(cargo)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_keeps_to_the_lock_file() {
+        let machine = Machine::of_environment(crate::workspace_root());
+        for step in STEPS {
+            if let Plan::Cargo(cargo) = (step.plan)(&machine) {
+                let line = cargo.line();
+                assert!(line.contains("--locked") || step.name == "fmt", "{line}");
+                assert!(!line.contains("  "), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+}

@@ -1,0 +1,62 @@
+//! Clocks and random sources: below the engine, nothing reads one that it was not handed.
+
+use super::{Findings, Tree};
+
+const FLOORS: &[&str] = &[
+    "crates/lsm-base/src/",
+    "crates/lsm-memtable/src/",
+    "crates/lsm-wal/src/",
+    "crates/lsm-sstable/src/",
+    "crates/lsm-compaction/src/",
+];
+
+/// The real file system may have to ask the system.
+const EXEMPT: &str = "crates/lsm-base/src/fs/std.rs";
+
+const SOURCES: &[&str] =
+    &["Instant::now", "SystemTime::now", "getrandom", "thread::sleep", "RandomState"];
+
+/// Checks the sources of the crates below the engine; their tests are free.
+pub(super) fn check(tree: &Tree, findings: &mut Findings) {
+    let is_below = |path: &str| FLOORS.iter().any(|floor| path.starts_with(floor));
+    for rust in tree.rust.iter().filter(|rust| is_below(&rust.path) && rust.path != EXEMPT) {
+        for source in SOURCES {
+            for place in rust.words(source).filter(|place| !rust.is_test(*place)) {
+                let what = format!("`{source}` below the engine; let the caller hand it in");
+                findings.add(&rust.path, rust.line(place), what);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::tests::findings_of;
+
+    #[test]
+    fn clocks_below_the_engine_are_found() {
+        let text = "//! A.\nlet a = std::time::Instant::now();\nlet b = getrandom::u64();\n";
+        let found = findings_of(check, &[("crates/lsm-wal/src/wal.rs", text)]);
+        assert_eq!(
+            found,
+            [
+                "crates/lsm-wal/src/wal.rs:2: `Instant::now` below the engine; let the caller hand it in",
+                "crates/lsm-wal/src/wal.rs:3: `getrandom` below the engine; let the caller hand it in",
+            ]
+        );
+    }
+
+    #[test]
+    fn clocks_above_and_in_tests_are_silent() {
+        let text = "let a = Instant::now();\n";
+        let test = "#[test]\nfn f() { Instant::now(); }\n";
+        let files = [
+            ("crates/lsm-engine/src/db.rs", text),
+            ("crates/lsm-base/src/fs/std.rs", text),
+            ("crates/lsm-wal/src/wal/tests.rs", test),
+            ("crates/lsm-wal/src/log.rs", "use std::time::Instant; // not Instant::now\n"),
+        ];
+        assert_eq!(findings_of(check, &files), [""; 0]);
+    }
+}
