@@ -1,0 +1,142 @@
+//! The files of the server itself: its configuration, its tokens, the directory of the store.
+//!
+//! They are no part of a database, so they do not go through the engine's file system: this is the
+//! one file of the server that calls the operating system's.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::{ConfigError, Settings};
+
+/// Longest file that is read as a configuration or a token.
+const LONGEST_FILE: u64 = 1 << 20;
+/// Fewer bytes than this are no secret.
+const SHORTEST_TOKEN: usize = 16;
+/// A token must fit a header with room to spare.
+const LONGEST_TOKEN: usize = 4096;
+/// Where a server without a configured token keeps the one for its admin routes.
+const ADMIN_TOKEN_FILE: &str = "ADMIN_TOKEN";
+
+/// A secret, of which only a digest is kept.
+#[derive(Clone)]
+pub struct Token {
+    digest: [u8; 32],
+}
+
+impl Token {
+    /// A token; `source` names where it came from.
+    ///
+    /// # Errors
+    ///
+    /// If it is too short or too long, or holds what a header cannot carry.
+    pub fn new(text: &str, source: &str) -> Result<Token, ConfigError> {
+        let refuse = |why: &str| Err(ConfigError(format!("the token of {source} {why}")));
+        if text.len() < SHORTEST_TOKEN {
+            return refuse("must have at least 16 bytes");
+        }
+        if LONGEST_TOKEN < text.len() {
+            return refuse("must have at most 4096 bytes");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refuse("must be printable ASCII without blanks");
+        }
+        Ok(Token { digest: Sha256::digest(text).into() })
+    }
+
+    /// Whether these bytes are the token. Digests are compared, in constant time, so that the time
+    /// tells nothing about how much of a guess is right.
+    #[must_use]
+    pub fn is(&self, guess: &[u8]) -> bool {
+        self.digest.ct_eq(&Sha256::digest(guess)[..]).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Reads a TOML file of settings.
+pub(super) fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
+    let text = read_text(path, "--config")?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError(format!("--config {}: {error}", path.display())))
+}
+
+/// Reads the token of a file whose one line it is.
+pub(super) fn read_token(path: &Path) -> Result<Token, ConfigError> {
+    let text = read_text(path, "--token-file")?;
+    Token::new(text.trim_end_matches(['\r', '\n']), &path.display().to_string())
+}
+
+/// The token that admin routes ask for where no token is configured.
+///
+/// It is made at the first start, of 32 random bytes, in a file that only the owner may read.
+///
+/// # Errors
+///
+/// If the file cannot be read, made, or understood.
+pub fn admin_token(data_dir: &Path) -> Result<Token, ConfigError> {
+    let path = data_dir.join(ADMIN_TOKEN_FILE);
+    let failed = |error: &dyn fmt::Display| ConfigError(format!("{}: {error}", path.display()));
+    let mut options = fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).map_err(|error| failed(&error))?;
+            let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            file.write_all(format!("{digits}\n").as_bytes())
+                .and_then(|()| file.sync_all())
+                .map_err(|error| failed(&error))?;
+            Token::new(&digits, ADMIN_TOKEN_FILE)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_token(&path),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Makes the directory of the store if it is missing, and checks that it is its owner's alone to
+/// change. Returns its absolute path.
+///
+/// # Errors
+///
+/// If it cannot be made, is no directory, or group or others may write to it.
+pub fn prepare_data_dir(dir: &Path) -> Result<PathBuf, ConfigError> {
+    let failed =
+        |why: &dyn fmt::Display| ConfigError(format!("--data-dir {}: {why}", dir.display()));
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .and_then(|()| fs::canonicalize(dir))
+        .and_then(|path| Ok((fs::metadata(&path)?, path)))
+        .map_err(|error| failed(&error))
+        .and_then(|(attributes, path)| match attributes.mode() & 0o022 {
+            0 => Ok(path),
+            _ => Err(failed(&"group or others may write to it; chmod go-w it first")),
+        })
+}
+
+/// Whether this process runs as root; `false` where the system does not tell.
+#[must_use]
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|attributes| attributes.uid() == 0)
+}
+
+fn read_text(path: &Path, flag: &str) -> Result<String, ConfigError> {
+    let failed = |error: io::Error| ConfigError(format!("{flag} {}: {error}", path.display()));
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if LONGEST_FILE < text.len() as u64 {
+        return Err(ConfigError(format!("{flag} {}: longer than 1 MiB", path.display())));
+    }
+    Ok(text)
+}

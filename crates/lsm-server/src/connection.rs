@@ -1,0 +1,245 @@
+//! The socket of one connection, as hyper sees it.
+//!
+//! What passes through is watched for three things that hyper leaves to others:
+//!
+//! - the head of a request has to be whole a while after its first byte, and the first head a while
+//!   after the connection was made;
+//! - a peer that reads nothing of its answer is let go;
+//! - heads are scanned for what makes smuggling possible ([`HeadScanner`]).
+//!
+//! How long a connection may idle between requests is hyper's own header timeout, which begins where
+//! the last answer ended; how long a body may take is watched where bodies are read.
+//!
+//! A connection closes in two steps: the answer's end is sent, and what the peer still sends is read
+//! for a moment and thrown away. Otherwise the system would reset the connection, and a peer that is
+//! still sending a refused body would never see why.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::head::{Defect, HeadScanner};
+use crate::serve::Timeouts;
+
+/// What the socket and the requests on it tell one another.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionState {
+    phase: AtomicU8,
+    defect: AtomicU8,
+}
+
+/// Nothing of the next request has arrived.
+const IDLE: u8 = 0;
+/// A part of a head has arrived.
+const HEAD: u8 = 1;
+/// A request is being served.
+const SERVING: u8 = 2;
+
+// Everything of a connection happens in one task, so that no access to these atomics needs to be
+// ordered with another; they are atomic because the service and the socket share them.
+impl ConnectionState {
+    /// The head of a request is whole.
+    pub(crate) fn begin_request(&self) {
+        self.phase.store(SERVING, Ordering::Relaxed);
+    }
+
+    /// The answer was handed to the socket.
+    pub(crate) fn end_request(&self) {
+        self.phase.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// What was wrong with a head of this connection.
+    pub(crate) fn defect(&self) -> Option<Defect> {
+        Defect::from_number(self.defect.load(Ordering::Relaxed))
+    }
+}
+
+/// A socket with its watch.
+#[derive(Debug)]
+pub(crate) struct WatchedStream {
+    stream: TcpStream,
+    state: Arc<ConnectionState>,
+    scanner: HeadScanner,
+    timeouts: Timeouts,
+    /// When the head that began to arrive must be whole.
+    head_deadline: Deadline,
+    /// When a write that made no progress is given up.
+    write_deadline: Deadline,
+    /// While closing: when to stop reading what nobody wants.
+    linger_deadline: Deadline,
+    has_sent_end: bool,
+}
+
+impl WatchedStream {
+    /// How long, and how much, is read and thrown away while closing.
+    const LINGER: Duration = Duration::from_secs(1);
+    const LINGER_BYTES: usize = 1 << 20;
+
+    /// Watches a connection that was just made.
+    pub(crate) fn new(
+        stream: TcpStream,
+        state: Arc<ConnectionState>,
+        timeouts: Timeouts,
+    ) -> WatchedStream {
+        state.phase.store(HEAD, Ordering::Relaxed);
+        let mut head_deadline = Deadline::default();
+        head_deadline.set(timeouts.head);
+        WatchedStream {
+            stream,
+            state,
+            scanner: HeadScanner::default(),
+            timeouts,
+            head_deadline,
+            write_deadline: Deadline::default(),
+            linger_deadline: Deadline::default(),
+            has_sent_end: false,
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Err(defect) = self.scanner.feed(bytes) {
+            self.state.defect.store(defect as u8, Ordering::Relaxed);
+        }
+        if self.state.phase.load(Ordering::Relaxed) == IDLE {
+            self.state.phase.store(HEAD, Ordering::Relaxed);
+            self.head_deadline.set(self.timeouts.head);
+        }
+    }
+
+    /// Gives a write up that made no progress for too long.
+    fn watch_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.write_deadline.clear();
+            return progress;
+        }
+        if !self.write_deadline.is_set() {
+            self.write_deadline.set(self.timeouts.write_stall);
+        }
+        ready!(self.write_deadline.poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads until the peer is done or has had its moment.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.linger_deadline.is_set() {
+            self.linger_deadline.set(Self::LINGER.min(self.timeouts.head));
+        }
+        let mut space = [0; 16 << 10];
+        for _ in 0..Self::LINGER_BYTES / space.len() {
+            let mut buffer = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.linger_deadline.poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                self.note_read(&buffer.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if self.state.phase.load(Ordering::Relaxed) != HEAD {
+                    return Poll::Pending;
+                }
+                ready!(self.head_deadline.poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_write(cx, progress)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.watch_write(cx, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.has_sent_end {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.has_sent_end = true;
+        }
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A point in time at which something is given up. The timer behind it is made when it is first
+/// waited for, because nearly every deadline is met before that.
+#[derive(Debug, Default)]
+struct Deadline {
+    at: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn set(&mut self, after: Duration) {
+        self.at = Some(Instant::now() + after);
+    }
+
+    fn clear(&mut self) {
+        self.at = None;
+    }
+
+    fn is_set(&self) -> bool {
+        self.at.is_some()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,131 @@
+//! What each route does.
+//!
+//! Calls of the engine may block, on a disk or behind other writers, so every route that makes one
+//! runs on the [pool](crate::pool); only what looks at memory alone is answered in place.
+
+mod admin;
+mod batch;
+mod health;
+mod legacy;
+mod metrics;
+mod scan;
+mod stats;
+mod tree;
+mod value;
+mod write;
+
+use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::StatusCode;
+use lsm_engine::{Db, Seq};
+
+use crate::answer::Answer;
+use crate::route::Route;
+use crate::service::Call;
+use crate::target::percent_decode;
+use crate::wire::json::{Node, Object};
+use crate::wire::{Code, Problem, WireError};
+
+/// The longest key, in bytes.
+const MAX_KEY_BYTES: usize = 65_535;
+/// An answer above this takes its share of the memory that all large bodies have together.
+const LARGE_ANSWER: usize = 64 << 10;
+
+const X_LSM_SEQ: HeaderName = HeaderName::from_static("x-lsm-seq");
+
+/// Answers a request that has passed every check.
+pub(crate) async fn handle(call: Call) -> Result<Answer, Problem> {
+    let app = call.app.clone();
+    let mut answer = match call.route {
+        Route::Healthz | Route::Readyz | Route::Version => health::answer(call)?,
+        Route::Job => admin::job(call)?,
+        Route::Flush | Route::Compact | Route::Verify => admin::begin(call)?,
+        Route::Scan if scan::wants_lines(&call.headers) => scan::lines(call)?,
+        _ => app.pool.run(move || blocking(call)).await??,
+    };
+    match answer.body().len() {
+        Some(len) if LARGE_ANSWER < len => {
+            let permit = app.in_flight.take(len)?;
+            answer.body_mut().hold(permit);
+        }
+        _ => {}
+    }
+    Ok(answer)
+}
+
+/// The routes that call the engine and wait for it.
+fn blocking(call: Call) -> Result<Answer, Problem> {
+    match call.route {
+        Route::Put => legacy::put(call),
+        Route::Get => legacy::get(call),
+        Route::Delete => legacy::delete(call),
+        Route::Value => value::answer(call),
+        Route::Scan => scan::page(call),
+        Route::Mget => batch::mget(call),
+        Route::Batch => batch::batch(call),
+        Route::Stats => stats::answer(call),
+        Route::Tree => tree::answer(call),
+        Route::Metrics => metrics::answer(call),
+        Route::Flush
+        | Route::Compact
+        | Route::Verify
+        | Route::Job
+        | Route::Healthz
+        | Route::Readyz
+        | Route::Version => unreachable!("these routes are answered in place"),
+    }
+}
+
+impl Call {
+    /// The store. A route that needs one is not reached before it is open.
+    fn db(&self) -> Result<&Db, Problem> {
+        self.app.db().ok_or_else(|| Problem::new(Code::Starting, "the store is being recovered"))
+    }
+
+    /// The key that is the rest of the path.
+    fn path_key(&self) -> Result<Vec<u8>, Problem> {
+        let key = percent_decode(&self.rest)?;
+        check_key(&key)?;
+        Ok(key)
+    }
+
+    /// The bytes of the body.
+    fn body_bytes(&self) -> Bytes {
+        self.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()
+    }
+}
+
+/// Checks that a key has a length that keys may have.
+fn check_key(key: &[u8]) -> Result<(), Problem> {
+    if key.is_empty() {
+        return Err(Problem::new(Code::EmptyKey, "the key is empty"));
+    }
+    if MAX_KEY_BYTES < key.len() {
+        let detail = format!("the limit is {MAX_KEY_BYTES} bytes");
+        return Err(Problem::new(Code::KeyTooLarge, detail));
+    }
+    Ok(())
+}
+
+/// Reads a body that must be a JSON object.
+fn json_object(body: &[u8]) -> Result<Object<'_>, Problem> {
+    Ok(Node::parse_object(body)?)
+}
+
+/// Adds the sequence that a read saw, or that a write was given.
+fn with_seq(mut answer: Answer, seq: Seq) -> Answer {
+    answer.headers_mut().insert(X_LSM_SEQ, HeaderValue::from(seq.get()));
+    answer
+}
+
+/// `{"ok":true,"seq":s}`, with more fields if there are any.
+fn ok_json(seq: Seq, more: &str) -> Answer {
+    let body = format!("{{\"ok\":true,\"seq\":{seq}{more}}}");
+    crate::answer::json(StatusCode::OK, body.into_bytes())
+}
+
+impl From<WireError> for Problem {
+    fn from(error: WireError) -> Problem {
+        Problem::new(error.code, error.detail)
+    }
+}

@@ -1,0 +1,101 @@
+//! `/v1/admin/*` and `/v1/jobs/{id}`: work that outlives its request.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, LOCATION};
+use lsm_engine::{Db, Error};
+use serde_json::json;
+
+use super::json_object;
+use crate::answer::{self, Answer};
+use crate::jobs::JobKind;
+use crate::log::Escaped;
+use crate::route::Route;
+use crate::service::Call;
+use crate::status::problem_of;
+use crate::wire::{Code, Problem};
+
+/// Begins a job, or joins the one of its kind that is running.
+pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
+    std::mem::take(&mut call.query).finish()?;
+    let body = call.body_bytes();
+    if !body.is_empty() {
+        json_object(&body)?.finish()?;
+    }
+    let kind = match call.route {
+        Route::Flush => JobKind::Flush,
+        Route::Compact => JobKind::Compact,
+        _ => JobKind::Verify,
+    };
+    let (app, db) = (call.app.clone(), call.db()?.clone());
+    let begun = app.jobs.begin(kind);
+    if begun.is_new {
+        tracing::info!(job = begun.id, "{} begins", kind.name());
+        let runner = app.clone();
+        tokio::spawn(async move {
+            let outcome = runner.pool.run(move || run(kind, &db)).await;
+            let outcome = match outcome {
+                Ok(Ok(report)) => Ok(report),
+                Ok(Err(error)) => Err(problem_of(&error).title_and_detail()),
+                Err(problem) => Err(problem.title_and_detail()),
+            };
+            runner.jobs.end(begun.id, outcome);
+        });
+    }
+    let mut answer =
+        answer::json(StatusCode::ACCEPTED, format!("{{\"job\":\"{}\"}}", begun.id).into_bytes());
+    let location = HeaderValue::try_from(format!("/v1/jobs/{}", begun.id));
+    let location = location.expect("a path of digits is a header's value");
+    answer.headers_mut().insert(LOCATION, location);
+    Ok(answer)
+}
+
+/// Tells how a job goes.
+pub(super) fn job(mut call: Call) -> Result<Answer, Problem> {
+    std::mem::take(&mut call.query).finish()?;
+    let printed = call.rest.parse().ok().and_then(|id| call.app.jobs.print(id));
+    let body = printed.ok_or_else(|| Problem::new(Code::NotFound, "there is no such job"))?;
+    Ok(answer::json(StatusCode::OK, body))
+}
+
+/// Does the work; the report is a JSON value.
+fn run(kind: JobKind, db: &Db) -> Result<String, Error> {
+    match kind {
+        JobKind::Flush => {
+            let before = db.metrics().flush_bytes;
+            db.flush()?;
+            let bytes = db.metrics().flush_bytes.saturating_sub(before);
+            Ok(json!({ "bytes_written": bytes }).to_string())
+        }
+        JobKind::Compact => {
+            let before = db.metrics();
+            db.compact::<&[u8]>(..)?;
+            let after = db.metrics();
+            let read = after.compaction_read_bytes.saturating_sub(before.compaction_read_bytes);
+            let written =
+                after.compaction_written_bytes.saturating_sub(before.compaction_written_bytes);
+            Ok(json!({ "bytes_read": read, "bytes_written": written }).to_string())
+        }
+        JobKind::Verify => {
+            let report = db.verify()?;
+            for damage in &report.damage {
+                // Paths are for the log; who asks over the network learns how much is damaged.
+                tracing::error!("verify: {}", Escaped(damage.to_string().as_bytes()));
+            }
+            let report = json!({
+                "is_clean": report.is_clean(),
+                "tables": report.tables,
+                "table_bytes": report.table_bytes,
+                "entries": report.entries,
+                "log_records": report.log_records,
+                "damaged_files": report.damage.len(),
+            });
+            Ok(report.to_string())
+        }
+    }
+}
+
+impl Problem {
+    fn title_and_detail(&self) -> String {
+        format!("{}: {}", self.code.title(), self.detail)
+    }
+}

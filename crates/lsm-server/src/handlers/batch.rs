@@ -1,0 +1,141 @@
+//! `/v1/batch` and `/v1/mget`: many writes that become visible together, many keys of one view.
+
+use hyper::StatusCode;
+use lsm_engine::{Read as _, WriteBatch};
+
+use super::write::{Terms, check_value};
+use super::{check_key, json_object, ok_json, with_seq};
+use crate::answer::{self, Answer};
+use crate::service::Call;
+use crate::status::problem_of;
+use crate::wire::json::{Node, Object};
+use crate::wire::{Code, ItemRef, KeyForm, Problem, WireError, key_from, value_from};
+
+/// Operations of one batch.
+const MAX_OPERATIONS: usize = 100_000;
+/// Keys of one request.
+const MAX_KEYS: usize = 10_000;
+/// The largest answer to `/v1/mget`, in bytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Writes all operations or none.
+pub(super) fn batch(mut call: Call) -> Result<Answer, Problem> {
+    let mut query = std::mem::take(&mut call.query);
+    let terms = Terms::of(&call, &mut query)?;
+    query.finish()?;
+    let body = call.body_bytes();
+    let mut object = json_object(&body)?;
+    let operations = object.array("ops")?.ok_or_else(|| WireError::bad("ops is missing"))?;
+    object.finish()?;
+    let count = operations.len();
+    if count == 0 {
+        return Err(WireError::bad("ops must have at least one operation").into());
+    }
+    if MAX_OPERATIONS < count {
+        let detail = format!("the limit is {MAX_OPERATIONS} operations");
+        return Err(Problem::new(Code::BatchTooLarge, detail));
+    }
+    let mut batch = WriteBatch::with_capacity(body.len());
+    for (index, operation) in operations.into_iter().enumerate() {
+        add(&call, &mut batch, index, operation)?;
+    }
+    let seq = call
+        .db()?
+        .write(batch, &terms.options(None))
+        .map_err(|error| problem_of(&error))?;
+    Ok(terms.sign(ok_json(seq, &format!(",\"count\":{count}")), seq))
+}
+
+/// Adds one operation; what is wrong with it is named by its place: `ops[3].key`.
+fn add(call: &Call, batch: &mut WriteBatch, index: usize, node: Node<'_>) -> Result<(), Problem> {
+    let place = format!("ops[{index}]");
+    let operation = read_operation(node.into_object(&place)?).map_err(|error| error.inside(&place))?;
+    let (key, value) = match &operation {
+        Operation::Put(key, value) => (key, Some(value)),
+        Operation::Delete(key) => (key, None),
+    };
+    let named = |field: &str, problem: Problem| Problem {
+        detail: format!("{place}.{field}: {}", problem.detail),
+        ..problem
+    };
+    check_key(key).map_err(|problem| named("key", problem))?;
+    match value {
+        None => batch.delete(key),
+        Some(value) => {
+            check_value(call, value).map_err(|problem| named("value", problem))?;
+            batch.put(key, value);
+        }
+    }
+    Ok(())
+}
+
+enum Operation {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+fn read_operation(mut object: Object<'_>) -> Result<Operation, WireError> {
+    let word = object.string("op")?.ok_or_else(|| WireError::bad("op is missing"))?;
+    let key = key_from(&mut object)?;
+    let operation = match &*word {
+        "put" => {
+            let value = value_from(&mut object)?;
+            Operation::Put(key, value.ok_or_else(|| WireError::bad("value is missing"))?)
+        }
+        "delete" => Operation::Delete(key),
+        _ => return Err(WireError::bad("op must be put or delete")),
+    };
+    object.finish()?;
+    Ok(operation)
+}
+
+/// Reads many keys as of one moment.
+pub(super) fn mget(mut call: Call) -> Result<Answer, Problem> {
+    std::mem::take(&mut call.query).finish()?;
+    let body = call.body_bytes();
+    let mut object = json_object(&body)?;
+    let nodes = object.array("keys")?.ok_or_else(|| WireError::bad("keys is missing"))?;
+    object.finish()?;
+    if MAX_KEYS < nodes.len() {
+        return Err(Problem::new(Code::BatchTooLarge, format!("the limit is {MAX_KEYS} keys")));
+    }
+    let mut keys = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.into_iter().enumerate() {
+        keys.push(read_key(index, node)?);
+    }
+    let snapshot = call.db()?.snapshot().map_err(|error| problem_of(&error))?;
+    let mut out = b"[".to_vec();
+    for (index, key) in keys.iter().enumerate() {
+        if index != 0 {
+            out.push(b',');
+        }
+        match snapshot.get_entry(key).map_err(|error| problem_of(&error))? {
+            None => out.extend_from_slice(b"null"),
+            Some(entry) => {
+                let (value, seq) = (&entry.value[..], entry.seq.get());
+                ItemRef { key, value: Some(value), seq: Some(seq) }.write(&mut out, KeyForm::Utf8);
+            }
+        }
+        if MAX_ANSWER < out.len() {
+            let detail = format!("the answer would be larger than {MAX_ANSWER} bytes");
+            return Err(Problem::new(Code::BodyTooLarge, detail));
+        }
+    }
+    out.push(b']');
+    Ok(with_seq(answer::json(StatusCode::OK, out), snapshot.seq()))
+}
+
+/// A key of the list: text, or an object with `key` or `key_b64`.
+fn read_key(index: usize, node: Node<'_>) -> Result<Vec<u8>, Problem> {
+    let place = format!("keys[{index}]");
+    let key = match node {
+        Node::String(text) => text.into_owned().into_bytes(),
+        Node::Object(mut object) => key_from(&mut object)
+            .and_then(|key| object.finish().map(|()| key))
+            .map_err(|error| error.inside(&place))?,
+        _ => return Err(WireError::bad(format!("{place} must be a string or an object")).into()),
+    };
+    check_key(&key)
+        .map_err(|problem| Problem { detail: format!("{place}: {}", problem.detail), ..problem })?;
+    Ok(key)
+}

@@ -1,0 +1,239 @@
+//! `/v1/kv`: a range of keys, as a page or as lines.
+//!
+//! A page is one JSON document with a cursor for the next; every page reads what is there when it is
+//! asked for, and the server keeps nothing in between. Lines are one snapshot, sent as it is read:
+//! pieces are made on the pool, one ahead of the socket, and between two pieces neither a thread nor
+//! a cursor is held, only the snapshot. A client that does not read loses that after a while.
+
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use lsm_engine::{DbCursor, Error, Read, Snapshot};
+use tokio::sync::mpsc;
+
+use super::with_seq;
+use crate::answer::{self, Answer, Payload, Piece};
+use crate::page_cursor::{Direction, ScanBounds};
+use crate::pool::Pool;
+use crate::service::Call;
+use crate::status::problem_of;
+use crate::target::Query;
+use crate::wire::{Code, ItemRef, KeyForm, Line, Problem, put_number, put_string};
+
+/// Items of a page, if the request does not say.
+const DEFAULT_LIMIT: u64 = 100;
+/// Items that a page may have at most.
+const MAX_LIMIT: u64 = 10_000;
+/// A page ends before it would be larger than this, in bytes, unless it is one item.
+const PAGE_BYTES: usize = 16 << 20;
+/// A page ends when it took this long.
+const PAGE_TIME: Duration = Duration::from_secs(10);
+/// A piece of lines ends when it is this large, in bytes, or took this long.
+const PIECE_BYTES: usize = 128 << 10;
+const PIECE_TIME: Duration = Duration::from_millis(100);
+/// How long lines wait for their reader before the snapshot is given up.
+const READER_TIME: Duration = Duration::from_secs(60);
+
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// What a scan was asked for.
+#[derive(Clone, Debug)]
+struct Wanted {
+    bounds: ScanBounds,
+    /// Where to resume, as it was sent.
+    cursor: Option<String>,
+    limit: Option<u64>,
+    keys_only: bool,
+    form: KeyForm,
+}
+
+impl Wanted {
+    fn from_query(mut query: Query) -> Result<Wanted, Problem> {
+        let directions = [("true", Direction::Down), ("false", Direction::Up)];
+        let direction = query.choice("reverse", &directions)?.unwrap_or_default();
+        let (prefix, start, end) = (query.take("prefix"), query.take("start"), query.take("end"));
+        let bounds = match prefix {
+            Some(_) if start.is_some() || end.is_some() => {
+                let detail = "parameters prefix and start or end exclude each other";
+                return Err(Problem::new(Code::BadRequest, detail));
+            }
+            Some(prefix) => ScanBounds::of_prefix(&prefix, direction),
+            None => ScanBounds { start: start.unwrap_or_default(), end, direction },
+        };
+        let forms =
+            [("utf8", KeyForm::Utf8), ("base64", KeyForm::Base64), ("hex", KeyForm::Hex)];
+        let wanted = Wanted {
+            bounds,
+            cursor: query.take("cursor").map(|text| String::from_utf8_lossy(&text).into_owned()),
+            limit: query.number("limit", 1..=MAX_LIMIT)?,
+            keys_only: query.flag("keys_only")?,
+            form: query.choice("key_enc", &forms)?.unwrap_or_default(),
+        };
+        query.finish()?;
+        Ok(wanted)
+    }
+
+    /// Appends the item on which a cursor stands.
+    fn write_item(&self, out: &mut Vec<u8>, cursor: &DbCursor) {
+        let value = (!self.keys_only).then(|| cursor.value());
+        let seq = Some(cursor.entry_seq().get());
+        ItemRef { key: cursor.key(), value, seq }.write(out, self.form);
+    }
+}
+
+/// Whether the client asks for lines.
+pub(super) fn wants_lines(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|accept| {
+        accept.split(',').any(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/x-ndjson")
+        })
+    })
+}
+
+/// Answers one page.
+pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
+    let wanted = Wanted::from_query(std::mem::take(&mut call.query))?;
+    let left = match &wanted.cursor {
+        None => wanted.bounds.clone(),
+        Some(cursor) => wanted.bounds.resume(cursor).ok_or_else(|| {
+            Problem::new(Code::BadRequest, "parameter cursor is not one of this scan")
+        })?,
+    };
+    let failed = |error: Error| problem_of(&error);
+    let deadline = Instant::now() + PAGE_TIME;
+    let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
+    let mut cursor = open(call.db()?, &left).map_err(failed)?;
+    let mut out = b"{\"items\":[".to_vec();
+    let mut count = 0;
+    let mut last = Vec::new();
+    while cursor.valid() {
+        let item_len = if wanted.keys_only { 0 } else { cursor.value().len() };
+        let is_full = limit <= count || PAGE_BYTES < out.len() + item_len || deadline <= Instant::now();
+        // The first item always goes out, so that every page gets on.
+        if count != 0 && is_full {
+            break;
+        }
+        if count != 0 {
+            out.push(b',');
+        }
+        wanted.write_item(&mut out, &cursor);
+        last.clear();
+        last.extend_from_slice(cursor.key());
+        count += 1;
+        step(&mut cursor, left.direction).map_err(failed)?;
+    }
+    out.extend_from_slice(b"],\"next\":");
+    if cursor.valid() {
+        let (lower, upper) = match left.direction {
+            Direction::Up => (&last[..], cursor.key()),
+            Direction::Down => (cursor.key(), &last[..]),
+        };
+        put_string(&mut out, &wanted.bounds.cursor_between(lower, upper));
+    } else {
+        out.extend_from_slice(b"null");
+    }
+    out.extend_from_slice(format!(",\"done\":{},\"seq\":", !cursor.valid()).as_bytes());
+    put_number(&mut out, cursor.seq().get());
+    out.push(b'}');
+    Ok(with_seq(answer::json(StatusCode::OK, out), cursor.seq()))
+}
+
+/// Begins to answer lines.
+pub(super) fn lines(mut call: Call) -> Result<Answer, Problem> {
+    let wanted = Wanted::from_query(std::mem::take(&mut call.query))?;
+    if wanted.cursor.is_some() {
+        let detail = "parameter cursor is for pages; lines are one snapshot";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let snapshot = call.db()?.snapshot().map_err(|error| problem_of(&error))?;
+    let seq = snapshot.seq();
+    let (pieces, receiver) = mpsc::channel(1);
+    let scan = LineScan { left: wanted.bounds.clone(), wanted, snapshot, count: 0 };
+    tokio::spawn(send_lines(scan, call.app.pool.clone(), pieces));
+    let mut answer = Answer::new(Payload::stream(receiver));
+    answer.headers_mut().insert(hyper::header::CONTENT_TYPE, LINES);
+    Ok(with_seq(answer, seq))
+}
+
+/// Makes pieces for as long as somebody reads them. Whatever goes wrong, the last piece is not sent
+/// then, and the body ends uncleanly.
+async fn send_lines(mut scan: LineScan, pool: Pool, pieces: mpsc::Sender<Piece>) {
+    loop {
+        let Ok(Ok(place)) = tokio::time::timeout(READER_TIME, pieces.reserve()).await else {
+            return;
+        };
+        let made = pool
+            .run(move || {
+                let made = scan.make_piece();
+                (scan, made)
+            })
+            .await;
+        let problem = match made {
+            Ok((rest, Ok(Piece::More(bytes)))) => {
+                scan = rest;
+                place.send(Piece::More(bytes));
+                continue;
+            }
+            Ok((_, Ok(last))) => return place.send(last),
+            Ok((_, Err(error))) => problem_of(&error),
+            Err(problem) => problem,
+        };
+        let mut line = Vec::new();
+        Line::write_failed(&mut line, &problem);
+        return place.send(Piece::More(line.into()));
+    }
+}
+
+/// A scan between two pieces.
+#[derive(Debug)]
+struct LineScan {
+    wanted: Wanted,
+    left: ScanBounds,
+    snapshot: Snapshot,
+    count: u64,
+}
+
+impl LineScan {
+    fn make_piece(&mut self) -> Result<Piece, Error> {
+        let deadline = Instant::now() + PIECE_TIME;
+        let mut out = Vec::with_capacity(PIECE_BYTES);
+        let mut cursor = open(&self.snapshot, &self.left)?;
+        while cursor.valid() && self.wanted.limit.is_none_or(|limit| self.count < limit) {
+            if !out.is_empty() && (PIECE_BYTES <= out.len() || deadline <= Instant::now()) {
+                match self.left.direction {
+                    Direction::Up => self.left.start = cursor.key().to_vec(),
+                    // The bound is exclusive, and the smallest key above this one keeps it inside.
+                    Direction::Down => self.left.end = Some([cursor.key(), b"\0"].concat()),
+                }
+                return Ok(Piece::More(out.into()));
+            }
+            self.wanted.write_item(&mut out, &cursor);
+            out.push(b'\n');
+            self.count += 1;
+            step(&mut cursor, self.left.direction)?;
+        }
+        Line::write_done(&mut out, self.count, Some(self.snapshot.seq().get()));
+        Ok(Piece::Last(out.into()))
+    }
+}
+
+/// A cursor on the first key of a scan.
+fn open(view: &impl Read, bounds: &ScanBounds) -> Result<DbCursor, Error> {
+    let end = bounds.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut cursor = view.cursor_in::<&[u8]>((Bound::Included(&bounds.start[..]), end))?;
+    match bounds.direction {
+        Direction::Up => cursor.seek_to_first()?,
+        Direction::Down => cursor.seek_to_last()?,
+    }
+    Ok(cursor)
+}
+
+fn step(cursor: &mut DbCursor, direction: Direction) -> Result<(), Error> {
+    match direction {
+        Direction::Up => cursor.next(),
+        Direction::Down => cursor.prev(),
+    }
+}

@@ -1,0 +1,116 @@
+//! `/v1/kv/{key}`: one key, its value as raw bytes, its sequence as an entity tag.
+
+use bytes::Bytes;
+use hyper::header::{ETAG, HeaderValue};
+use hyper::{Method, StatusCode};
+use lsm_engine::{Db, Entry, Error, Read as _, Seq};
+
+use super::write::{Terms, precondition_failed, write_if};
+use super::with_seq;
+use crate::answer::{self, Answer};
+use crate::etag::{Preconditions, etag};
+use crate::service::Call;
+use crate::status::problem_of;
+use crate::wire::{Code, Problem};
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Answers GET, HEAD, PUT and DELETE.
+pub(super) fn answer(call: Call) -> Result<Answer, Problem> {
+    match call.method {
+        Method::PUT => put(call),
+        Method::DELETE => delete(call),
+        _ => get(call),
+    }
+}
+
+fn get(mut call: Call) -> Result<Answer, Problem> {
+    std::mem::take(&mut call.query).finish()?;
+    let found = find(&call)?;
+    if found.is_unchanged {
+        return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
+    }
+    // A large value is sent from where the table has it.
+    let value = Bytes::from_owner(found.entry.value.clone());
+    Ok(found.tagged(answer::answer(StatusCode::OK, OCTETS, value)))
+}
+
+fn put(mut call: Call) -> Result<Answer, Problem> {
+    let key = call.path_key()?;
+    let mut query = std::mem::take(&mut call.query);
+    let terms = Terms::of(&call, &mut query)?;
+    query.finish()?;
+    let preconditions = Preconditions::from_headers(&call.headers)?;
+    let value = call.body_bytes();
+    let db = call.db()?;
+    let seq = write_if(&call, &key, &preconditions, |condition| {
+        db.put_with(&key, &value, &terms.options(condition))
+    })?;
+    let mut answer = answer::empty(StatusCode::NO_CONTENT);
+    answer.headers_mut().insert(ETAG, etag(seq));
+    Ok(terms.sign(answer, seq))
+}
+
+fn delete(mut call: Call) -> Result<Answer, Problem> {
+    let key = call.path_key()?;
+    let mut query = std::mem::take(&mut call.query);
+    let terms = Terms::of(&call, &mut query)?;
+    query.finish()?;
+    let preconditions = Preconditions::from_headers(&call.headers)?;
+    let db = call.db()?;
+    let seq = write_if(&call, &key, &preconditions, |condition| {
+        db.delete_with(&key, &terms.options(condition))
+    })?;
+    Ok(terms.sign(answer::empty(StatusCode::NO_CONTENT), seq))
+}
+
+/// A key that exists.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) key: Vec<u8>,
+    pub(super) entry: Entry,
+    /// The sequence of the view in which it was found.
+    view: Seq,
+    /// Whether the client has this version already.
+    pub(super) is_unchanged: bool,
+}
+
+impl Found {
+    /// Adds the headers that name the version.
+    pub(super) fn tagged(&self, mut answer: Answer) -> Answer {
+        answer.headers_mut().insert(ETAG, etag(self.entry.seq));
+        with_seq(answer, self.view)
+    }
+}
+
+/// Reads the key of the path under the request's preconditions.
+///
+/// A key that does not exist is `not_found`, whatever the preconditions are.
+pub(super) fn find(call: &Call) -> Result<Found, Problem> {
+    let key = call.path_key()?;
+    let preconditions = Preconditions::from_headers(&call.headers)?;
+    let (entry, view) = read(call.db()?, &key).map_err(|error| problem_of(&error))?;
+    let Some(entry) = entry else {
+        return Err(Problem::new(Code::NotFound, "there is no such key").with_key(&key));
+    };
+    if !preconditions.match_holds(Some(entry.seq)) {
+        return Err(precondition_failed(&key, Some(entry.seq)));
+    }
+    let is_unchanged = !preconditions.none_match_holds(Some(entry.seq));
+    Ok(Found { key, entry, view, is_unchanged })
+}
+
+/// Reads a key, and a sequence whose view has exactly this answer.
+///
+/// A read sees everything up to the sequence that was visible before it, and perhaps more. If it
+/// finds the key, the view at the larger of that sequence and the key's own has the same version: the
+/// key did not change in between. If it does not, only a snapshot can tell.
+fn read(db: &Db, key: &[u8]) -> Result<(Option<Entry>, Seq), Error> {
+    let before = db.seq();
+    if let Some(entry) = db.get_entry(key)? {
+        let view = before.max(entry.seq);
+        return Ok((Some(entry), view));
+    }
+    let snapshot = db.snapshot()?;
+    Ok((snapshot.get_entry(key)?, snapshot.seq()))
+}

@@ -1,0 +1,216 @@
+//! What the HTTP side counts.
+//!
+//! Labels are route templates, known methods and statuses: nothing that a client chooses, so that no
+//! client can make the number of series grow.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+
+use crate::prometheus::Text;
+use crate::route::Route;
+
+/// Upper bounds of the buckets of a request's seconds.
+const BOUNDS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OTHER"];
+const STATUSES: [u16; 24] = [
+    200, 202, 204, 304, 400, 401, 403, 404, 405, 408, 412, 413, 414, 415, 421, 429, 431, 500, 501,
+    503, 504, 505, 507, 0,
+];
+/// Every route, and one for what has none.
+const ROUTES: usize = Route::ALL.len() + 1;
+
+/// Why a connection or a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// All connections are taken.
+    Connections,
+    /// One address has all that it may have.
+    ConnectionsPerIp,
+    /// A head that could be read in two ways.
+    Head,
+    /// A host or an origin that is not served.
+    Host,
+    /// No valid token.
+    Token,
+    /// Too much waits or is in flight, or writes are stalled.
+    Busy,
+}
+
+const REJECTIONS: [(Rejection, &str); 6] = [
+    (Rejection::Connections, "connections"),
+    (Rejection::ConnectionsPerIp, "connections_per_ip"),
+    (Rejection::Head, "head"),
+    (Rejection::Host, "host"),
+    (Rejection::Token, "token"),
+    (Rejection::Busy, "busy"),
+];
+
+/// The counters.
+#[derive(Debug)]
+pub(crate) struct HttpMetrics {
+    /// Per route, method and status.
+    requests: Vec<AtomicU64>,
+    seconds: Vec<Seconds>,
+    connections: AtomicI64,
+    rejected: [AtomicU64; REJECTIONS.len()],
+}
+
+#[derive(Debug, Default)]
+struct Seconds {
+    buckets: [AtomicU64; BOUNDS.len()],
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Default for HttpMetrics {
+    fn default() -> HttpMetrics {
+        let requests = ROUTES * METHODS.len() * STATUSES.len();
+        HttpMetrics {
+            requests: (0..requests).map(|_| AtomicU64::new(0)).collect(),
+            seconds: (0..ROUTES).map(|_| Seconds::default()).collect(),
+            connections: AtomicI64::new(0),
+            rejected: Default::default(),
+        }
+    }
+}
+
+// Counters are independent of one another and of everything else: relaxed throughout.
+impl HttpMetrics {
+    /// Counts a request that was answered.
+    pub(crate) fn request(
+        &self,
+        route: Option<Route>,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let route = route_index(route);
+        let method = METHODS[..METHODS.len() - 1]
+            .iter()
+            .position(|known| *known == method.as_str())
+            .unwrap_or(METHODS.len() - 1);
+        let status = STATUSES
+            .iter()
+            .position(|known| *known == status.as_u16())
+            .unwrap_or(STATUSES.len() - 1);
+        self.requests[request_index(route, method, status)].fetch_add(1, Ordering::Relaxed);
+        let seconds = &self.seconds[route];
+        if let Some(bucket) = BOUNDS.iter().position(|&bound| took.as_secs_f64() <= bound) {
+            seconds.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        }
+        seconds.count.fetch_add(1, Ordering::Relaxed);
+        seconds.nanos.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Counts what was turned away.
+    pub(crate) fn rejected(&self, why: Rejection) {
+        let index = REJECTIONS.iter().position(|(reason, _)| *reason == why);
+        self.rejected[index.expect("the table has every reason")].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection was made.
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has ended.
+    pub(crate) fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Prints every counter that is not zero.
+    pub(crate) fn print(&self, text: &mut Text) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        text.family("lsm_http_requests_total", "counter", "Requests answered.");
+        for (route, template) in templates().enumerate() {
+            for (method, method_name) in METHODS.iter().enumerate() {
+                for (status, number) in STATUSES.iter().enumerate() {
+                    let count = load(&self.requests[request_index(route, method, status)]);
+                    let status = if *number == 0 { "other".into() } else { number.to_string() };
+                    let labels =
+                        [("route", template), ("method", method_name), ("status", status.as_str())];
+                    if count != 0 {
+                        text.sample("lsm_http_requests_total", &labels, count as f64);
+                    }
+                }
+            }
+        }
+        text.family("lsm_http_request_seconds", "histogram", "Time to the head of the answer.");
+        for (seconds, template) in self.seconds.iter().zip(templates()) {
+            if load(&seconds.count) != 0 {
+                let mut below = 0;
+                let buckets = BOUNDS.iter().zip(&seconds.buckets).map(|(&bound, count)| {
+                    below += load(count);
+                    (bound, below)
+                });
+                let sum = load(&seconds.nanos) as f64 / 1e9;
+                let labels = [("route", template)];
+                text.histogram(
+                    "lsm_http_request_seconds",
+                    &labels,
+                    buckets,
+                    load(&seconds.count),
+                    sum,
+                );
+            }
+        }
+        text.family("lsm_http_connections", "gauge", "Open connections.");
+        let connections = self.connections.load(Ordering::Relaxed);
+        text.sample("lsm_http_connections", &[], connections as f64);
+        text.family("lsm_http_rejected_total", "counter", "Connections and requests turned away.");
+        for ((_, reason), count) in REJECTIONS.iter().zip(&self.rejected) {
+            text.sample("lsm_http_rejected_total", &[("reason", reason)], load(count) as f64);
+        }
+    }
+}
+
+fn route_index(route: Option<Route>) -> usize {
+    route
+        .and_then(|route| Route::ALL.iter().position(|known| *known == route))
+        .unwrap_or(ROUTES - 1)
+}
+
+fn request_index(route: usize, method: usize, status: usize) -> usize {
+    (route * METHODS.len() + method) * STATUSES.len() + status
+}
+
+fn templates() -> impl Iterator<Item = &'static str> {
+    Route::ALL.iter().map(|route| route.template()).chain(["none"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_printed_under_its_labels() {
+        let metrics = HttpMetrics::default();
+        let took = Duration::from_micros(300);
+        metrics.request(Some(Route::Get), &Method::GET, StatusCode::OK, took);
+        metrics.request(Some(Route::Get), &Method::GET, StatusCode::OK, took);
+        metrics.request(None, &Method::PATCH, StatusCode::IM_A_TEAPOT, Duration::from_secs(9));
+        metrics.rejected(Rejection::Host);
+        metrics.connected();
+        let mut text = Text::default();
+        metrics.print(&mut text);
+        let text = text.finish();
+        for line in [
+            r#"lsm_http_requests_total{route="/get/{key}",method="GET",status="200"} 2"#,
+            r#"lsm_http_requests_total{route="none",method="OTHER",status="other"} 1"#,
+            r#"lsm_http_request_seconds_bucket{route="/get/{key}",le="0.00025"} 0"#,
+            r#"lsm_http_request_seconds_bucket{route="/get/{key}",le="0.0005"} 2"#,
+            r#"lsm_http_request_seconds_bucket{route="/get/{key}",le="5"} 2"#,
+            r#"lsm_http_request_seconds_bucket{route="none",le="5"} 0"#,
+            r#"lsm_http_request_seconds_bucket{route="none",le="+Inf"} 1"#,
+            r#"lsm_http_request_seconds_count{route="/get/{key}"} 2"#,
+            r#"lsm_http_request_seconds_sum{route="/get/{key}"} 0.0006"#,
+            "lsm_http_connections 1",
+            r#"lsm_http_rejected_total{reason="host"} 1"#,
+        ] {
+            assert!(text.lines().any(|printed| printed == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! From the command line to the end of the process.
+//!
+//! 1. The configuration is read and checked, and the directory of the store made and checked.
+//! 2. The socket is bound. From here on `/healthz`, `/readyz` and `/version` answer.
+//! 3. The store is opened, which replays its log.
+//! 4. One line on the standard output says that the server is ready, and where.
+//! 5. SIGTERM or SIGINT drains, flushes, closes, and the process ends with 0. A second one ends it at
+//!    once: like a crash, that loses nothing that was answered.
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use lsm_engine::{Db, ErrorKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::config::{self, Command, Config, ConfigError};
+use crate::engine_options::options;
+use crate::log;
+use crate::pool::Pool;
+use crate::serve::{Server, Timeouts};
+
+/// Why the process ends, and with which number.
+#[derive(Debug)]
+struct Fatal {
+    exit: u8,
+    why: String,
+}
+
+/// Something failed.
+const FAILED: u8 = 1;
+/// The command line or the configuration is refused.
+const REFUSED: u8 = 2;
+/// Stored data is damaged.
+const DAMAGED: u8 = 4;
+/// Another process has the store.
+const LOCKED: u8 = 5;
+/// A signal ended the process before it had closed its store.
+const INTERRUPTED: u8 = 130;
+
+impl Fatal {
+    fn failed(why: impl fmt::Display) -> Fatal {
+        Fatal { exit: FAILED, why: why.to_string() }
+    }
+}
+
+impl From<ConfigError> for Fatal {
+    fn from(error: ConfigError) -> Fatal {
+        Fatal { exit: REFUSED, why: error.0 }
+    }
+}
+
+impl From<lsm_engine::Error> for Fatal {
+    fn from(error: lsm_engine::Error) -> Fatal {
+        let exit = match error.kind() {
+            ErrorKind::InvalidArgument => REFUSED,
+            ErrorKind::Corruption | ErrorKind::MissingFile => DAMAGED,
+            ErrorKind::Locked => LOCKED,
+            _ => FAILED,
+        };
+        Fatal { exit, why: error.to_string() }
+    }
+}
+
+/// The program. Reads the command line and the environment, and serves until a signal comes.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Refused arguments end the process here, with 2.
+    let command = Command::parse();
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            eprintln!("lsm-server: {}", fatal.why);
+            ExitCode::from(fatal.exit)
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Fatal> {
+    let token = match std::env::var("LSM_TOKEN") {
+        Ok(token) => Some(token),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(error) => return Err(ConfigError(format!("LSM_TOKEN: {error}")).into()),
+    };
+    let config = Config::load(command, token)?;
+    if command.print_config {
+        return print(&config.to_string());
+    }
+    log::init(config.log_format);
+    log::keep_panics_private();
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if config::is_root() {
+        tracing::warn!("the server runs as root and needs nothing of it");
+    }
+    let data_dir = config::prepare_data_dir(&config.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(Pool::THREADS)
+        .build()
+        .map_err(Fatal::failed)?;
+    let outcome = runtime.block_on(serve(&config, data_dir));
+    // Nothing is left that is worth waiting for: a store that could be closed is closed.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: &Config, data_dir: PathBuf) -> Result<(), Fatal> {
+    let mut signals = Signals::listen().map_err(Fatal::failed)?;
+    let server = Server::bind(config, Timeouts::default())
+        .await
+        .map_err(|error| Fatal::failed(format_args!("--listen {}: {error}", config.listen)))?;
+    let opening = open(config, data_dir.clone());
+    let db = tokio::select! {
+        opened = opening => opened?,
+        () = server.accept() => unreachable!("accepting does not end"),
+        () = signals.next() => {
+            return Err(Fatal { exit: INTERRUPTED, why: "stopped while recovering".into() });
+        }
+    };
+    server.begin(db, &data_dir)?;
+    print(&format!(
+        "lsm-server {} listening on http://{} data={} durability={}\n",
+        env!("CARGO_PKG_VERSION"),
+        server.address(),
+        data_dir.display(),
+        config.durability.name(),
+    ))?;
+    tokio::select! {
+        () = server.accept() => unreachable!("accepting does not end"),
+        () = signals.next() => tracing::info!("closing; a second signal ends the process at once"),
+    }
+    tokio::select! {
+        closed = server.close() => closed.map_err(Fatal::from),
+        () = signals.next() => Err(Fatal { exit: INTERRUPTED, why: "stopped while closing".into() }),
+    }
+}
+
+/// Opens the store on a thread that may block.
+async fn open(config: &Config, data_dir: PathBuf) -> Result<Db, Fatal> {
+    let options = options(config)?;
+    let opening =
+        tokio::task::spawn_blocking(move || Db::builder(data_dir).options(options).open());
+    Ok(opening.await.map_err(Fatal::failed)??)
+}
+
+/// Writes to the standard output, at once.
+fn print(text: &str) -> Result<(), Fatal> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fatal::failed)
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
