@@ -63,9 +63,10 @@ fn write_amplification(metrics: &Metrics) -> Value {
 fn space_amplification(keyspaces: &[KeyspaceLevels]) -> Value {
     let (mut all, mut deepest) = (0, 0);
     for keyspace in keyspaces {
-        let sizes = keyspace.levels.iter().map(|level| {
-            level.tables.iter().map(|table| table.bytes).sum::<u64>()
-        });
+        let sizes = keyspace
+            .levels
+            .iter()
+            .map(|level| level.tables.iter().map(|table| table.bytes).sum::<u64>());
         let sizes: Vec<u64> = sizes.collect();
         all += sizes.iter().sum::<u64>();
         deepest += sizes.iter().rev().find(|&&size| size != 0).copied().unwrap_or(0);
