@@ -29,7 +29,7 @@ mod tests;
 pub use self::fault::{Fault, FaultFs, Op, OpKind};
 #[cfg(any(test, feature = "testing"))]
 pub use self::mem::{Keep, MemFs};
-pub use self::std::StdFs;
+pub use self::std::{StdFs, machine_memory};
 
 /// A file system.
 pub trait Fs: fmt::Debug + Send + Sync + 'static {
@@ -71,6 +71,12 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Locked`] at once if another process or handle holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>>;
+
+    /// Takes the exclusive lock on a file that exists, and changes nothing on disk.
+    ///
+    /// # Errors
+    /// Like [`lock`](Fs::lock); also if the file does not exist.
+    fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>>;
 
     /// How many bytes can still be written below `dir`.
     fn free_space(&self, dir: &Path) -> Result<u64>;

@@ -1,1 +1,96 @@
-//! Placeholder.
+//! An embedded log-structured merge-tree key-value store.
+//!
+//! ```
+//! use lsm_engine::{Db, Read};
+//!
+//! # fn main() -> lsm_engine::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("data");
+//! let db = Db::open(path)?;
+//! db.put("apple", "red")?;
+//! db.put("banana", "yellow")?;
+//! assert_eq!(db.get("apple")?.unwrap(), b"red");
+//!
+//! let before = db.snapshot()?;
+//! db.delete("apple")?;
+//! assert!(!db.contains("apple")?);
+//! assert!(before.contains("apple")?);
+//!
+//! for entry in db.scan("a".."c") {
+//!     let (key, value) = entry?;
+//!     println!("{} is {}", key.escape_ascii(), value.escape_ascii());
+//! }
+//! db.close()?;
+//! # Ok(()) }
+//! ```
+//!
+//! What it promises:
+//!
+//! - `Ok` from a write means on disk, unless the write asked for less ([`Durability`]).
+//! - A batch happens whole or not at all, in every crash and for every reader.
+//! - What a crash leaves is a prefix of what was written: nothing is lost before something kept.
+//! - A snapshot sees one moment for as long as it is held.
+//! - A read answers what was written, or an error that names file and offset; never anything else.
+//!
+//! # Locks
+//!
+//! Taken in this order, and none while a later one is held:
+//! flushing (`background`), version set, compactions that run (`background`), commit state, commit
+//! queue, publication, installation of SuperVersions, the signal of `background`. Readers take
+//! none. Files are synced under the first two only; under the commit lock there is the append to
+//! the log and no other I/O.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod background;
+mod build;
+mod builder;
+mod close;
+mod commit;
+mod compact;
+mod db;
+mod db_cursor;
+mod error;
+mod event;
+mod flush;
+mod generation;
+mod health;
+mod inner;
+mod keyspace;
+mod levels;
+mod manifest;
+mod metrics;
+mod obsolete;
+mod open_tree;
+mod options;
+mod pressure;
+mod read;
+mod recovery;
+mod replay_buffer;
+mod scan;
+mod snapshot;
+mod source;
+mod super_version;
+mod value;
+mod verify;
+mod version_set;
+mod write;
+
+pub use builder::DbBuilder;
+pub use db::{Db, Snapshot};
+pub use db_cursor::DbCursor;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{CompactionReason, Event, EventListener};
+pub use health::Health;
+pub use keyspace::Keyspace;
+pub use levels::{CompactionInfo, KeyspaceLevels, LevelInfo, MemtableInfo, TableInfo};
+pub use lsm_base as base;
+pub use lsm_base::{KeyspaceId, Seq, WriteBatch};
+pub use metrics::{DiskUse, MemoryUse, Metrics};
+pub use options::{Compression, Condition, Durability, Options, ReadMode, WriteOptions};
+pub use read::{Read, View};
+pub use recovery::RecoveryReport;
+pub use scan::Scan;
+pub use value::{Entry, Value};
+pub use verify::VerifyReport;

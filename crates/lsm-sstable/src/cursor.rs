@@ -257,7 +257,8 @@ impl Window {
         let end = place.offset + place.len as u64;
         let is_inside = self.offset <= place.offset && end <= self.offset + self.bytes.len() as u64;
         if !(is_forward && is_inside) {
-            let ahead = if is_forward { opened.data.end().min(place.offset + READ_AHEAD) } else { 0 };
+            let ahead =
+                if is_forward { opened.data.end().min(place.offset + READ_AHEAD) } else { 0 };
             self.fill(opened, place.offset, end, end.max(ahead))?;
         }
         let start = (place.offset - self.offset) as usize;

@@ -251,7 +251,8 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
                 return Err(Flaw::corrupt(at, "separators out of order"));
             }
         }
-        if data_end != data_len || self.separators_at + separators_end as usize != self.bytes.len() {
+        if data_end != data_len || self.separators_at + separators_end as usize != self.bytes.len()
+        {
             return Err(Flaw::corrupt(0, "fences that do not span the data"));
         }
         Ok(())

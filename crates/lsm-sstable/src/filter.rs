@@ -94,7 +94,8 @@ impl<B: Deref<Target = [u8]>> Filter<B> {
     #[inline]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let at = HEADER_LEN + line_of(hash, self.lines) * LINE_LEN;
-        let Some(line) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<LINE_LEN>()) else {
+        let Some(line) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<LINE_LEN>())
+        else {
             return true;
         };
         // All probes are in one line: looking at each costs less than a branch for each.

@@ -79,12 +79,7 @@ pub(crate) fn seal_region(out: &mut Vec<u8>, start: usize, id: u64, offset: u64,
 }
 
 /// The content of a sealed region, if its checksum is right.
-pub(crate) fn open_region(
-    bytes: &[u8],
-    id: u64,
-    offset: u64,
-    region: u16,
-) -> Result<&[u8], Flaw> {
+pub(crate) fn open_region(bytes: &[u8], id: u64, offset: u64, region: u16) -> Result<&[u8], Flaw> {
     let Some((content, stored)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
         return Err(Flaw::corrupt(0, "a region shorter than its checksum"));
     };

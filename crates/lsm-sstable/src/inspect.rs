@@ -140,11 +140,7 @@ fn inspect_block(opened: &OpenTable, index: usize, bytes: &mut Vec<u8>) -> Block
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "table {:016x}, format {}, {} bytes",
-            self.id, self.format_version, self.len
-        )?;
+        writeln!(f, "table {:016x}, format {}, {} bytes", self.id, self.format_version, self.len)?;
         writeln!(f, "\nsections")?;
         for section in &self.sections {
             let need = if section.is_required { "required" } else { "optional" };

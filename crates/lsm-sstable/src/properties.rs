@@ -76,8 +76,8 @@ impl TableProperties {
 
     /// The properties in the content of the section.
     pub(crate) fn decode(content: &[u8]) -> Result<TableProperties, Flaw> {
-        let record: Record =
-            decode_record(content).map_err(|detail| Flaw::corrupt(0, format!("properties: {detail}")))?;
+        let record: Record = decode_record(content)
+            .map_err(|detail| Flaw::corrupt(0, format!("properties: {detail}")))?;
         let compression = Compression::from_code(record.compression)
             .ok_or_else(|| Flaw::unsupported(format!("compression {}", record.compression)))?;
         Ok(TableProperties {

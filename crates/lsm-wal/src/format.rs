@@ -349,8 +349,7 @@ impl Link {
     const LEN: usize = 32;
 
     /// The link of a log's very first segment.
-    pub(crate) const BEGIN: Link =
-        Link { segment: 0, epoch: 0, length: 0, last_seq: Seq::ZERO };
+    pub(crate) const BEGIN: Link = Link { segment: 0, epoch: 0, length: 0, last_seq: Seq::ZERO };
 
     pub(crate) fn encode(&self) -> [u8; Link::LEN] {
         let mut bytes = [0; Link::LEN];

@@ -93,7 +93,9 @@ impl Inspector {
             Found::Damage(detail) => (detail, offset),
         };
         let next = self.file.next_header(next_from, file_len)?;
-        if let Some((place, header)) = next && place == offset {
+        if let Some((place, header)) = next
+            && place == offset
+        {
             // Its length stands, so that what is wrong is its payload alone. The search goes on
             // right behind the header all the same: a record may have been written over it.
             let behind = self.file.next_header(offset + 1, offset + header.record_len())?;

@@ -156,9 +156,7 @@ impl Wal {
                 segment.discard(&*self.fs, &self.dir);
                 continue;
             }
-            segment
-                .install(&*self.fs, &self.dir)
-                .map_err(|error| self.prepare_failed(error))?;
+            segment.install(&*self.fs, &self.dir).map_err(|error| self.prepare_failed(error))?;
             if self.tail.lock().offer_ready(segment) {
                 return Ok(());
             }
@@ -334,9 +332,9 @@ impl Wal {
 
     /// Writes a group, or one record of the log's own, behind the tail.
     fn append_locked(&self, tail: &mut Tail, group: Group<'_>) -> Result<Lsn> {
-        let end = tail.write(group, self.synced_lsn()).map_err(|error| {
-            if error.is_no_space() { error } else { self.poison_with(error) }
-        })?;
+        let end = tail
+            .write(group, self.synced_lsn())
+            .map_err(|error| if error.is_no_space() { error } else { self.poison_with(error) })?;
         // A sync that failed meanwhile speaks for what was appended beside it too.
         self.check_poison()?;
         self.marks.lock().appended = end;

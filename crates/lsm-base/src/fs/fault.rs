@@ -325,6 +325,10 @@ impl Fs for FaultFs {
         self.on_path(OpKind::Lock, path, || self.inner.lock(path))
     }
 
+    fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
+        self.on_path(OpKind::Lock, path, || self.inner.lock_existing(path))
+    }
+
     fn free_space(&self, dir: &Path) -> Result<u64> {
         self.on_path(OpKind::FreeSpace, dir, || self.inner.free_space(dir))
     }

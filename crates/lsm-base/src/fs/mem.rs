@@ -193,14 +193,12 @@ impl Fs for MemFs {
 
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let found = self.disk.tree.write().file_or_new(path);
-        let inode = found.map_err(|error| Error::io("open", path, error))?;
-        let mut state = inode.lock();
-        if state.is_locked {
-            return Err(Error::Locked(path.to_owned()));
-        }
-        state.is_locked = true;
-        drop(state);
-        Ok(Box::new(MemLock { inode }))
+        lock_inode(path, found)
+    }
+
+    fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
+        let found = self.disk.tree.read().file(path);
+        lock_inode(path, found)
     }
 
     fn free_space(&self, dir: &Path) -> Result<u64> {
@@ -329,6 +327,17 @@ impl File for MemFile {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+}
+
+fn lock_inode(path: &Path, found: io::Result<Arc<Inode>>) -> Result<Box<dyn FileLock>> {
+    let inode = found.map_err(|error| Error::io("open", path, error))?;
+    let mut state = inode.lock();
+    if state.is_locked {
+        return Err(Error::Locked(path.to_owned()));
+    }
+    state.is_locked = true;
+    drop(state);
+    Ok(Box::new(MemLock { inode }))
 }
 
 #[derive(Debug)]

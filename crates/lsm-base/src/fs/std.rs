@@ -89,12 +89,12 @@ impl Fs for StdFs {
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(StdLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
-        }
+        lock_file(path, &options)
+    }
+
+    fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
+        // Read access suffices, so this works where nothing may be written.
+        lock_file(path, OpenOptions::new().read(true))
     }
 
     fn free_space(&self, dir: &Path) -> Result<u64> {
@@ -167,6 +167,28 @@ impl File for StdFile {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
     }
+}
+
+fn lock_file(path: &Path, options: &OpenOptions) -> Result<Box<dyn FileLock>> {
+    let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Box::new(StdLock { _file: file })),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+    }
+}
+
+/// The memory of the machine in bytes, or the part of it that the process's control group may
+/// use; `None` if the system does not say.
+#[must_use]
+pub fn machine_memory() -> Option<usize> {
+    let text = ::std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    let total = kibibytes.checked_mul(1024)?;
+    let limit = ::std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX);
+    Some(total.min(limit))
 }
 
 #[derive(Debug)]

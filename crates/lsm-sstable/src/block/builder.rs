@@ -24,7 +24,6 @@ pub(crate) struct BlockBuilder {
     compressed: Vec<u8>,
 }
 
-
 impl BlockBuilder {
     pub(crate) fn is_empty(&self) -> bool {
         self.tags.is_empty()
@@ -72,7 +71,8 @@ impl BlockBuilder {
         };
         let is_wide = u32::from(u16::MAX) < self.ends.last().copied().unwrap_or(0);
         let has_kinds = self.has_kinds();
-        let flags = if is_wide { WIDE_OFFSETS } else { 0 } | if has_kinds { KINDS_PRESENT } else { 0 };
+        let flags =
+            if is_wide { WIDE_OFFSETS } else { 0 } | if has_kinds { KINDS_PRESENT } else { 0 };
 
         out.extend_from_slice(&(self.tags.len() as u32).to_le_bytes());
         out.extend_from_slice(&[flags, codec.code(), 0, seq_width]);

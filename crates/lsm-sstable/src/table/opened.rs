@@ -140,8 +140,9 @@ impl OpenTable {
             return Ok(Lookup::Unread);
         }
         let start = place.offset as usize;
-        let content = block::without_checksum(map.get(start..start + place.len).unwrap_or_default())
-            .unwrap_or_default();
+        let content =
+            block::without_checksum(map.get(start..start + place.len).unwrap_or_default())
+                .unwrap_or_default();
         let layout = Layout::parse(content).map_err(|flaw| self.flaw(index, flaw))?;
         if layout.codec() == Compression::None {
             return Ok(Lookup::Ready(Held::Mapped { start, len: content.len() }));
@@ -181,8 +182,7 @@ impl OpenTable {
 
     /// Admits a stored block into the cache.
     pub(crate) fn decompress(&self, index: usize, content: &[u8], layout: Layout) -> Result<Held> {
-        let block =
-            CachedBlock::admit(content, layout).map_err(|flaw| self.flaw(index, flaw))?;
+        let block = CachedBlock::admit(content, layout).map_err(|flaw| self.flaw(index, flaw))?;
         self.cache.insert(self.id, self.place(index).offset, Arc::clone(&block));
         Ok(Held::Cached(block))
     }
@@ -279,7 +279,11 @@ pub(crate) struct Place {
 /// Reads and checks the footer of a file of `file_len` bytes.
 pub(crate) fn read_footer(file: &dyn File, path: &Path, file_len: u64) -> Result<Footer> {
     let Some(offset) = file_len.checked_sub(FOOTER_LEN as u64) else {
-        return Err(Error::corruption(path, 0, format!("{file_len} bytes are too few for a table")));
+        return Err(Error::corruption(
+            path,
+            0,
+            format!("{file_len} bytes are too few for a table"),
+        ));
     };
     let mut bytes = [0; FOOTER_LEN];
     file.read_exact_at(&mut bytes, offset)?;

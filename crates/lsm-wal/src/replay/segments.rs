@@ -122,7 +122,11 @@ pub(super) fn walk(
                     }
                     RecordKind::Data if !is_first && walk.last_seq < header.first_seq => {
                         let (first_seq, payload) = (header.first_seq, record.payload);
-                        deliver(ReplayRecord { lsn: Lsn::new(number, offset), first_seq, payload })?;
+                        deliver(ReplayRecord {
+                            lsn: Lsn::new(number, offset),
+                            first_seq,
+                            payload,
+                        })?;
                         walk.records += 1;
                         walk.bytes += payload.len() as u64;
                         walk.last_seq = first_seq;

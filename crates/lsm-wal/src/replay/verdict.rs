@@ -153,14 +153,15 @@ impl Evidence<'_> {
             let (at, why) = whole.damage.unwrap_or((whole.end, "the log ends"));
             return corrupt(at, why);
         }
-        match self.examined.keys().find(|&&number| clean_end.segment < number && self.is_used(number)) {
+        match self
+            .examined
+            .keys()
+            .find(|&&number| clean_end.segment < number && self.is_used(number))
+        {
             Some(&number) => corrupt(Lsn::new(number, FILE_HEADER_LEN), "a segment in use"),
-            None => Ok(Verdict {
-                end: clean_end,
-                dropped_records: 0,
-                dropped_bytes: 0,
-                reason: None,
-            }),
+            None => {
+                Ok(Verdict { end: clean_end, dropped_records: 0, dropped_bytes: 0, reason: None })
+            }
         }
     }
 

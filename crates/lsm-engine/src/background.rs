@@ -1,0 +1,273 @@
+//! Background work: who does it, and how it is woken.
+//!
+//! - the *keeper* makes the next log segment ready and unlinks what is obsolete;
+//! - the *flusher* turns sealed generations into tables, oldest first;
+//! - the *compactors* keep the shape of the tree.
+//!
+//! Each looks for work until there is none, and then waits for a change, or for the interval to
+//! pass. With no threads, the calls that need the work do it themselves.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use lsm_compaction::InProgress;
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::inner::Inner;
+
+/// The workers and what they wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    signal: Mutex<Signal>,
+    changed: Condvar,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    /// Held by whoever flushes: generations become tables one after the other.
+    pub(crate) flushing: Mutex<()>,
+    /// The compactions that run. Taken after the lock of the version set.
+    pub(crate) compacting: Mutex<InProgress>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    /// Counts changes: whoever saw an older count looks again.
+    changes: u64,
+    is_stopping: bool,
+    /// Workers that look for work, or do it.
+    busy: usize,
+}
+
+/// A kind of background work: does a piece of it, and says whether there was any.
+type Work = fn(&Inner) -> Result<bool>;
+
+impl Background {
+    /// Starts the workers.
+    pub(crate) fn start(inner: &Arc<Inner>) -> Result<()> {
+        let compactors = inner.options.background_threads;
+        if compactors == 0 {
+            return Ok(());
+        }
+        let mut work: Vec<(&str, Work)> =
+            vec![("lsm-keeper", Inner::keep), ("lsm-flusher", Inner::flush_oldest)];
+        work.resize(2 + compactors, ("lsm-compactor", Inner::compact_once));
+        for (name, work) in work {
+            let shared = Arc::clone(inner);
+            let spawned = std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || shared.background.run(&shared, name, work));
+            match spawned {
+                Ok(worker) => inner.background.workers.lock().push(worker),
+                Err(error) => {
+                    inner.background.stop();
+                    return Err(lsm_base::Error::io("start a thread for", &inner.dir, error).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes whoever waits for a change: workers, and writers that wait for room.
+    pub(crate) fn changed(&self) {
+        self.signal.lock().changes += 1;
+        self.changed.notify_all();
+    }
+
+    /// Lets the workers end their piece of work, and waits for them.
+    pub(crate) fn stop(&self) {
+        self.signal.lock().is_stopping = true;
+        self.changed.notify_all();
+        for worker in std::mem::take(&mut *self.workers.lock()) {
+            // A worker that panicked has said so on stderr; what it held is released.
+            let _ = worker.join();
+        }
+    }
+
+    /// Whether workers are to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.signal.lock().is_stopping
+    }
+
+    /// A count that grows with every change; for [`wait_for_change`](Self::wait_for_change).
+    pub(crate) fn changes(&self) -> u64 {
+        self.signal.lock().changes
+    }
+
+    /// Waits until the count of changes is another than `seen`. `false` if `deadline` passed.
+    pub(crate) fn wait_for_change(&self, seen: u64, deadline: Option<Instant>) -> bool {
+        let mut signal = self.signal.lock();
+        while signal.changes == seen && !signal.is_stopping {
+            match deadline {
+                Some(deadline) => {
+                    if self.changed.wait_until(&mut signal, deadline).timed_out() {
+                        return false;
+                    }
+                }
+                None => self.changed.wait(&mut signal),
+            }
+        }
+        true
+    }
+
+    /// Waits until every worker waits.
+    fn wait_until_idle(&self) {
+        let mut signal = self.signal.lock();
+        while signal.busy != 0 && !signal.is_stopping {
+            self.changed.wait(&mut signal);
+        }
+    }
+
+    fn run(&self, inner: &Inner, name: &'static str, work: Work) {
+        let interval = inner.options.compaction_interval;
+        let mut signal = self.signal.lock();
+        while !signal.is_stopping {
+            let seen = signal.changes;
+            signal.busy += 1;
+            drop(signal);
+            let result = inner.work_until_idle(name, work);
+            signal = self.signal.lock();
+            signal.busy -= 1;
+            self.changed.notify_all();
+            // After a failure only time helps, not what others do.
+            let retry_at = Instant::now() + interval;
+            while !signal.is_stopping && (signal.changes == seen || result.is_err()) {
+                if self.changed.wait_until(&mut signal, retry_at).timed_out() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Does a kind of work until there is none left.
+    fn work_until_idle(&self, name: &'static str, work: Work) -> Result<()> {
+        loop {
+            if self.background.is_stopping() {
+                return Ok(());
+            }
+            match work(self) {
+                Ok(true) => self.background.changed(),
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    if error.kind() == ErrorKind::Corruption {
+                        self.metrics.corruptions.add(1);
+                    }
+                    self.emit(&Event::BackgroundError { work: name, error: error.clone() });
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes the next log segment ready, unlinks what is obsolete, and looks whether a full disk
+    /// has space again.
+    pub(crate) fn keep(&self) -> Result<bool> {
+        if self.health.check_writable().is_err() && !self.try_resume()? {
+            return Ok(false);
+        }
+        let prepared = !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?;
+        let removed = self.obsolete.remove(self)?;
+        let released = self.wal().release(self.log_floor())?;
+        Ok(prepared || removed != 0 || released != 0)
+    }
+
+    /// Makes a log segment ready that holds a record of this length.
+    pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
+        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))
+    }
+
+    /// The first log segment that is still needed.
+    fn log_floor(&self) -> u64 {
+        self.super_versions.load().version.state.log_floor.first_segment
+    }
+
+    /// Looks whether the disk has space again, and if so lets writes go on.
+    fn try_resume(&self) -> Result<bool> {
+        if self.health.get() != crate::Health::NoSpace {
+            return Ok(false);
+        }
+        // What is free must hold a segment and the tables of what is in memory.
+        let needed = 2 * self.options.memtable_size as u64;
+        if self.fs.free_space(&self.dir)? < needed {
+            return Ok(false);
+        }
+        self.versions.decide(self, &mut self.versions.lock())?;
+        let is_news = self.health.resume();
+        if is_news {
+            self.emit(&Event::Resumed);
+        }
+        Ok(is_news)
+    }
+
+    /// What a failure to write or sync a file means for the store.
+    pub(crate) fn note_write_error(&self, error: lsm_base::Error) -> Error {
+        if error.is_no_space() && !crate::manifest::is_sync(&error) {
+            self.report_no_space(&error);
+        } else if is_write_failure(&error) {
+            self.poison(&error);
+        }
+        error.into()
+    }
+
+    /// Waits, before a request is logged, until a generation can be begun that has room for it.
+    pub(crate) fn make_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+        let started = Instant::now();
+        let result = self.wait_for_room(log_len, deadline);
+        let took = started.elapsed();
+        self.metrics.stall_nanos.record(took.as_nanos() as u64);
+        self.emit(&Event::Stalled { took });
+        result
+    }
+
+    fn wait_for_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+        loop {
+            let seen = self.background.changes();
+            self.check_writable()?;
+            if !self.wal().is_ready(log_len) {
+                self.prepare_segment(log_len)?;
+            }
+            if self.may_rotate() {
+                return Ok(());
+            }
+            if self.options.background_threads == 0 {
+                self.flush_oldest()?;
+            } else if !self.background.wait_for_change(seen, deadline) {
+                return Err(Error::busy());
+            }
+        }
+    }
+
+    /// Returns when background work has nothing to do.
+    pub(crate) fn wait_idle(&self) -> Result<()> {
+        self.check_writable()?;
+        if self.options.background_threads == 0 {
+            while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
+            return Ok(());
+        }
+        loop {
+            let seen = self.background.changes();
+            self.background.wait_until_idle();
+            self.check_writable()?;
+            if self.background.changes() == seen {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether a file could not be written, synced, created or renamed: not a read, and not a process
+/// out of descriptors, after which another try may do.
+fn is_write_failure(error: &lsm_base::Error) -> bool {
+    match error {
+        lsm_base::Error::Io { op, source, .. } => {
+            let is_read = matches!(*op, "read" | "open" | "list" | "measure" | "look up");
+            !is_read && !matches!(source.raw_os_error(), Some(EMFILE | ENFILE))
+        }
+        _ => false,
+    }
+}
+
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;

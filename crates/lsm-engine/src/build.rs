@@ -1,0 +1,148 @@
+//! Building tables: what flush, compaction and recovery have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_base::{Cursor, FileName, Fs, KeyspaceId, Result, Seq};
+use lsm_compaction::job::{self, Aborted, Cause, Recheck};
+use lsm_compaction::picker::PickerOptions;
+use lsm_compaction::{
+    Elision, JobContext, LEVELS, NewTable, Outcome, OutputOptions, TableMeta, Tree,
+};
+use lsm_sstable::{Compression, TableOptions};
+
+use crate::generation::GenerationView;
+use crate::inner::random_u64;
+use crate::options::Resolved;
+
+/// Level 0 is full with so many tables.
+pub(crate) const L0_TRIGGER: u32 = 4;
+
+/// What is needed to build tables.
+#[derive(Clone, Copy)]
+pub(crate) struct TableFactory<'a> {
+    pub(crate) fs: &'a Arc<dyn Fs>,
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a Resolved,
+    /// The number of the next file.
+    pub(crate) numbers: &'a AtomicU64,
+}
+
+/// What a merge is to become.
+pub(crate) struct Merge<'a, C> {
+    pub(crate) inputs: Vec<C>,
+    /// How many entries the inputs have.
+    pub(crate) entries: u64,
+    pub(crate) keyspace: KeyspaceId,
+    pub(crate) tree: &'a Tree,
+    pub(crate) level: usize,
+    pub(crate) snapshots: &'a [Seq],
+    pub(crate) elision: Elision,
+    pub(crate) grandparents: &'a [Arc<TableMeta>],
+}
+
+impl TableFactory<'_> {
+    /// Merges the inputs into synced tables. After a failure the files that were begun are gone.
+    pub(crate) fn run<C: Cursor>(
+        &self,
+        merge: Merge<'_, C>,
+        is_cancelled: &mut dyn FnMut() -> bool,
+    ) -> Result<Outcome, Cause> {
+        let picker_options = picker_options(self.options);
+        let context = JobContext {
+            fs: Arc::clone(self.fs),
+            snapshots: merge.snapshots,
+            elision: merge.elision,
+            grandparents: merge.grandparents,
+            output: OutputOptions {
+                keyspace: (merge.keyspace, merge.tree.name()),
+                table: table_options(self.options, merge.level),
+                target_bytes: self.options.table_size,
+                max_grandparent_bytes: picker_options.max_grandparent_bytes(),
+            },
+            expected_entries: merge.entries,
+            recheck: Recheck::Sample,
+        };
+        let mut new_table = || self.new_table();
+        job::run(merge.inputs, context, &mut new_table, is_cancelled).map_err(|aborted| {
+            let Aborted { cause, created } = aborted;
+            self.remove(&created);
+            cause
+        })
+    }
+
+    /// Unlinks tables that no edit names. What cannot be unlinked is left to the next open.
+    pub(crate) fn remove(&self, numbers: &[u64]) {
+        for number in numbers {
+            let _ = self.fs.remove(&FileName::Table(*number).path(self.dir));
+        }
+    }
+
+    fn new_table(&self) -> Result<NewTable> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let file = self.fs.create(&FileName::Table(number).path(self.dir))?;
+        Ok(NewTable { file, number, id: random_u64() })
+    }
+
+    /// Turns the memtable of a keyspace into tables for `level`.
+    pub(crate) fn flush(
+        &self,
+        view: &GenerationView,
+        keyspace: KeyspaceId,
+        tree: &Tree,
+        level: usize,
+        snapshots: &[Seq],
+    ) -> Result<Outcome, Cause> {
+        let Some(memtable) = view.memtable(keyspace) else { return Ok(no_tables()) };
+        let grandparents = tree.levels().get(level + 1).map_or(&[][..], |tables| tables);
+        let merge = Merge {
+            inputs: vec![memtable.cursor()],
+            entries: memtable.len() as u64,
+            keyspace,
+            tree,
+            level,
+            snapshots,
+            elision: Elision::whole(tree),
+            grandparents: if level == 0 { &[] } else { grandparents },
+        };
+        // A flush is never called off: memory waits for it.
+        self.run(merge, &mut || false)
+    }
+}
+
+fn no_tables() -> Outcome {
+    Outcome { tables: Vec::new(), stats: job::JobStats::default() }
+}
+
+/// The shape that the options ask for.
+pub(crate) fn picker_options(options: &Resolved) -> PickerOptions {
+    PickerOptions {
+        l0_trigger: L0_TRIGGER,
+        base_bytes: options.table_size.max(u64::from(L0_TRIGGER) * options.memtable_size as u64),
+        table_bytes: options.table_size,
+        compression: std::array::from_fn(|level| compression(options, level)),
+        ..PickerOptions::default()
+    }
+}
+
+/// Levels 0 and 1 are rewritten too soon for compression to pay.
+fn compression(options: &Resolved, level: usize) -> Compression {
+    if level < 2 { Compression::None } else { options.compression }
+}
+
+/// A table of the last level answers most reads of a key that exists; those above are mostly asked
+/// in vain, so a bit more of filter pays there.
+fn table_options(options: &Resolved, level: usize) -> TableOptions {
+    let extra = match LEVELS - 1 - level {
+        0 => 0,
+        1 => 2,
+        _ => 4,
+    };
+    let bits = options.bloom_bits_per_key;
+    TableOptions {
+        block_size: options.block_size,
+        compression: compression(options, level),
+        bloom_bits_per_key: if bits == 0 { 0 } else { bits + extra },
+    }
+}

@@ -1,0 +1,187 @@
+//! Opening a database, with settings and components of the caller's choice.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lsm_base::fs::FileLock;
+use lsm_base::{FileName, Fs, Seq};
+use lsm_sstable::BlockCache;
+use parking_lot::Mutex;
+
+use crate::admission::Admission;
+use crate::background::Background;
+use crate::commit::Commit;
+use crate::db::Db;
+use crate::error::Result;
+use crate::event::EventListener;
+use crate::generation::{Generation, GenerationView};
+use crate::health::HealthCell;
+use crate::inner::{Inner, WriteSide};
+use crate::open_tree::OpenVersion;
+use crate::options::{Options, Resolved};
+use crate::recovery::{Recovered, Recovery, keyspace_ids};
+use crate::replay_buffer::ARENA_SLACK;
+use crate::super_version::{SuperVersion, SuperVersions};
+use crate::version_set::VersionSet;
+
+/// Settings and components of a database that is to be opened.
+#[derive(Debug)]
+pub struct DbBuilder {
+    dir: PathBuf,
+    options: Options,
+    fs: Arc<dyn Fs>,
+    listener: Option<Arc<dyn EventListener>>,
+}
+
+impl DbBuilder {
+    pub(crate) fn new(dir: &Path) -> DbBuilder {
+        let (options, fs) = (Options::default(), Arc::new(lsm_base::fs::StdFs));
+        DbBuilder { dir: dir.to_owned(), options, fs, listener: None }
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> DbBuilder {
+        self.options = options;
+        self
+    }
+
+    /// Sets the file system; unset is the operating system's.
+    #[must_use]
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> DbBuilder {
+        self.fs = fs;
+        self
+    }
+
+    /// Sets who is told about background work.
+    #[must_use]
+    pub fn listener(mut self, listener: impl EventListener) -> DbBuilder {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Opens the database, creating it if the directory has none. The directory is created too,
+    /// its parents are not.
+    ///
+    /// # Errors
+    /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range;
+    /// `Corruption`, `MissingFile` or `UnsupportedFormat` if its files are not what was written,
+    /// after which nothing was changed; `Io`, `NoSpace`.
+    pub fn open(self) -> Result<Db> {
+        let options = self.options.resolve(machine_memory())?;
+        self.create_dir()?;
+        let lock = self.fs.lock(&FileName::Lock.path(&self.dir))?;
+        let recovery = Recovery { fs: &self.fs, dir: &self.dir, options: &options };
+        let recovered = recovery.run()?;
+        let inner = Arc::new(self.assemble(options, recovered, lock));
+        inner.update_pressure();
+        Background::start(&inner)?;
+        Ok(Db::from_inner(inner))
+    }
+
+    /// Opens the database for reading only: nothing in the directory is changed, and no writer can
+    /// open it meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `MissingFile` if the directory has no database.
+    pub fn open_read_only(self) -> Result<Db> {
+        let options = self.options.resolve(machine_memory())?;
+        let current = FileName::Current.path(&self.dir);
+        if !self.fs.exists(&current)? {
+            return Err(lsm_base::Error::MissingFile(current).into());
+        }
+        let lock = self.fs.lock_existing(&FileName::Lock.path(&self.dir))?;
+        let recovery = Recovery { fs: &self.fs, dir: &self.dir, options: &options };
+        let mut read = recovery.read_only()?;
+        let active = read.generations.remove(0);
+        let versions = VersionSet::new(Arc::clone(&read.state), read.manifest_number, None);
+        let parts = Parts {
+            state: read.state,
+            active,
+            sealed: read.generations,
+            versions,
+            write_side: None,
+            read_only_seq: read.last_seq,
+            health: HealthCell::read_only(),
+            report: read.report,
+        };
+        Ok(Db::from_inner(Arc::new(self.inner(options, parts, lock))))
+    }
+
+    fn create_dir(&self) -> Result<()> {
+        if self.fs.exists(&self.dir)? {
+            return Ok(());
+        }
+        self.fs.create_dir(&self.dir)?;
+        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.fs.sync_dir(parent.unwrap_or(Path::new(".")))?;
+        Ok(())
+    }
+
+    fn assemble(self, options: Resolved, recovered: Recovered, lock: Box<dyn FileLock>) -> Inner {
+        let Recovered { state, manifest_number, journal, wal, next_seq, report } = recovered;
+        let arena = lsm_memtable::Arena::new(options.memtable_size + ARENA_SLACK);
+        let generation = Generation::new(1, wal.active_segment(), arena);
+        let active = GenerationView::empty(generation);
+        let commit = Commit::new(next_seq, active.clone(), keyspace_ids(&state));
+        let versions = VersionSet::new(Arc::clone(&state), manifest_number, Some(journal));
+        let parts = Parts {
+            state,
+            active,
+            sealed: Vec::new(),
+            versions,
+            write_side: Some(WriteSide { wal, commit }),
+            read_only_seq: Seq::ZERO,
+            health: HealthCell::running(),
+            report,
+        };
+        self.inner(options, parts, lock)
+    }
+
+    fn inner(self, options: Resolved, parts: Parts, lock: Box<dyn FileLock>) -> Inner {
+        let cache = BlockCache::new(options.block_cache_size as u64);
+        let open = |meta: &lsm_compaction::TableMeta| {
+            crate::inner::open_table(&self.fs, &self.dir, options.read_mode, &cache, meta)
+        };
+        let version = Arc::new(OpenVersion::new(parts.state, None, open));
+        let first = SuperVersion { active: parts.active, sealed: parts.sealed, version };
+        Inner {
+            super_versions: SuperVersions::new(first),
+            snapshots: Arc::default(),
+            versions: parts.versions,
+            obsolete: Default::default(),
+            metrics: Default::default(),
+            health: parts.health,
+            background: Background::default(),
+            admission: Admission::new(Instant::now()),
+            recovery: parts.report,
+            opened: Instant::now(),
+            write_side: parts.write_side,
+            read_only_seq: parts.read_only_seq,
+            lock: Mutex::new(Some(lock)),
+            listener: self.listener,
+            cache,
+            options,
+            dir: self.dir,
+            fs: self.fs,
+        }
+    }
+}
+
+/// What recovery contributes to a database.
+struct Parts {
+    state: Arc<lsm_compaction::State>,
+    active: GenerationView,
+    sealed: Vec<GenerationView>,
+    versions: VersionSet,
+    write_side: Option<WriteSide>,
+    read_only_seq: Seq,
+    health: HealthCell,
+    report: crate::recovery::RecoveryReport,
+}
+
+/// The memory that this process may use, in bytes: the machine's, or a GiB if it does not say.
+fn machine_memory() -> usize {
+    lsm_base::fs::machine_memory().unwrap_or(1 << 30)
+}

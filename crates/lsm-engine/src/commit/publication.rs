@@ -1,0 +1,123 @@
+//! Publication: writes become visible in commit order, each when it may.
+//!
+//! A buffered write may at once, a synced one when the log is on disk up to its end. What stands
+//! behind a write that may not yet waits with it, because what is visible is always a prefix of
+//! the commit order. One of the waiting threads syncs the log for all that was appended so far,
+//! publishes what that allows, and hands over to the next if there is something left.
+//!
+//! Invariant: `visible` never passes a write whose log failed. After a failed sync nothing is
+//! published any more, and everybody who waits, and who comes, gets an error.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use lsm_base::Seq;
+use lsm_wal::Lsn;
+use parking_lot::Mutex;
+
+use super::request::{Request, Turn};
+
+/// What was committed and is not visible yet.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// The last sequence that readers may see.
+    visible: CachePadded<AtomicU64>,
+    pending: Mutex<Pending>,
+}
+
+/// The requests in commit order.
+#[derive(Debug, Default)]
+struct Pending {
+    requests: VecDeque<Arc<Request>>,
+    /// Whether a thread has the sync.
+    is_syncing: bool,
+    /// The failure after which nothing is published.
+    failure: Option<lsm_base::Error>,
+}
+
+impl Publication {
+    pub(super) fn new(visible: Seq) -> Publication {
+        Publication {
+            visible: CachePadded::new(AtomicU64::new(visible.get())),
+            pending: Mutex::default(),
+        }
+    }
+
+    /// The last sequence that readers may see.
+    pub(crate) fn visible(&self) -> Seq {
+        // Acquire: whoever sees a sequence sees the memtable entries published before it.
+        Seq::new(self.visible.load(Ordering::Acquire))
+    }
+
+    /// The cell itself, for the register of snapshots.
+    pub(crate) fn visible_cell(&self) -> &AtomicU64 {
+        &self.visible
+    }
+
+    /// Takes over requests that were applied, in commit order. Requires: the commit lock, so that
+    /// they come in that order.
+    pub(super) fn push(&self, requests: Vec<Arc<Request>>, synced: Lsn) {
+        let mut pending = self.pending.lock();
+        if let Some(error) = pending.failure.clone() {
+            drop(pending);
+            requests.iter().for_each(|request| request.fail(&error));
+            return;
+        }
+        pending.requests.extend(requests);
+        self.advance(&mut pending, synced);
+        if !pending.is_syncing {
+            Self::appoint(&mut pending);
+        }
+    }
+
+    /// Publishes what a finished sync allows, and finds the next to sync if one is needed.
+    pub(super) fn sync_finished(&self, result: Result<Lsn, lsm_base::Error>) {
+        let mut pending = self.pending.lock();
+        match result {
+            Ok(synced) => {
+                self.advance(&mut pending, synced);
+                Self::appoint(&mut pending);
+            }
+            Err(error) => Self::fail_all(&mut pending, &error),
+        }
+    }
+
+    /// Stops publication because the log failed.
+    pub(super) fn fail(&self, error: &lsm_base::Error) {
+        Self::fail_all(&mut self.pending.lock(), error);
+    }
+
+    fn fail_all(pending: &mut Pending, error: &lsm_base::Error) {
+        for request in pending.requests.drain(..) {
+            request.fail(error);
+        }
+        pending.is_syncing = false;
+        pending.failure.get_or_insert_with(|| error.clone());
+    }
+
+    fn advance(&self, pending: &mut Pending, synced: Lsn) {
+        while let Some(request) = pending.requests.front() {
+            let (seq, end) = request.place();
+            if end.is_some_and(|end| synced < end) {
+                return;
+            }
+            if let Some(seq) = seq {
+                // Release: the entries of the batch were linked before.
+                self.visible.store(seq.get(), Ordering::Release);
+            }
+            request.complete();
+            pending.requests.pop_front();
+        }
+    }
+
+    /// Gives the sync to the first request that needs one. After [`advance`](Self::advance) that
+    /// is the first of all, if there is any.
+    fn appoint(pending: &mut Pending) {
+        pending.is_syncing = !pending.requests.is_empty();
+        if let Some(request) = pending.requests.front() {
+            request.wake(Turn::Sync);
+        }
+    }
+}

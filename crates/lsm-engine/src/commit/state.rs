@@ -1,0 +1,177 @@
+//! What the leader of a group works on: everything below the commit lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use lsm_base::{KeyspaceId, Seq, WriteBatch, key};
+use lsm_memtable::{Arena, ArenaWriter, Memtable};
+use lsm_wal::{Record, Wal};
+
+use super::request::Request;
+use crate::generation::{Generation, GenerationView};
+use crate::inner::Inner;
+use crate::replay_buffer::ARENA_SLACK;
+
+/// The active generation, the next sequence, and the group that is being formed.
+pub(super) struct CommitState {
+    /// The sequence of the next operation.
+    next_seq: Seq,
+    /// The last sequence that was applied to a memtable.
+    last_applied: Seq,
+    active: GenerationView,
+    writer: ArenaWriter,
+    /// The keyspaces that may be written to.
+    pub(super) keyspaces: BTreeSet<KeyspaceId>,
+    /// For each keyspace, the prefix that the keys of its last memtable had in common.
+    prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
+    group: Vec<Arc<Request>>,
+    group_arena: usize,
+    group_log: u64,
+}
+
+impl CommitState {
+    pub(super) fn new(
+        next_seq: Seq,
+        active: GenerationView,
+        keyspaces: BTreeSet<KeyspaceId>,
+    ) -> CommitState {
+        let writer = active.generation.arena.writer().expect("a new arena has its writer");
+        CommitState {
+            next_seq,
+            last_applied: Seq::new(next_seq.get() - 1),
+            active,
+            writer,
+            keyspaces,
+            prefixes: BTreeMap::new(),
+            group: Vec::new(),
+            group_arena: 0,
+            group_log: 0,
+        }
+    }
+
+    pub(super) fn take_seq(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = seq.plus(1);
+        seq
+    }
+
+    pub(super) fn is_active_empty(&self) -> bool {
+        self.active.memtables().is_empty()
+    }
+
+    /// Whether the group and a request of this size fit the active generation.
+    pub(super) fn has_room(&self, inner: &Inner, log_len: u64, arena_bound: usize) -> bool {
+        let wal = inner.wal();
+        !wal.needs_rotation()
+            && self.group_log + log_len <= wal.remaining()
+            && self.group_arena + arena_bound <= self.writer.remaining()
+    }
+
+    pub(super) fn push(&mut self, request: Arc<Request>) {
+        self.group_arena += request.arena_bound;
+        self.group_log += request.log_len;
+        self.group.push(request);
+    }
+
+    pub(super) fn take_group(&mut self) -> Vec<Arc<Request>> {
+        (self.group_arena, self.group_log) = (0, 0);
+        mem::take(&mut self.group)
+    }
+
+    /// Seals the active generation and begins the next, which has room for a request of this size.
+    /// `false` if no segment is ready or too many generations wait for their flush.
+    ///
+    /// Requires: the group was committed.
+    pub(super) fn rotate(&mut self, inner: &Inner, log_len: u64, arena_bound: usize) -> bool {
+        let wal = inner.wal();
+        if !inner.may_rotate() || !wal.is_ready(log_len) {
+            return false;
+        }
+        let segment = match wal.rotate() {
+            Ok(segment) => segment,
+            Err(error) => {
+                inner.poison(&error);
+                return false;
+            }
+        };
+        for (keyspace, memtable) in self.active.memtables() {
+            self.prefixes.insert(*keyspace, memtable.common_prefix());
+        }
+        self.active.generation.seal(self.last_applied);
+        let arena = Arena::new(inner.options.memtable_size.max(arena_bound) + ARENA_SLACK);
+        let number = self.active.generation.number + 1;
+        self.writer = arena.writer().expect("a new arena has its writer");
+        self.active = GenerationView::empty(Generation::new(number, segment, arena));
+        inner.super_versions.begin_generation(self.active.clone());
+        inner.background.changed();
+        true
+    }
+
+    /// Assigns sequences, appends the group to the log with one write, and applies it.
+    pub(super) fn log_and_apply(
+        &mut self,
+        inner: &Inner,
+        group: &[Arc<Request>],
+    ) -> Result<(), lsm_base::Error> {
+        let mut records = Vec::with_capacity(group.len());
+        let mut next_seq = self.next_seq;
+        for request in group {
+            let Some(batch) = request.accepted_batch() else { continue };
+            records.push(Record { first_seq: next_seq, payload: batch.as_bytes() });
+            next_seq = next_seq.plus(u64::from(batch.count()));
+            request.set_last_seq(Seq::new(next_seq.get() - 1));
+        }
+        let wal = inner.wal();
+        // The sequences of a group that was not logged are never used: a reader of the log must
+        // not meet them twice.
+        let mut seq = mem::replace(&mut self.next_seq, next_seq);
+        let end = if records.is_empty() { wal.appended_lsn() } else { wal.append(&records)? };
+        let appended = records.iter().map(|record| Wal::record_len(record.payload.len() as u64));
+        inner.metrics.wal_appended_bytes.add(appended.sum());
+        for request in group {
+            request.set_end(end);
+            if let Some(batch) = request.accepted_batch() {
+                seq = self.apply(inner, batch, seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a batch whose first operation has the sequence `seq`; returns the one behind it.
+    fn apply(&mut self, inner: &Inner, batch: &WriteBatch, mut seq: Seq) -> Seq {
+        for op in batch.ops() {
+            let op = op.expect("the bytes of a batch always parse");
+            let hash = key::hash_user_key(op.key);
+            let memtable = self.memtable(inner, op.keyspace);
+            memtable
+                .insert(&mut self.writer, op.key, hash, seq, op.kind, op.value)
+                .expect("the leader checked that the group fits the arena");
+            self.last_applied = seq;
+            seq = seq.plus(1);
+        }
+        seq
+    }
+
+    /// The memtable of a keyspace in the active generation, made at the first write.
+    fn memtable(&mut self, inner: &Inner, keyspace: KeyspaceId) -> Arc<Memtable> {
+        if let Some(memtable) = self.active.memtable(keyspace) {
+            return Arc::clone(memtable);
+        }
+        let prefix = self.prefixes.get(&keyspace).map_or(&[][..], Vec::as_slice);
+        let memtable = Arc::new(Memtable::new(&self.active.generation.arena, prefix));
+        self.active = self.active.with_memtable(keyspace, Arc::clone(&memtable));
+        inner.super_versions.set_active(self.active.clone());
+        memtable
+    }
+}
+
+impl fmt::Debug for CommitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitState")
+            .field("next_seq", &self.next_seq)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
+    }
+}

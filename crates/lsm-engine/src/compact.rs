@@ -1,0 +1,210 @@
+//! Compaction: picks, runs and installs what keeps the shape of the tree.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lsm_base::KeyspaceId;
+use lsm_compaction::in_progress::JobId;
+use lsm_compaction::job::Cause;
+use lsm_compaction::picker::{ManualCompaction, ManualStep};
+use lsm_compaction::{Compaction, Elision, Tree, VersionEdit};
+
+use crate::build::{Merge, picker_options};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::inner::Inner;
+use crate::open_tree::OpenVersion;
+use crate::scan::KeyBounds;
+
+/// A compaction that was picked, with the version it was picked from.
+struct Job {
+    id: JobId,
+    compaction: Arc<Compaction>,
+    version: Arc<OpenVersion>,
+}
+
+impl Inner {
+    /// Picks and runs one compaction. Returns whether there was one to do.
+    pub(crate) fn compact_once(&self) -> Result<bool> {
+        self.check_writable()?;
+        match self.pick() {
+            Some(job) => self.run_job(&job).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Picks the most urgent compaction, over all keyspaces, and marks it as running.
+    fn pick(&self) -> Option<Job> {
+        // Under this lock the version cannot change between the pick and the mark.
+        let _current = self.versions.lock();
+        let mut running = self.background.compacting.lock();
+        let version = Arc::clone(&self.super_versions.load().version);
+        let mut best: Option<(f64, Compaction)> = None;
+        for (keyspace, tree) in version.state.version.trees() {
+            let picked = self.with_picker(keyspace, tree, &running, |picker| {
+                let compaction = picker.pick()?;
+                Some((picker.scores()[compaction.level].score, compaction))
+            });
+            if let Some((score, compaction)) = picked {
+                if best.as_ref().is_none_or(|(best_score, _)| *best_score < score) {
+                    best = Some((score, compaction));
+                }
+            }
+        }
+        let (_, compaction) = best?;
+        let compaction = Arc::new(compaction);
+        let id = running.begin(Arc::clone(&compaction));
+        Some(Job { id, compaction, version })
+    }
+
+    fn run_job(&self, job: &Job) -> Result<()> {
+        let started = Instant::now();
+        let result = self.propose(job).and_then(|(edit, written)| {
+            let result = self.install_edit(edit.clone());
+            if let Err(error) = &result {
+                if error.kind() == ErrorKind::InvalidArgument {
+                    // The keyspace was dropped while the job ran: nothing of it is in the tree.
+                    let numbers: Vec<_> =
+                        edit.added_tables.iter().map(|added| added.table.number).collect();
+                    let is_ours =
+                        |number: &u64| job.compaction.tables().all(|table| table.number != *number);
+                    let new: Vec<_> = numbers.into_iter().filter(is_ours).collect();
+                    self.table_factory().remove(&new);
+                    return Ok(0);
+                }
+            }
+            result.map(|()| written)
+        });
+        self.background.compacting.lock().end(job.id);
+        let written = result?;
+        let compaction = &job.compaction;
+        let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
+        let took = started.elapsed();
+        self.metrics.compactions.add(1);
+        self.metrics.compaction_read_bytes.add(read);
+        self.metrics.compaction_written_bytes.add(written);
+        if compaction.level == 0 && read != 0 {
+            self.admission.drained(compaction.inputs.iter().map(|table| table.len).sum(), took);
+        }
+        self.emit(&Event::Compacted {
+            keyspace: compaction.keyspace,
+            reason: compaction.reason,
+            from: compaction.level,
+            to: compaction.output_level,
+            read,
+            written,
+            took,
+        });
+        self.shape_changed();
+        Ok(())
+    }
+
+    /// Does the work of a compaction. Returns the edit that installs it, and how many bytes it
+    /// wrote.
+    fn propose(&self, job: &Job) -> Result<(VersionEdit, u64)> {
+        let compaction = &*job.compaction;
+        if compaction.is_trivial_move {
+            let compression = picker_options(&self.options).compression;
+            return Ok((compaction.move_edit(&compression), 0));
+        }
+        let keyspace = compaction.keyspace;
+        let tree = job.version.state.version.tree(keyspace).expect("the pick is from this version");
+        let open = job.version.tree(keyspace).expect("every tree of the version is open");
+        let snapshots = self.live_seqs();
+        let merge = Merge {
+            inputs: open.compaction_sources(compaction),
+            entries: compaction.input_entries(),
+            keyspace,
+            tree,
+            level: compaction.output_level,
+            snapshots: &snapshots,
+            elision: Elision::below(tree, compaction.output_level),
+            grandparents: &compaction.grandparents,
+        };
+        let mut is_cancelled = || self.background.is_stopping() || self.check_writable().is_err();
+        match self.table_factory().run(merge, &mut is_cancelled) {
+            Ok(outcome) => {
+                self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+                let written = outcome.stats.output_bytes;
+                Ok((compaction.edit(outcome.tables), written))
+            }
+            Err(Cause::Cancelled) => Err(Error::closed()),
+            Err(cause) => Err(self.note_job_error(cause)),
+        }
+    }
+
+    /// Merges all tables that hold keys of a range into the last level, in every keyspace.
+    pub(crate) fn compact(&self, bounds: &KeyBounds) -> Result<()> {
+        self.flush()?;
+        let version = Arc::clone(&self.super_versions.load().version);
+        let request = ManualCompaction {
+            start: start_key(&bounds.0),
+            end: end_key(&bounds.1),
+            up_to_seq: self.visible(),
+            before_number: self.versions.new_file_number(),
+        };
+        for (keyspace, _) in version.state.version.trees() {
+            self.compact_keyspace(keyspace, &request)?;
+        }
+        Ok(())
+    }
+
+    fn compact_keyspace(&self, keyspace: KeyspaceId, request: &ManualCompaction) -> Result<()> {
+        loop {
+            self.check_writable()?;
+            let seen = self.background.changes();
+            let step = {
+                let _current = self.versions.lock();
+                let mut running = self.background.compacting.lock();
+                let version = Arc::clone(&self.super_versions.load().version);
+                let Some(tree) = version.state.version.tree(keyspace) else { return Ok(()) };
+                let step = self.pick_manual(keyspace, tree, &running, request);
+                match step {
+                    ManualStep::Run(compaction) => {
+                        let compaction = Arc::new(compaction);
+                        let id = running.begin(Arc::clone(&compaction));
+                        Some(Job { id, compaction, version: Arc::clone(&version) })
+                    }
+                    ManualStep::Wait => None,
+                    ManualStep::Done => return Ok(()),
+                }
+            };
+            match step {
+                Some(job) => self.run_job(&job)?,
+                None => {
+                    self.background.wait_for_change(seen, None);
+                }
+            }
+            self.background.changed();
+        }
+    }
+
+    fn pick_manual(
+        &self,
+        keyspace: KeyspaceId,
+        tree: &Tree,
+        running: &lsm_compaction::InProgress,
+        request: &ManualCompaction,
+    ) -> ManualStep {
+        self.with_picker(keyspace, tree, running, |picker| picker.pick_manual(request))
+    }
+
+    /// What follows from a new shape of the tree: the pressure on writes.
+    pub(crate) fn shape_changed(&self) {
+        self.update_pressure();
+        self.background.changed();
+    }
+}
+
+fn start_key(bound: &Bound<Vec<u8>>) -> Option<Box<[u8]>> {
+    match bound {
+        Bound::Unbounded => None,
+        // A range that begins behind a key is merged with that key: more than asked, never less.
+        Bound::Included(key) | Bound::Excluded(key) => Some(key.clone().into()),
+    }
+}
+
+fn end_key(bound: &Bound<Vec<u8>>) -> Option<Box<[u8]>> {
+    start_key(bound)
+}

@@ -1,0 +1,273 @@
+//! The handle of a database.
+
+use std::ops::RangeBounds;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lsm_base::{KeyspaceId, Seq, WriteBatch};
+
+use crate::builder::DbBuilder;
+use crate::error::{Error, Result};
+use crate::health::Health;
+use crate::inner::Inner;
+use crate::keyspace::Keyspace;
+use crate::levels::KeyspaceLevels;
+use crate::metrics::Metrics;
+use crate::options::WriteOptions;
+use crate::read::{Read, View};
+use crate::recovery::RecoveryReport;
+use crate::scan::key_bounds;
+use crate::snapshot::SnapshotSlot;
+use crate::verify::VerifyReport;
+
+/// A database. Cheap to clone; every clone is the same database, usable from any thread.
+///
+/// It is closed by [`close`](Db::close), which reports errors, or when the last handle is dropped.
+/// The methods of [`Read`] read its default keyspace.
+#[derive(Clone, Debug)]
+pub struct Db {
+    inner: Arc<Inner>,
+    /// Closes the database when the last handle goes. Worker threads hold no clone of it.
+    _closer: Arc<Closer>,
+}
+
+#[derive(Debug)]
+struct Closer(Arc<Inner>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        // There is nobody to report to; `Db::close` is for those who want to know.
+        let _ = self.0.close();
+    }
+}
+
+impl Db {
+    /// Opens the database in `dir` with the default options, creating it if there is none.
+    ///
+    /// # Errors
+    /// Kind `Locked` if it is open already; `Corruption`, `MissingFile` or `UnsupportedFormat` if
+    /// its files are not what was written; `Io`, `NoSpace`.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
+        Db::builder(dir).open()
+    }
+
+    /// Opens a database with other options.
+    #[must_use]
+    pub fn builder(dir: impl AsRef<Path>) -> DbBuilder {
+        DbBuilder::new(dir.as_ref())
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Db {
+        Db { _closer: Arc::new(Closer(Arc::clone(&inner))), inner }
+    }
+
+    /// Stores `value` under `key`. Returns the sequence of the write: the key's new version.
+    ///
+    /// # Errors
+    /// Kind `InvalidArgument` if key or value have a forbidden length; `NoSpace`, `Poisoned`,
+    /// `ReadOnly`, `Closed`, after which nothing was written; `Io`, after which the next open
+    /// decides. All writes answer so.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seq> {
+        self.put_with(key, value, &WriteOptions::default())
+    }
+
+    /// Stores `value` under `key`, if a condition holds, with a durability, or within a time.
+    ///
+    /// # Errors
+    /// Also kind `Conflict` if the condition does not hold, with the key's version, and `Busy`.
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: &WriteOptions,
+    ) -> Result<Seq> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let mut batch = WriteBatch::with_capacity(key.len() + value.len() + 16);
+        batch.put(key, value);
+        self.inner.write(batch, options)
+    }
+
+    /// Removes `key`, whether it has a value or not. Returns the sequence of the write.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Seq> {
+        self.delete_with(key, &WriteOptions::default())
+    }
+
+    /// Removes `key`, if a condition holds, with a durability, or within a time.
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
+        let mut batch = WriteBatch::new();
+        batch.delete(key);
+        self.inner.write(batch, options)
+    }
+
+    /// Writes all operations of a batch, or none. Returns the sequence of the last.
+    pub fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
+        self.inner.write(batch, options)
+    }
+
+    /// Returns when every write that was acknowledged before is on disk.
+    pub fn sync(&self) -> Result<()> {
+        self.inner.check_writable()?;
+        self.inner.commit().sync(&self.inner)
+    }
+
+    /// The data as of now, for as long as the snapshot is held.
+    ///
+    /// # Errors
+    /// Kind `Closed`.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.check_open()?;
+        let slot = match &self.inner.write_side {
+            Some(side) => {
+                let visible = side.commit.publication.visible_cell();
+                Pin::Slot(self.inner.snapshots.acquire(visible))
+            }
+            None => Pin::ReadOnly(self.inner.read_only_seq),
+        };
+        let keyspace = KeyspaceId::DEFAULT;
+        Ok(Snapshot { inner: Arc::clone(&self.inner), keyspace, pin: Arc::new(slot) })
+    }
+
+    /// The keyspace of this name, created if there is none: 1 to 64 of `[A-Za-z0-9_-]`.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        self.inner.keyspace(name)
+    }
+
+    /// Every keyspace, by name; `default` is always there.
+    pub fn keyspaces(&self) -> Result<Vec<Keyspace>> {
+        self.inner.keyspaces()
+    }
+
+    /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
+    /// from then on; cursors that are open go on.
+    pub fn drop_keyspace(&self, name: &str) -> Result<()> {
+        self.inner.drop_keyspace(name)
+    }
+
+    /// Returns when everything written before is in tables.
+    pub fn flush(&self) -> Result<()> {
+        self.inner.flush()
+    }
+
+    /// Merges all tables that hold keys of `range`, in every keyspace, into the last level.
+    /// What was written before is flushed first.
+    pub fn compact<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
+        self.inner.compact(&key_bounds(&range))
+    }
+
+    /// Returns when background work has nothing to do.
+    pub fn wait_idle(&self) -> Result<()> {
+        self.inner.wait_idle()
+    }
+
+    /// What the engine did since it was opened, and what it holds now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.inner.metrics()
+    }
+
+    /// The tables of each level of each keyspace.
+    #[must_use]
+    pub fn levels(&self) -> Vec<KeyspaceLevels> {
+        self.inner.levels()
+    }
+
+    /// About how many bytes the tables hold of the keys of `range`, in the default keyspace.
+    pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
+        self.inner.approximate_size(&key_bounds(&range))
+    }
+
+    /// Whether the store takes writes.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.health.get()
+    }
+
+    /// The last sequence that reads see.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.inner.visible()
+    }
+
+    /// How far background work is behind: 0 is idle, at 1 writes are slowed down to its pace.
+    #[must_use]
+    pub fn write_pressure(&self) -> f64 {
+        self.inner.admission.pressure()
+    }
+
+    /// What the open found and did.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.inner.recovery
+    }
+
+    /// When the database was opened.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.inner.opened
+    }
+
+    /// Reads and checks every byte of every table. The first damage of each file is reported.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.inner.verify()
+    }
+
+    /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`
+    /// from then on.
+    pub fn close(self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl Read for Db {
+    fn view(&self) -> View<'_> {
+        View { inner: &self.inner, keyspace: KeyspaceId::DEFAULT, seq: None }
+    }
+}
+
+/// The data of a moment, kept for as long as any clone of this is held.
+///
+/// The methods of [`Read`] read the default keyspace; [`keyspace`](Snapshot::keyspace) gives the
+/// others. Old versions of what is overwritten meanwhile stay on disk, so do not hold one for long.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    inner: Arc<Inner>,
+    keyspace: KeyspaceId,
+    pin: Arc<Pin>,
+}
+
+#[derive(Debug)]
+enum Pin {
+    Slot(SnapshotSlot),
+    /// Nothing changes under a database that is open for reading only.
+    ReadOnly(Seq),
+}
+
+impl Snapshot {
+    /// The sequence that the snapshot sees: every write up to it, and none behind it.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        match &*self.pin {
+            Pin::Slot(slot) => slot.seq(),
+            Pin::ReadOnly(seq) => *seq,
+        }
+    }
+
+    /// The same moment of another keyspace.
+    ///
+    /// # Errors
+    /// Kind `InvalidArgument` if there is none of this name.
+    pub fn keyspace(&self, name: &str) -> Result<Snapshot> {
+        self.inner.check_open()?;
+        match self.inner.find_keyspace(name) {
+            Some(keyspace) => Ok(Snapshot { keyspace, ..self.clone() }),
+            None => Err(Error::invalid(format!("there is no keyspace {name:?}"))),
+        }
+    }
+}
+
+impl Read for Snapshot {
+    fn view(&self) -> View<'_> {
+        View { inner: &self.inner, keyspace: self.keyspace, seq: Some(self.seq()) }
+    }
+}

@@ -1,0 +1,224 @@
+//! Flush: the oldest sealed generation becomes tables, whole and in one edit.
+//!
+//! 1. Wait until all of it is visible: what nobody will ever see must not reach a table.
+//! 2. For each keyspace, foresee the level: the deepest such that neither it nor any above holds
+//!    keys of the range. Write the tables with the codec and filter of that level.
+//! 3. Under the lock of the version set confirm the levels; what overlaps by now goes to level 0.
+//! 4. Install the edit, which also says that the generation's log segment is no longer needed.
+
+use std::time::Instant;
+
+use lsm_base::{KeyspaceId, Seq};
+use lsm_compaction::edit::{LogFloor, LogPosition};
+use lsm_compaction::job::Cause;
+use lsm_compaction::{InProgress, KeyRange, Outcome, Picker, Tree, VersionEdit};
+
+use crate::build::{TableFactory, picker_options};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::generation::GenerationView;
+use crate::inner::Inner;
+use crate::version_set::{Change, Current};
+
+/// The tables that a memtable became, and where they are to go.
+struct Flushed {
+    keyspace: KeyspaceId,
+    range: KeyRange,
+    level: usize,
+    outcome: Outcome,
+}
+
+impl Inner {
+    /// Flushes the oldest sealed generation. Returns whether there was one.
+    pub(crate) fn flush_oldest(&self) -> Result<bool> {
+        let _one_at_a_time = self.background.flushing.lock();
+        self.check_writable()?;
+        let Some(view) = self.super_versions.load().sealed.last().cloned() else {
+            return Ok(false);
+        };
+        let started = Instant::now();
+        self.update_pressure();
+        let last_seq = view.generation.last_seq().expect("a sealed generation has a last sequence");
+        if self.visible() < last_seq {
+            self.commit().sync(self)?;
+        }
+        let flushed = self.write_tables(&view)?;
+        let (tables, bytes) = flushed.iter().fold((0, 0), |(tables, bytes), part| {
+            (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
+        });
+        if tables != 0 {
+            self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+        }
+        self.install_flush(&view, last_seq, flushed)?;
+        let took = started.elapsed();
+        self.metrics.flushes.add(1);
+        self.metrics.flush_bytes.add(bytes);
+        self.admission.drained(view.generation.arena.used() as u64, took);
+        self.emit(&Event::Flushed { tables, bytes, took });
+        Ok(true)
+    }
+
+    fn write_tables(&self, view: &GenerationView) -> Result<Vec<Flushed>> {
+        let snapshots = self.live_seqs();
+        let version = std::sync::Arc::clone(&self.super_versions.load().version);
+        let mut flushed: Vec<Flushed> = Vec::new();
+        for (keyspace, memtable) in view.memtables() {
+            // A keyspace that was dropped takes its memtables along.
+            let Some(tree) = version.state.version.tree(*keyspace) else { continue };
+            let Some(range) = memtable_range(memtable)? else { continue };
+            let level = self.foresee_level(*keyspace, tree, &range);
+            let factory = self.table_factory();
+            match factory.flush(view, *keyspace, tree, level, &snapshots) {
+                Ok(outcome) => flushed.push(Flushed { keyspace: *keyspace, range, level, outcome }),
+                Err(cause) => {
+                    flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
+                    return Err(self.note_job_error(cause));
+                }
+            }
+        }
+        Ok(flushed)
+    }
+
+    fn install_flush(
+        &self,
+        view: &GenerationView,
+        last_seq: Seq,
+        flushed: Vec<Flushed>,
+    ) -> Result<()> {
+        let mut current = self.versions.lock();
+        self.versions.decide(self, &mut current)?;
+        if self.oldest_sealed() != Some(view.generation.number) {
+            // An edit that was undecided after a full disk has just installed this generation.
+            flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
+            return Ok(());
+        }
+        let mut edit = VersionEdit {
+            last_seq: Some(last_seq),
+            log_floor: Some(self.log_floor_after(view)),
+            ..VersionEdit::default()
+        };
+        for part in flushed {
+            match self.confirm_level(&current, &part) {
+                Some(level) => {
+                    part.outcome.tables.into_iter().for_each(|table| edit.add_table(level, table));
+                }
+                None => self.remove_tables(&part.outcome),
+            }
+        }
+        let change = Change { edit, flushed: Some(view.generation.number) };
+        self.versions.log_and_apply(self, &mut current, change)
+    }
+
+    fn oldest_sealed(&self) -> Option<u64> {
+        Some(self.super_versions.load().sealed.last()?.generation.number)
+    }
+
+    fn foresee_level(&self, keyspace: KeyspaceId, tree: &Tree, range: &KeyRange) -> usize {
+        let running = self.background.compacting.lock();
+        self.with_picker(keyspace, tree, &running, |picker| picker.flush_level(range))
+    }
+
+    /// The level that tables go to after all; `None` if their keyspace was dropped meanwhile.
+    fn confirm_level(&self, current: &Current, part: &Flushed) -> Option<usize> {
+        let tree = current.state().version.tree(part.keyspace)?;
+        let running = self.background.compacting.lock();
+        Some(self.with_picker(part.keyspace, tree, &running, |picker| {
+            picker.confirm_flush_level(part.level, &part.range)
+        }))
+    }
+
+    pub(crate) fn with_picker<R>(
+        &self,
+        keyspace: KeyspaceId,
+        tree: &Tree,
+        running: &InProgress,
+        ask: impl FnOnce(&Picker<'_>) -> R,
+    ) -> R {
+        let options = picker_options(&self.options);
+        let oldest_snapshot = self.live_seqs()[0];
+        ask(&Picker { keyspace, tree, running, options: &options, oldest_snapshot })
+    }
+
+    /// What is still needed of the log once `view` is in tables: the next generation's segment.
+    fn log_floor_after(&self, view: &GenerationView) -> LogFloor {
+        let super_version = self.super_versions.load();
+        let next = super_version
+            .generations()
+            .filter(|other| view.generation.number < other.generation.number)
+            .last()
+            .expect("the active generation is newer than any sealed one");
+        let synced = self.wal().synced_lsn();
+        LogFloor {
+            first_segment: next.generation.segment,
+            synced: LogPosition { segment: synced.segment, offset: synced.offset },
+            highest_segment: self.wal().active_segment(),
+        }
+    }
+
+    pub(crate) fn table_factory(&self) -> TableFactory<'_> {
+        TableFactory {
+            fs: &self.fs,
+            dir: &self.dir,
+            options: &self.options,
+            numbers: self.versions.numbers(),
+        }
+    }
+
+    /// Unlinks tables that no edit names.
+    pub(crate) fn remove_tables(&self, outcome: &Outcome) {
+        let numbers: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
+        self.table_factory().remove(&numbers);
+    }
+
+    /// What a failed job means for the store.
+    pub(crate) fn note_job_error(&self, cause: Cause) -> Error {
+        match cause {
+            Cause::Cancelled => Error::closed(),
+            Cause::Failed(error) => self.note_write_error(error),
+        }
+    }
+
+    /// Returns when everything written before is in tables.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        let target = self.super_versions.load().active.generation.number;
+        while self.super_versions.load().active.generation.number == target {
+            if self.commit().is_active_empty() {
+                break;
+            }
+            if !self.commit().try_seal(self) {
+                self.make_room(0, None)?;
+            }
+        }
+        loop {
+            let seen = self.background.changes();
+            if self.super_versions.load().oldest_generation() > target
+                || self.super_versions.load().sealed.is_empty()
+            {
+                return Ok(());
+            }
+            self.check_writable()?;
+            if self.options.background_threads == 0 {
+                self.flush_oldest()?;
+            } else {
+                self.background.wait_for_change(seen, None);
+            }
+        }
+    }
+}
+
+/// The user keys of a memtable; `None` if it is empty.
+fn memtable_range(
+    memtable: &std::sync::Arc<lsm_memtable::Memtable>,
+) -> Result<Option<KeyRange>, lsm_base::Error> {
+    use lsm_base::Cursor;
+    let mut cursor = memtable.cursor();
+    cursor.seek_to_first()?;
+    if !cursor.valid() {
+        return Ok(None);
+    }
+    let smallest: Box<[u8]> = cursor.key().user_key.into();
+    cursor.seek_to_last()?;
+    let largest: Box<[u8]> = cursor.key().user_key.into();
+    Ok(Some(KeyRange::new(smallest, largest)))
+}

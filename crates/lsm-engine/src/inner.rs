@@ -1,0 +1,171 @@
+//! What all handles of a database share.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lsm_base::fs::FileLock;
+use lsm_base::{FileName, Fs, Seq};
+use lsm_compaction::TableMeta;
+use lsm_sstable::{BlockCache, ReadMode, Table, TableSource};
+use lsm_wal::Wal;
+use parking_lot::Mutex;
+
+use crate::admission::Admission;
+use crate::background::Background;
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::event::{Event, EventListener};
+use crate::health::HealthCell;
+use crate::metrics::Counters;
+use crate::obsolete::Obsolete;
+use crate::options::Resolved;
+use crate::recovery::RecoveryReport;
+use crate::snapshot::SnapshotRegister;
+use crate::super_version::SuperVersions;
+use crate::version_set::VersionSet;
+
+/// The database behind its handles.
+pub(crate) struct Inner {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Resolved,
+    pub(crate) listener: Option<Arc<dyn EventListener>>,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) super_versions: SuperVersions,
+    pub(crate) snapshots: Arc<SnapshotRegister>,
+    pub(crate) versions: VersionSet,
+    pub(crate) obsolete: Obsolete,
+    pub(crate) metrics: Counters,
+    pub(crate) health: HealthCell,
+    pub(crate) background: Background,
+    pub(crate) admission: Admission,
+    pub(crate) recovery: RecoveryReport,
+    pub(crate) opened: Instant,
+    /// Log and commit path; a database open for reading only has none.
+    pub(crate) write_side: Option<WriteSide>,
+    /// What readers see of a database that is open for reading only.
+    pub(crate) read_only_seq: Seq,
+    /// Released by the close.
+    pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
+}
+
+/// What only a writable database has.
+#[derive(Debug)]
+pub(crate) struct WriteSide {
+    pub(crate) wal: Wal,
+    pub(crate) commit: Commit,
+}
+
+impl Inner {
+    /// Requires: a writable database, as after [`check_writable`](Self::check_writable).
+    pub(crate) fn wal(&self) -> &Wal {
+        &self.write_side.as_ref().expect("only a writable database reaches the log").wal
+    }
+
+    /// Requires: a writable database, as after [`check_writable`](Self::check_writable).
+    pub(crate) fn commit(&self) -> &Commit {
+        &self.write_side.as_ref().expect("only a writable database commits").commit
+    }
+
+    /// The last sequence that readers see.
+    pub(crate) fn visible(&self) -> Seq {
+        match &self.write_side {
+            Some(side) => side.commit.publication.visible(),
+            None => self.read_only_seq,
+        }
+    }
+
+    /// The sequences that flush and compaction must respect, ascending.
+    pub(crate) fn live_seqs(&self) -> Vec<Seq> {
+        match &self.write_side {
+            Some(side) => self.snapshots.live(side.commit.publication.visible_cell()),
+            None => vec![self.read_only_seq],
+        }
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.health.check_writable()
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.health.check_open()
+    }
+
+    /// Whether another generation may be sealed: memory has room for one more.
+    pub(crate) fn may_rotate(&self) -> bool {
+        self.super_versions.load().sealed.len() < self.options.max_sealed
+    }
+
+    /// The handle of a table; no file is touched.
+    pub(crate) fn open_table(&self, meta: &TableMeta) -> Arc<Table> {
+        open_table(&self.fs, &self.dir, self.options.read_mode, &self.cache, meta)
+    }
+
+    /// Stops writes until the next open.
+    pub(crate) fn poison(&self, cause: &lsm_base::Error) {
+        if self.health.poison(&cause.to_string()) {
+            let error = Error::poisoned(cause.to_string());
+            self.emit(&Event::BackgroundError { work: "write", error });
+        }
+        self.background.changed();
+    }
+
+    /// Stops writes until space returns.
+    pub(crate) fn report_no_space(&self, cause: &lsm_base::Error) {
+        if self.health.set_no_space() {
+            let error = cause.clone().into();
+            self.emit(&Event::BackgroundError { work: "write", error });
+        }
+        self.background.changed();
+    }
+
+    /// Counts damage that a read met.
+    pub(crate) fn note_read_error(&self, error: Error) -> Error {
+        if error.kind() == crate::ErrorKind::Corruption {
+            self.metrics.corruptions.add(1);
+        }
+        error
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        if let Some(listener) = &self.listener {
+            listener.on_event(event);
+        }
+    }
+}
+
+/// The handle of a table; no file is touched.
+pub(crate) fn open_table(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    mode: ReadMode,
+    cache: &Arc<BlockCache>,
+    meta: &TableMeta,
+) -> Arc<Table> {
+    let source = TableSource {
+        fs: Arc::clone(fs),
+        path: FileName::Table(meta.number).path(dir),
+        number: meta.number,
+        id: meta.id,
+        len: meta.len,
+    };
+    Table::new(source, mode, Arc::clone(cache))
+}
+
+/// A random number, for ids and epochs: they tell files apart, and guard nothing.
+pub(crate) fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    u64::from_le_bytes(bytes)
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("dir", &self.dir)
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}

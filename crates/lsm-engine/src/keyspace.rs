@@ -1,0 +1,142 @@
+//! Keyspaces: separate orders of keys in one database, written together by one log.
+
+use std::sync::Arc;
+
+use lsm_base::{KeyspaceId, Seq, WriteBatch};
+use lsm_compaction::VersionEdit;
+use lsm_compaction::edit::{CreatedKeyspace, DroppedKeyspace};
+use lsm_compaction::version::is_keyspace_name;
+
+use crate::error::{Error, Result};
+use crate::inner::Inner;
+use crate::options::WriteOptions;
+use crate::read::{Read, View};
+
+/// A keyspace of a database. Cheap to clone.
+///
+/// Its reads and writes are those of [`Read`] and of [`Db`](crate::Db); a batch writes to several
+/// keyspaces at once by [`WriteBatch::put_in`].
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    inner: Arc<Inner>,
+    id: KeyspaceId,
+    name: Arc<str>,
+}
+
+impl Keyspace {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number, unique for the life of the database.
+    #[must_use]
+    pub const fn id(&self) -> KeyspaceId {
+        self.id
+    }
+
+    /// Stores `value` under `key`; like [`Db::put`](crate::Db::put).
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seq> {
+        self.put_with(key, value, &WriteOptions::default())
+    }
+
+    /// Stores `value` under `key`; like [`Db::put_with`](crate::Db::put_with).
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: &WriteOptions,
+    ) -> Result<Seq> {
+        let mut batch = WriteBatch::new();
+        batch.put_in(self.id, key, value);
+        self.inner.write(batch, options)
+    }
+
+    /// Removes `key`; like [`Db::delete`](crate::Db::delete).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Seq> {
+        self.delete_with(key, &WriteOptions::default())
+    }
+
+    /// Removes `key`; like [`Db::delete_with`](crate::Db::delete_with).
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
+        let mut batch = WriteBatch::new();
+        batch.delete_in(self.id, key);
+        self.inner.write(batch, options)
+    }
+}
+
+impl Read for Keyspace {
+    fn view(&self) -> View<'_> {
+        View { inner: &self.inner, keyspace: self.id, seq: None }
+    }
+}
+
+impl From<&Keyspace> for KeyspaceId {
+    fn from(keyspace: &Keyspace) -> KeyspaceId {
+        keyspace.id
+    }
+}
+
+impl Inner {
+    /// The keyspace of this name, created if there is none.
+    pub(crate) fn keyspace(self: &Arc<Self>, name: &str) -> Result<Keyspace> {
+        self.check_open()?;
+        if !is_keyspace_name(name) {
+            let detail = format!("a keyspace name has 1 to 64 of A-Z a-z 0-9 _ -: {name:?}");
+            return Err(Error::invalid(detail));
+        }
+        let id = match self.find_keyspace(name) {
+            Some(id) => id,
+            None => self.create_keyspace(name)?,
+        };
+        Ok(Keyspace { inner: Arc::clone(self), id, name: name.into() })
+    }
+
+    /// Every keyspace, by name.
+    pub(crate) fn keyspaces(self: &Arc<Self>) -> Result<Vec<Keyspace>> {
+        self.check_open()?;
+        let super_version = self.super_versions.load();
+        let trees = super_version.version.state.version.trees();
+        let mut keyspaces: Vec<_> = trees
+            .map(|(id, tree)| Keyspace { inner: Arc::clone(self), id, name: tree.name().into() })
+            .collect();
+        keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(keyspaces)
+    }
+
+    fn create_keyspace(&self, name: &str) -> Result<KeyspaceId> {
+        self.check_writable()?;
+        let mut current = self.versions.lock();
+        self.versions.decide(self, &mut current)?;
+        // Somebody else may have created it while this call waited for the lock.
+        if let Some(id) = current.state().version.keyspace(name) {
+            return Ok(id);
+        }
+        let id = KeyspaceId(current.state().next_keyspace_id);
+        let created = CreatedKeyspace { id, name: name.into(), unknown: Vec::new() };
+        let edit = VersionEdit { created_keyspaces: vec![created], ..VersionEdit::default() };
+        self.versions.log_and_apply(self, &mut current, edit.into())?;
+        Ok(id)
+    }
+
+    /// Drops a keyspace and all that is in it.
+    pub(crate) fn drop_keyspace(&self, name: &str) -> Result<()> {
+        self.check_writable()?;
+        let Some(id) = self.find_keyspace(name) else {
+            return Err(Error::invalid(format!("there is no keyspace {name:?}")));
+        };
+        if id == KeyspaceId::DEFAULT {
+            return Err(Error::invalid("the default keyspace cannot be dropped"));
+        }
+        // From its place in commit order on, nothing is written to the keyspace. The log is on
+        // disk up to that place before the drop is, so no older write can be lost behind it.
+        let (seq, _) = self.commit().take_place(self, |keyspaces| {
+            keyspaces.remove(&id);
+        });
+        self.commit().sync(self)?;
+        let dropped = DroppedKeyspace { id, seq };
+        let edit = VersionEdit { dropped_keyspaces: vec![dropped], ..VersionEdit::default() };
+        self.install_edit(edit)
+    }
+}

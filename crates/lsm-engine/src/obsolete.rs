@@ -1,0 +1,72 @@
+//! Files that the tree does not name any more, until nobody reads them either.
+//!
+//! A table leaves the tree by an edit; it is unlinked here, by a worker and never by a reader, when
+//! its last reader is gone. Log segments and MANIFESTs have no readers. After a close nothing is
+//! unlinked: the next open removes what is left.
+
+use std::sync::Arc;
+
+use lsm_base::{FileName, Result};
+use lsm_sstable::Table;
+use parking_lot::Mutex;
+
+use crate::inner::Inner;
+
+/// Files to be unlinked.
+#[derive(Debug, Default)]
+pub(crate) struct Obsolete {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    tables: Vec<(u64, Arc<Table>)>,
+    files: Vec<FileName>,
+}
+
+impl Obsolete {
+    /// Takes tables that no version from now on has.
+    pub(crate) fn add_tables(&self, tables: Vec<(u64, Arc<Table>)>) {
+        self.waiting.lock().tables.extend(tables);
+    }
+
+    /// Takes a file that has no readers.
+    pub(crate) fn add_file(&self, file: FileName) {
+        self.waiting.lock().files.push(file);
+    }
+
+    /// Unlinks what nobody holds any more. Returns how many files that were.
+    ///
+    /// # Errors
+    /// The first failure; what could not be unlinked is tried again next time.
+    pub(crate) fn remove(&self, inner: &Inner) -> Result<usize> {
+        let files = self.take_free();
+        let count = files.len();
+        let mut first_error = None;
+        for file in files {
+            match inner.fs.remove(&file.path(&inner.dir)) {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    self.add_file(file);
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(count), Err)
+    }
+
+    fn take_free(&self) -> Vec<FileName> {
+        let mut waiting = self.waiting.lock();
+        let mut files = std::mem::take(&mut waiting.files);
+        // No version has these tables, so nobody can get hold of one that nobody holds.
+        waiting.tables.retain(|(number, table)| {
+            let is_held = 1 < Arc::strong_count(table);
+            if !is_held {
+                files.push(FileName::Table(*number));
+            }
+            is_held
+        });
+        files
+    }
+}

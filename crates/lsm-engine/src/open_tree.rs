@@ -1,0 +1,184 @@
+//! The tree of a version with its tables at hand, so that a read looks nothing up.
+//!
+//! Opening a tree opens no file: a table does that at its first use. A level that a new version
+//! shares with the one before is shared here too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lsm_base::{KeyspaceId, Kind, Result, Seq};
+use lsm_compaction::{Compaction, State, TableMeta, Tree};
+use lsm_sstable::{CursorMode, RunTable, SortedRun, Table, TableEntry};
+
+use crate::source::Source;
+
+/// Every keyspace's tree, with its tables.
+#[derive(Debug)]
+pub(crate) struct OpenVersion {
+    pub(crate) state: Arc<State>,
+    trees: BTreeMap<KeyspaceId, Arc<OpenTree>>,
+}
+
+impl OpenVersion {
+    /// The tables of `state`, taken from `previous` where they are open already and made by `open`
+    /// where they are not.
+    pub(crate) fn new(
+        state: Arc<State>,
+        previous: Option<&OpenVersion>,
+        open: impl Fn(&TableMeta) -> Arc<Table>,
+    ) -> OpenVersion {
+        let known = previous.map(OpenVersion::tables_by_number).unwrap_or_default();
+        let find =
+            |meta: &TableMeta| known.get(&meta.number).cloned().unwrap_or_else(|| open(meta));
+        let mut trees = BTreeMap::new();
+        for (keyspace, tree) in state.version.trees() {
+            let before = previous.and_then(|version| version.trees.get(&keyspace));
+            let tree = match before {
+                Some(open) if Arc::ptr_eq(&open.tree, tree) => Arc::clone(open),
+                _ => Arc::new(OpenTree::new(tree, before, &find)),
+            };
+            trees.insert(keyspace, tree);
+        }
+        OpenVersion { state, trees }
+    }
+
+    /// The tree of a keyspace; `None` if it was dropped.
+    pub(crate) fn tree(&self, keyspace: KeyspaceId) -> Option<&OpenTree> {
+        self.trees.get(&keyspace).map(Arc::as_ref)
+    }
+
+    /// Whether a table of this number is in the tree.
+    pub(crate) fn has_table(&self, number: u64) -> bool {
+        self.tables().any(|(meta, _)| meta.number == number)
+    }
+
+    /// Every table.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&Arc<TableMeta>, &Arc<Table>)> {
+        self.trees.values().flat_map(|tree| tree.tables())
+    }
+
+    fn tables_by_number(&self) -> BTreeMap<u64, Arc<Table>> {
+        self.tables().map(|(meta, table)| (meta.number, Arc::clone(table))).collect()
+    }
+}
+
+/// One keyspace's levels.
+#[derive(Debug)]
+pub(crate) struct OpenTree {
+    tree: Arc<Tree>,
+    levels: Vec<OpenLevel>,
+}
+
+#[derive(Clone, Debug)]
+struct OpenLevel {
+    metas: Arc<[Arc<TableMeta>]>,
+    /// The tables, in the order of `metas`.
+    tables: Arc<[Arc<Table>]>,
+    /// The same as a sorted run; level 0 is none.
+    run: Arc<SortedRun>,
+}
+
+impl OpenTree {
+    fn new(
+        tree: &Arc<Tree>,
+        before: Option<&Arc<OpenTree>>,
+        find: &impl Fn(&TableMeta) -> Arc<Table>,
+    ) -> OpenTree {
+        let open_level = |(number, metas): (usize, &Arc<[Arc<TableMeta>]>)| {
+            let same = before.map(|open| &open.levels[number]);
+            if let Some(level) = same.filter(|level| Arc::ptr_eq(&level.metas, metas)) {
+                return level.clone();
+            }
+            let tables: Arc<[_]> = metas.iter().map(|meta| find(meta)).collect();
+            let run = match number {
+                0 => Arc::default(),
+                _ => sorted_run(metas.iter().zip(tables.iter())),
+            };
+            OpenLevel { metas: Arc::clone(metas), tables, run }
+        };
+        let levels = tree.levels().iter().enumerate().map(open_level).collect();
+        OpenTree { tree: Arc::clone(tree), levels }
+    }
+
+    /// The newest version of a key that a reader at `seq` sees, given to `take`.
+    pub(crate) fn get_with<R>(
+        &self,
+        user_key: &[u8],
+        hash: u64,
+        seq: Seq,
+        mut take: impl FnMut(Seq, Kind, &[u8]) -> R,
+    ) -> Result<Option<R>> {
+        for table in self.candidates(user_key) {
+            if let Some(found) = table.get_with(user_key, hash, seq, &mut take)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest version of a key that a reader at `seq` sees.
+    pub(crate) fn get(&self, user_key: &[u8], hash: u64, seq: Seq) -> Result<Option<TableEntry>> {
+        for table in self.candidates(user_key) {
+            if let Some(entry) = table.get(user_key, hash, seq)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every table.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&Arc<TableMeta>, &Arc<Table>)> {
+        self.levels.iter().flat_map(|level| level.metas.iter().zip(level.tables.iter()))
+    }
+
+    /// A cursor for each table of level 0 and for each level below that holds tables.
+    pub(crate) fn sources(&self, mode: CursorMode) -> Vec<Source> {
+        let (overlapping, runs) = self.levels.split_first().expect("a tree has levels");
+        let tables = overlapping.tables.iter().map(|table| Source::Table(table.cursor(mode)));
+        let runs = runs.iter().filter(|level| !level.tables.is_empty());
+        tables.chain(runs.map(|level| Source::Run(level.run.cursor(mode)))).collect()
+    }
+
+    /// Cursors for the inputs of a compaction of this tree.
+    pub(crate) fn compaction_sources(&self, compaction: &Compaction) -> Vec<Source> {
+        let mode = CursorMode::Compaction;
+        let open = |level: usize, meta: &Arc<TableMeta>| {
+            let level = &self.levels[level];
+            let index = level.metas.iter().position(|other| other.number == meta.number);
+            &level.tables[index.expect("the compaction was picked from this tree")]
+        };
+        let run = |level: usize, metas: &[Arc<TableMeta>]| {
+            let tables = metas.iter().map(|meta| (meta, open(level, meta)));
+            Source::Run(sorted_run(tables).cursor(mode))
+        };
+        let Compaction { level, output_level, inputs, overlapped, .. } = compaction;
+        let mut sources = match level {
+            0 => inputs.iter().map(|meta| Source::Table(open(0, meta).cursor(mode))).collect(),
+            _ => vec![run(*level, inputs)],
+        };
+        if !overlapped.is_empty() {
+            sources.push(run(*output_level, overlapped));
+        }
+        sources
+    }
+
+    /// The tables that may hold a key, newest data first: those of level 0, then at most one of
+    /// each level below.
+    fn candidates<'a>(&'a self, user_key: &'a [u8]) -> impl Iterator<Item = &'a Arc<Table>> {
+        let (overlapping, runs) = self.levels.split_first().expect("a tree has levels");
+        let newest = overlapping.metas.iter().zip(overlapping.tables.iter());
+        let newest = newest.filter(|(meta, _)| meta.covers(user_key)).map(|(_, table)| table);
+        newest.chain(runs.iter().filter_map(|level| level.run.find(user_key)))
+    }
+}
+
+fn sorted_run<'a>(
+    tables: impl Iterator<Item = (&'a Arc<TableMeta>, &'a Arc<Table>)>,
+) -> Arc<SortedRun> {
+    let run = tables.map(|(meta, table)| RunTable {
+        table: Arc::clone(table),
+        smallest: meta.smallest.user_key.clone(),
+        largest: meta.largest.user_key.clone(),
+    });
+    SortedRun::new(run.collect())
+}

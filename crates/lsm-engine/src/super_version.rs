@@ -1,0 +1,119 @@
+//! SuperVersions: all that a read needs, pinned by one pointer.
+//!
+//! A reader pins the SuperVersion first and loads the visible sequence then: whatever is visible
+//! is in the SuperVersion, because a generation's SuperVersion is installed before its first
+//! sequence is published, and tables replace memtables in one step.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lsm_base::{KeyspaceId, Kind, Result, Seq};
+use parking_lot::Mutex;
+
+use crate::generation::GenerationView;
+use crate::open_tree::OpenVersion;
+
+/// The memtables and tables of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct SuperVersion {
+    pub(crate) active: GenerationView,
+    /// Sealed and not yet flushed, newest first.
+    pub(crate) sealed: Vec<GenerationView>,
+    pub(crate) version: Arc<OpenVersion>,
+}
+
+impl SuperVersion {
+    /// Every generation in memory, newest first.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &GenerationView> {
+        std::iter::once(&self.active).chain(&self.sealed)
+    }
+
+    /// The number of the oldest generation in memory.
+    pub(crate) fn oldest_generation(&self) -> u64 {
+        self.sealed.last().unwrap_or(&self.active).generation.number
+    }
+
+    /// The newest version of a key in memory, visible or not.
+    pub(crate) fn newest_in_memory(
+        &self,
+        keyspace: KeyspaceId,
+        user_key: &[u8],
+        hash: u64,
+    ) -> Option<(Seq, Kind)> {
+        self.generations().find_map(|view| {
+            let entry = view.memtable(keyspace)?.get(user_key, hash, Seq::MAX)?;
+            Some((entry.seq, entry.kind))
+        })
+    }
+
+    /// The newest version of a key, visible or not.
+    pub(crate) fn newest_version(
+        &self,
+        keyspace: KeyspaceId,
+        user_key: &[u8],
+        hash: u64,
+    ) -> Result<Option<(Seq, Kind)>> {
+        if let Some(version) = self.newest_in_memory(keyspace, user_key, hash) {
+            return Ok(Some(version));
+        }
+        match self.version.tree(keyspace) {
+            Some(tree) => tree.get_with(user_key, hash, Seq::MAX, |seq, kind, _| (seq, kind)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The SuperVersion in force.
+#[derive(Debug)]
+pub(crate) struct SuperVersions {
+    current: ArcSwap<SuperVersion>,
+    /// Held while the next is made from the current one.
+    install: Mutex<()>,
+}
+
+impl SuperVersions {
+    pub(crate) fn new(first: SuperVersion) -> SuperVersions {
+        SuperVersions { current: ArcSwap::from_pointee(first), install: Mutex::new(()) }
+    }
+
+    /// Pins the current one for the length of a call.
+    pub(crate) fn load(&self) -> arc_swap::Guard<Arc<SuperVersion>> {
+        self.current.load()
+    }
+
+    /// Pins the current one for longer.
+    pub(crate) fn load_full(&self) -> Arc<SuperVersion> {
+        self.current.load_full()
+    }
+
+    /// Replaces the view of the active generation by one with a further memtable.
+    pub(crate) fn set_active(&self, active: GenerationView) {
+        self.change(|next| next.active = active);
+    }
+
+    /// Makes the active generation the newest sealed one.
+    pub(crate) fn begin_generation(&self, active: GenerationView) {
+        self.change(|next| {
+            let sealed = std::mem::replace(&mut next.active, active);
+            next.sealed.insert(0, sealed);
+        });
+    }
+
+    /// Replaces the tables, and forgets the sealed generation that became some of them.
+    pub(crate) fn set_version(&self, version: Arc<OpenVersion>, flushed: Option<u64>) {
+        self.change(|next| {
+            next.version = version;
+            if let Some(number) = flushed {
+                let oldest = next.sealed.pop().expect("a flushed generation was sealed");
+                assert_eq!(oldest.generation.number, number, "generations are flushed in order");
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SuperVersion)) {
+        let _guard = self.install.lock();
+        let mut next = SuperVersion::clone(&self.current.load());
+        change(&mut next);
+        self.current.store(Arc::new(next));
+    }
+}

@@ -1,0 +1,250 @@
+//! The one door through which the shape of the tree changes.
+//!
+//! An edit is appended to the MANIFEST and synced; then the new version, with its tables at hand,
+//! becomes part of a new SuperVersion. What it deletes is unlinked later, by a worker, when no
+//! reader holds it any more.
+//!
+//! An append that fails leaves its edit undecided: whether the bytes are on disk is not known. If
+//! the disk was full, a new MANIFEST with the whole state decides it, now or when space returns.
+//! After any other failure the store is poisoned and the next open decides. Until then nothing
+//! that the edit adds or deletes is unlinked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_base::{FileName, KeyspaceId};
+use lsm_compaction::{State, TableMeta, VersionEdit};
+use lsm_sstable::Table;
+use lsm_wal::JournalWriter;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::Result;
+use crate::inner::{Inner, random_u64};
+use crate::manifest::{self, SetCurrentError};
+use crate::open_tree::OpenVersion;
+
+/// A MANIFEST is begun anew when it is this many times as long as its first record.
+const MAX_GROWTH: u64 = 6;
+
+/// No MANIFEST is begun anew below this length, in bytes.
+const MIN_ROTATION_LEN: u64 = 1 << 20;
+
+/// The state of the store, and its MANIFEST.
+#[derive(Debug)]
+pub(crate) struct VersionSet {
+    next_file_number: AtomicU64,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Current {
+    state: Arc<State>,
+    number: u64,
+    /// `None` after an append failed.
+    journal: Option<JournalWriter>,
+    /// The length of the first record.
+    base_len: u64,
+    /// The edit that a failed append left undecided.
+    undecided: Option<Change>,
+}
+
+/// An edit and what becomes of the memtables with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) edit: VersionEdit,
+    /// The sealed generation that its tables replace.
+    pub(crate) flushed: Option<u64>,
+}
+
+impl From<VersionEdit> for Change {
+    fn from(edit: VersionEdit) -> Change {
+        Change { edit, flushed: None }
+    }
+}
+
+impl VersionSet {
+    /// `journal` is the MANIFEST of this number; a database open for reading only has none.
+    pub(crate) fn new(
+        state: Arc<State>,
+        number: u64,
+        journal: Option<JournalWriter>,
+    ) -> VersionSet {
+        let base_len = journal.as_ref().map_or(0, JournalWriter::len);
+        VersionSet {
+            next_file_number: AtomicU64::new(state.next_file_number.max(number + 1)),
+            current: Mutex::new(Current { state, number, journal, base_len, undecided: None }),
+        }
+    }
+
+    /// The number of the next table or MANIFEST.
+    pub(crate) fn numbers(&self) -> &AtomicU64 {
+        &self.next_file_number
+    }
+
+    /// A number for a new table or MANIFEST.
+    pub(crate) fn new_file_number(&self) -> u64 {
+        self.next_file_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The lock under which versions change; whoever confirms an edit against the current version
+    /// holds it from the check to [`log_and_apply`](Self::log_and_apply).
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock()
+    }
+
+    /// Makes an edit durable and installs what it makes of the tree.
+    ///
+    /// # Errors
+    /// After an error the edit may take effect later, unless the kind is `InvalidArgument`: its
+    /// files must stay.
+    pub(crate) fn log_and_apply(
+        &self,
+        inner: &Inner,
+        current: &mut Current,
+        mut change: Change,
+    ) -> Result<()> {
+        self.decide(inner, current)?;
+        change.edit.next_file_number = Some(self.next_file_number.load(Ordering::Relaxed));
+        let next = Arc::new(current.state.apply(&change.edit)?);
+        let appended = match &mut current.journal {
+            Some(journal)
+                if journal.len() < MIN_ROTATION_LEN.max(MAX_GROWTH * current.base_len) =>
+            {
+                manifest::append(journal, &change.edit)
+            }
+            _ => return self.rotate(inner, current, &next, change),
+        };
+        match appended {
+            Ok(()) => {
+                install(inner, current, next, &change);
+                Ok(())
+            }
+            Err(error) if error.is_no_space() && !manifest::is_sync(&error) => {
+                current.journal = None;
+                self.rotate(inner, current, &next, change)
+            }
+            Err(error) => {
+                current.journal = None;
+                inner.poison(&error);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Decides an edit that a full disk left undecided.
+    pub(crate) fn decide(&self, inner: &Inner, current: &mut Current) -> Result<()> {
+        let Some(change) = current.undecided.take() else { return Ok(()) };
+        let next = Arc::new(current.state.apply(&change.edit)?);
+        self.rotate(inner, current, &next, change)
+    }
+
+    /// Writes a new MANIFEST that begins with `next`, and installs it.
+    fn rotate(
+        &self,
+        inner: &Inner,
+        current: &mut Current,
+        next: &Arc<State>,
+        change: Change,
+    ) -> Result<()> {
+        let number = self.new_file_number();
+        let mut state = State::clone(next);
+        state.next_file_number = state.next_file_number.max(number + 1);
+        let state = Arc::new(state);
+        let journal = match self.write_manifest(inner, number, &state) {
+            Ok(journal) => journal,
+            Err(error) if error.is_no_space() => {
+                // CURRENT names the old MANIFEST still, whose last record is the question.
+                let _ = inner.fs.remove(&FileName::Manifest(number).path(&inner.dir));
+                current.undecided = Some(change);
+                inner.report_no_space(&error);
+                return Err(error.into());
+            }
+            Err(error) => {
+                inner.poison(&error);
+                return Err(error.into());
+            }
+        };
+        let obsolete = std::mem::replace(&mut current.number, number);
+        inner.obsolete.add_file(FileName::Manifest(obsolete));
+        current.base_len = journal.len();
+        current.journal = Some(journal);
+        install(inner, current, state, &change);
+        Ok(())
+    }
+
+    /// Fails with "no space" only while CURRENT is what it was.
+    fn write_manifest(
+        &self,
+        inner: &Inner,
+        number: u64,
+        state: &State,
+    ) -> Result<JournalWriter, lsm_base::Error> {
+        let journal = manifest::create(&inner.fs, &inner.dir, number, random_u64(), state)
+            .map_err(after_sync)?;
+        match manifest::set_current(&*inner.fs, &inner.dir, number) {
+            Ok(()) => Ok(journal),
+            Err(SetCurrentError::Before(error)) => Err(error),
+            Err(SetCurrentError::Unknown(error)) => Err(undecidable(error)),
+        }
+    }
+}
+
+impl Current {
+    /// The state that was installed last.
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// The bytes of the MANIFEST.
+    pub(crate) fn manifest_len(&self) -> u64 {
+        self.journal.as_ref().map_or(0, JournalWriter::len)
+    }
+}
+
+/// A failed sync is no full disk, whatever the system called it.
+fn after_sync(error: lsm_base::Error) -> lsm_base::Error {
+    if manifest::is_sync(&error) { undecidable(error) } else { error }
+}
+
+fn undecidable(error: lsm_base::Error) -> lsm_base::Error {
+    match error {
+        lsm_base::Error::Io { op, path, source } => {
+            let message = std::io::Error::other(source.to_string());
+            lsm_base::Error::io(op, &path, message)
+        }
+        other => other,
+    }
+}
+
+fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Change) {
+    current.state = Arc::clone(&next);
+    let previous = Arc::clone(&inner.super_versions.load().version);
+    let open = |meta: &TableMeta| inner.open_table(meta);
+    let version = Arc::new(OpenVersion::new(next, Some(&previous), open));
+    let gone: Vec<(u64, Arc<Table>)> = previous
+        .tables()
+        .filter(|(meta, _)| !version.has_table(meta.number))
+        .map(|(meta, table)| (meta.number, Arc::clone(table)))
+        .collect();
+    if let Some(side) = &inner.write_side {
+        // The edit is durable, and nobody can have found the keyspaces yet.
+        side.commit.open_keyspaces(change.edit.created_keyspaces.iter().map(|created| created.id));
+    }
+    inner.super_versions.set_version(version, change.flushed);
+    drop(previous);
+    inner.obsolete.add_tables(gone);
+    inner.shape_changed();
+}
+
+impl Inner {
+    /// Makes an edit durable that no other may get in the way of.
+    pub(crate) fn install_edit(&self, edit: VersionEdit) -> Result<()> {
+        let mut current = self.versions.lock();
+        self.versions.log_and_apply(self, &mut current, edit.into())
+    }
+
+    /// The keyspace of this name.
+    pub(crate) fn find_keyspace(&self, name: &str) -> Option<KeyspaceId> {
+        self.super_versions.load().version.state.version.keyspace(name)
+    }
+}
