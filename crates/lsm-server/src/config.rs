@@ -12,8 +12,8 @@ mod files;
 mod settings;
 mod units;
 
-pub use files::{Token, admin_token, prepare_data_dir};
 pub(crate) use files::is_root;
+pub use files::{Token, admin_token, prepare_data_dir};
 pub use settings::{Command, DurabilityLevel, LogFormat, Settings};
 pub use units::{Size, Span};
 

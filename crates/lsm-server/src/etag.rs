@@ -185,7 +185,11 @@ mod tests {
             ("\"042\", \"+42\", \"abc\", \"\", \"18446744073709551615\"", &[]),
         ] {
             let read = read(&[("if-match", value)]).unwrap();
-            assert_eq!(read.if_match, Some(Tags::These(seqs.iter().copied().map(Seq::new).collect())), "{value}");
+            assert_eq!(
+                read.if_match,
+                Some(Tags::These(seqs.iter().copied().map(Seq::new).collect())),
+                "{value}"
+            );
         }
         let two_lines = read(&[("if-match", "\"1\""), ("if-match", "\"2\"")]).unwrap();
         assert_eq!(two_lines.if_match, Some(Tags::These(vec![Seq::new(1), Seq::new(2)])));

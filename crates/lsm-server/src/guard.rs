@@ -125,7 +125,10 @@ impl Guard {
             (Some(_), Some(_)) => return Err(forbidden()),
         };
         let is_foreign = headers.contains_key(ORIGIN)
-            || headers.get_all(SEC_FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none");
+            || headers
+                .get_all(SEC_FETCH_SITE)
+                .iter()
+                .any(|site| site != "same-origin" && site != "none");
         match allowed {
             None if is_foreign => Err(forbidden()),
             allowed => Ok(allowed.cloned()),
@@ -210,10 +213,28 @@ mod tests {
     #[test]
     fn only_our_own_names_are_answered() {
         let guard = guard("192.0.2.7:8080");
-        for host in ["localhost:8080", "LocalHost:8080", "127.0.0.1:8080", "[::1]:8080", "192.0.2.7:8080", "db.example:8080", "proxy.example:444"] {
+        for host in [
+            "localhost:8080",
+            "LocalHost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "192.0.2.7:8080",
+            "db.example:8080",
+            "proxy.example:444",
+        ] {
             assert!(guard.check_host(&head("/", &[("host", host)])).is_ok(), "{host}");
         }
-        for host in ["", "localhost", "localhost:80", "localhost:80800", "evil.example:8080", "localhost.:8080", "proxy.example:8080", "localhost:8080, x", "*"] {
+        for host in [
+            "",
+            "localhost",
+            "localhost:80",
+            "localhost:80800",
+            "evil.example:8080",
+            "localhost.:8080",
+            "proxy.example:8080",
+            "localhost:8080, x",
+            "*",
+        ] {
             let refused = guard.check_host(&head("/", &[("host", host)])).unwrap_err();
             assert_eq!(refused.status, 421, "{host}");
         }

@@ -15,8 +15,8 @@ mod value;
 mod write;
 
 use bytes::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
 use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue};
 use lsm_engine::{Db, Seq};
 
 use crate::answer::Answer;

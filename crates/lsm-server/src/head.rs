@@ -213,12 +213,24 @@ mod tests {
         (b"PUT /a HTTP/1.1\r\nContent-Length: +5\r\n\r\n", Defect::ContentLength),
         (b"PUT /a HTTP/1.1\r\nContent-Length: 5,5\r\n\r\n", Defect::ContentLength),
         (b"PUT /a HTTP/1.1\r\nContent-Length: \r\n\r\n", Defect::ContentLength),
-        (b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Defect::ContentLength),
-        (b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", Defect::ContentLength),
-        (b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Defect::TransferEncoding),
+        (
+            b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            Defect::ContentLength,
+        ),
+        (
+            b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            Defect::ContentLength,
+        ),
+        (
+            b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Defect::TransferEncoding,
+        ),
         (b"PUT /a HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n", Defect::TransferEncoding),
         (b"PUT /a HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Defect::TransferEncoding),
-        (b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", Defect::TransferEncoding),
+        (
+            b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Defect::TransferEncoding,
+        ),
     ];
 
     #[test]

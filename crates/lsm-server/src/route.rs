@@ -174,7 +174,21 @@ mod tests {
         assert_eq!(Route::find("/v1/kv/a//b/../"), Some((Route::Value, "a//b/../")));
         assert_eq!(Route::find("/get/"), Some((Route::Get, "")));
         assert_eq!(Route::find("/v1/kv"), Some((Route::Scan, "")));
-        for stranger in ["", "/", "/get", "/PUT", "/put/", "//put", "/v1", "/v1/", "/v1/kvx", "/v1/admin/", "/v1/admin/flush/", "/healthz/", "*"] {
+        for stranger in [
+            "",
+            "/",
+            "/get",
+            "/PUT",
+            "/put/",
+            "//put",
+            "/v1",
+            "/v1/",
+            "/v1/kvx",
+            "/v1/admin/",
+            "/v1/admin/flush/",
+            "/healthz/",
+            "*",
+        ] {
             assert_eq!(Route::find(stranger), None, "{stranger}");
         }
     }

@@ -23,7 +23,6 @@ use crate::app::{App, Phase};
 use crate::config::{Config, ConfigError};
 use crate::connection::{ConnectionState, WatchedStream};
 use crate::guard::Guard;
-use crate::http_metrics::Rejection;
 use crate::service;
 use limits::{Connections, Place};
 
@@ -156,13 +155,8 @@ impl Server {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         match self.connections.take(peer.ip()) {
             Ok(place) => {
-                let connection = serve_connection(
-                    self.app.clone(),
-                    stream,
-                    peer,
-                    self.drain.subscribe(),
-                    place,
-                );
+                let connection =
+                    serve_connection(self.app.clone(), stream, peer, self.drain.subscribe(), place);
                 tokio::spawn(connection);
             }
             Err(why) => {
@@ -201,10 +195,14 @@ async fn serve_connection(
         .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
+    // The guard that the wait gives back must not be held.
+    let draining = async {
+        let _ = drain.wait_for(|draining| *draining).await;
+    };
     // How a connection ends is the peer's business: neither end is worth a line of the log.
     tokio::select! {
         _ = connection.as_mut() => {}
-        _ = drain.wait_for(|draining| *draining) => {
+        () = draining => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.as_mut().await;
         }
@@ -237,6 +235,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_metrics::Rejection;
 
     #[test]
     fn a_shortage_of_descriptors_is_waited_out_for_less_than_a_second() {

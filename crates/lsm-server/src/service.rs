@@ -128,8 +128,8 @@ async fn steps(
         .check_token(&head.headers, peer, Scope::of(path))
         .inspect_err(count(Rejection::Token))?;
 
-    let (route, rest) =
-        Route::find(path).ok_or_else(|| Problem::new(Code::UnknownRoute, "see docs/rest-api.md"))?;
+    let (route, rest) = Route::find(path)
+        .ok_or_else(|| Problem::new(Code::UnknownRoute, "see docs/rest-api.md"))?;
     progress.route = Some(route);
     if !route.knows(&head.method) {
         let detail = format!("{} takes {}", route.template(), route.methods());
@@ -168,10 +168,13 @@ fn check_phase(phase: Phase, route: Route) -> Result<(), Problem> {
     match phase {
         _ if route.answers_always() => Ok(()),
         Phase::Serving => Ok(()),
-        Phase::Recovering => Err(Problem::new(Code::Starting, "the store is being recovered")
-            .with_retry_after_ms(1000)),
-        Phase::Draining => Err(Problem::new(Code::Draining, "try another connection")
-            .with_retry_after_ms(1000)),
+        Phase::Recovering => {
+            Err(Problem::new(Code::Starting, "the store is being recovered")
+                .with_retry_after_ms(1000))
+        }
+        Phase::Draining => {
+            Err(Problem::new(Code::Draining, "try another connection").with_retry_after_ms(1000))
+        }
     }
 }
 
@@ -228,16 +231,11 @@ fn share(answer: &mut Answer, origin: HeaderValue) {
         HeaderValue::from_static("ETag, Location, Retry-After, X-Lsm-Seq, X-Lsm-Durability"),
     );
     // The default keeps pages of other origins out; this origin was let in by name.
-    headers.insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("cross-origin"),
-    );
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
 }
 
 /// Turns a panic on the way into a problem, so that the connection can still be answered.
-async fn catch(
-    work: impl Future<Output = Result<Answer, Problem>>,
-) -> Result<Answer, Problem> {
+async fn catch(work: impl Future<Output = Result<Answer, Problem>>) -> Result<Answer, Problem> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         let step = std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
@@ -271,7 +269,11 @@ mod tests {
             }
             check_content(&headers, kind).is_ok()
         };
-        for content_type in ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "Text/Plain;charset=utf-8"] {
+        for content_type in [
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "Text/Plain;charset=utf-8",
+        ] {
             assert!(!check(BodyKind::Json, Some(content_type)));
             assert!(!check(BodyKind::Raw, Some(content_type)));
         }

@@ -47,7 +47,10 @@ impl Failures {
         let current = self.current.lock().expect("no holder of this lock panics");
         current.number == now
             && (MOST_ADDRESSES <= current.counts.len()
-                || current.counts.get(&network(address)).is_some_and(|&count| MOST_FAILURES <= count))
+                || current
+                    .counts
+                    .get(&network(address))
+                    .is_some_and(|&count| MOST_FAILURES <= count))
     }
 
     /// Counts a failure.

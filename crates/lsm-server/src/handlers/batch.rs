@@ -39,17 +39,15 @@ pub(super) fn batch(mut call: Call) -> Result<Answer, Problem> {
     for (index, operation) in operations.into_iter().enumerate() {
         add(&call, &mut batch, index, operation)?;
     }
-    let seq = call
-        .db()?
-        .write(batch, &terms.options(None))
-        .map_err(|error| problem_of(&error))?;
+    let seq = call.db()?.write(batch, &terms.options(None)).map_err(|error| problem_of(&error))?;
     Ok(terms.sign(ok_json(seq, &format!(",\"count\":{count}")), seq))
 }
 
 /// Adds one operation; what is wrong with it is named by its place: `ops[3].key`.
 fn add(call: &Call, batch: &mut WriteBatch, index: usize, node: Node<'_>) -> Result<(), Problem> {
     let place = format!("ops[{index}]");
-    let operation = read_operation(node.into_object(&place)?).map_err(|error| error.inside(&place))?;
+    let operation =
+        read_operation(node.into_object(&place)?).map_err(|error| error.inside(&place))?;
     let (key, value) = match &operation {
         Operation::Put(key, value) => (key, Some(value)),
         Operation::Delete(key) => (key, None),

@@ -25,8 +25,8 @@ pub(super) fn put(mut call: Call) -> Result<Answer, Problem> {
     let body = call.body_bytes();
     let mut object = json_object(&body)?;
     let key = key_from(&mut object)?;
-    let value = value_from(&mut object)?
-        .ok_or_else(|| Problem::new(Code::BadJson, "value is missing"))?;
+    let value =
+        value_from(&mut object)?.ok_or_else(|| Problem::new(Code::BadJson, "value is missing"))?;
     let if_seq = object.uint("if_seq")?;
     let if_absent = object.boolean("if_absent")?.unwrap_or(false);
     object.finish()?;

@@ -38,7 +38,13 @@ pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     text.family("lsm_build_info", "gauge", "What is running; always 1.");
     text.sample("lsm_build_info", &version, 1.0);
-    one(&mut text, "lsm_uptime_seconds", "gauge", "Age of the process.", call.app.started.elapsed().as_secs_f64());
+    one(
+        &mut text,
+        "lsm_uptime_seconds",
+        "gauge",
+        "Age of the process.",
+        call.app.started.elapsed().as_secs_f64(),
+    );
     let metrics = db.metrics();
     writes(&mut text, db, &metrics);
     background(&mut text, &metrics);
@@ -75,27 +81,108 @@ fn distribution(
 }
 
 fn writes(text: &mut Text, db: &Db, metrics: &Metrics) {
-    one(text, "lsm_sequence", "gauge", "Sequence of the last visible write.", db.seq().get() as f64);
-    many(text, "lsm_operations_total", "counter", "Operations of the engine.", "op", &[
-        ("get", metrics.gets),
-        ("scan", metrics.cursors),
-        ("put", metrics.puts),
-        ("delete", metrics.deletes),
-    ]);
-    one(text, "lsm_wal_appended_bytes_total", "counter", "Bytes appended to the log.", metrics.wal_appended_bytes as f64);
-    one(text, "lsm_wal_syncs_total", "counter", "Syncs of the log.", metrics.wal_sync_nanos.count() as f64);
-    distribution(text, "lsm_wal_sync_seconds", "Time of a sync of the log.", &SYNC_BOUNDS, 1e-9, &metrics.wal_sync_nanos);
-    distribution(text, "lsm_write_group_size", "Writes that shared one append to the log.", &GROUP_BOUNDS, 1.0, &metrics.write_group_size);
-    one(text, "lsm_write_pressure", "gauge", "How far background work is behind; 1 is the limit.", metrics.write_pressure);
-    one(text, "lsm_write_stall_seconds_total", "counter", "Time that writes waited for background work.", metrics.stall_nanos.sum() as f64 * 1e-9);
+    one(
+        text,
+        "lsm_sequence",
+        "gauge",
+        "Sequence of the last visible write.",
+        db.seq().get() as f64,
+    );
+    many(
+        text,
+        "lsm_operations_total",
+        "counter",
+        "Operations of the engine.",
+        "op",
+        &[
+            ("get", metrics.gets),
+            ("scan", metrics.cursors),
+            ("put", metrics.puts),
+            ("delete", metrics.deletes),
+        ],
+    );
+    one(
+        text,
+        "lsm_wal_appended_bytes_total",
+        "counter",
+        "Bytes appended to the log.",
+        metrics.wal_appended_bytes as f64,
+    );
+    one(
+        text,
+        "lsm_wal_syncs_total",
+        "counter",
+        "Syncs of the log.",
+        metrics.wal_sync_nanos.count() as f64,
+    );
+    distribution(
+        text,
+        "lsm_wal_sync_seconds",
+        "Time of a sync of the log.",
+        &SYNC_BOUNDS,
+        1e-9,
+        &metrics.wal_sync_nanos,
+    );
+    distribution(
+        text,
+        "lsm_write_group_size",
+        "Writes that shared one append to the log.",
+        &GROUP_BOUNDS,
+        1.0,
+        &metrics.write_group_size,
+    );
+    one(
+        text,
+        "lsm_write_pressure",
+        "gauge",
+        "How far background work is behind; 1 is the limit.",
+        metrics.write_pressure,
+    );
+    one(
+        text,
+        "lsm_write_stall_seconds_total",
+        "counter",
+        "Time that writes waited for background work.",
+        metrics.stall_nanos.sum() as f64 * 1e-9,
+    );
 }
 
 fn background(text: &mut Text, metrics: &Metrics) {
-    one(text, "lsm_flushes_total", "counter", "Generations of memtables that became tables.", metrics.flushes as f64);
-    one(text, "lsm_flush_bytes_total", "counter", "Bytes of tables that flushes wrote.", metrics.flush_bytes as f64);
-    one(text, "lsm_compactions_total", "counter", "Compactions installed, moves included.", metrics.compactions as f64);
-    one(text, "lsm_compaction_read_bytes_total", "counter", "Bytes of tables that compactions read.", metrics.compaction_read_bytes as f64);
-    one(text, "lsm_compaction_written_bytes_total", "counter", "Bytes of tables that compactions wrote.", metrics.compaction_written_bytes as f64);
+    one(
+        text,
+        "lsm_flushes_total",
+        "counter",
+        "Generations of memtables that became tables.",
+        metrics.flushes as f64,
+    );
+    one(
+        text,
+        "lsm_flush_bytes_total",
+        "counter",
+        "Bytes of tables that flushes wrote.",
+        metrics.flush_bytes as f64,
+    );
+    one(
+        text,
+        "lsm_compactions_total",
+        "counter",
+        "Compactions installed, moves included.",
+        metrics.compactions as f64,
+    );
+    one(
+        text,
+        "lsm_compaction_read_bytes_total",
+        "counter",
+        "Bytes of tables that compactions read.",
+        metrics.compaction_read_bytes as f64,
+    );
+    one(
+        text,
+        "lsm_compaction_written_bytes_total",
+        "counter",
+        "Bytes of tables that compactions wrote.",
+        metrics.compaction_written_bytes as f64,
+    );
 }
 
 /// Files and bytes of each level, over all keyspaces.
@@ -124,25 +211,73 @@ fn levels(text: &mut Text, db: &Db) {
 
 fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
     let memory = metrics.memory;
-    many(text, "lsm_memtable_bytes", "gauge", "Bytes of memtables.", "state", &[
-        ("active", memory.memtable_active),
-        ("sealed", memory.memtable_sealed),
-    ]);
-    one(text, "lsm_cache_hits_total", "counter", "Blocks found in the cache.", metrics.cache_hits as f64);
-    one(text, "lsm_cache_misses_total", "counter", "Blocks not found in the cache.", metrics.cache_misses as f64);
-    many(text, "lsm_memory_bytes", "gauge", "Memory in use.", "part", &[
-        ("memtables", memory.memtable_active + memory.memtable_sealed),
-        ("block_cache", memory.block_cache),
-        ("pinned", memory.pinned),
-    ]);
-    one(text, "lsm_memory_budget_bytes", "gauge", "Memory that the engine may use.", memory.budget as f64);
-    many(text, "lsm_disk_bytes", "gauge", "Disk in use.", "kind", &[
-        ("wal", metrics.disk.wal),
-        ("tables", metrics.disk.tables),
-        ("manifest", metrics.disk.manifest),
-    ]);
+    many(
+        text,
+        "lsm_memtable_bytes",
+        "gauge",
+        "Bytes of memtables.",
+        "state",
+        &[("active", memory.memtable_active), ("sealed", memory.memtable_sealed)],
+    );
+    one(
+        text,
+        "lsm_cache_hits_total",
+        "counter",
+        "Blocks found in the cache.",
+        metrics.cache_hits as f64,
+    );
+    one(
+        text,
+        "lsm_cache_misses_total",
+        "counter",
+        "Blocks not found in the cache.",
+        metrics.cache_misses as f64,
+    );
+    many(
+        text,
+        "lsm_memory_bytes",
+        "gauge",
+        "Memory in use.",
+        "part",
+        &[
+            ("memtables", memory.memtable_active + memory.memtable_sealed),
+            ("block_cache", memory.block_cache),
+            ("pinned", memory.pinned),
+        ],
+    );
+    one(
+        text,
+        "lsm_memory_budget_bytes",
+        "gauge",
+        "Memory that the engine may use.",
+        memory.budget as f64,
+    );
+    many(
+        text,
+        "lsm_disk_bytes",
+        "gauge",
+        "Disk in use.",
+        "kind",
+        &[
+            ("wal", metrics.disk.wal),
+            ("tables", metrics.disk.tables),
+            ("manifest", metrics.disk.manifest),
+        ],
+    );
     one(text, "lsm_snapshots", "gauge", "Snapshots that are held.", metrics.snapshots as f64);
-    one(text, "lsm_corruptions_total", "counter", "Reads that met damage on disk.", metrics.corruptions as f64);
+    one(
+        text,
+        "lsm_corruptions_total",
+        "counter",
+        "Reads that met damage on disk.",
+        metrics.corruptions as f64,
+    );
     let is_poisoned = matches!(db.health(), Health::Poisoned(_));
-    one(text, "lsm_poisoned", "gauge", "1 if the store takes no more writes.", f64::from(u8::from(is_poisoned)));
+    one(
+        text,
+        "lsm_poisoned",
+        "gauge",
+        "1 if the store takes no more writes.",
+        f64::from(u8::from(is_poisoned)),
+    );
 }

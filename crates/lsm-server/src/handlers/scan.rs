@@ -62,8 +62,7 @@ impl Wanted {
             Some(prefix) => ScanBounds::of_prefix(&prefix, direction),
             None => ScanBounds { start: start.unwrap_or_default(), end, direction },
         };
-        let forms =
-            [("utf8", KeyForm::Utf8), ("base64", KeyForm::Base64), ("hex", KeyForm::Hex)];
+        let forms = [("utf8", KeyForm::Utf8), ("base64", KeyForm::Base64), ("hex", KeyForm::Hex)];
         let wanted = Wanted {
             bounds,
             cursor: query.take("cursor").map(|text| String::from_utf8_lossy(&text).into_owned()),
@@ -111,7 +110,8 @@ pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
     let mut last = Vec::new();
     while cursor.valid() {
         let item_len = if wanted.keys_only { 0 } else { cursor.value().len() };
-        let is_full = limit <= count || PAGE_BYTES < out.len() + item_len || deadline <= Instant::now();
+        let is_full =
+            limit <= count || PAGE_BYTES < out.len() + item_len || deadline <= Instant::now();
         // The first item always goes out, so that every page gets on.
         if count != 0 && is_full {
             break;

@@ -5,8 +5,8 @@ use hyper::header::{ETAG, HeaderValue};
 use hyper::{Method, StatusCode};
 use lsm_engine::{Db, Entry, Error, Read as _, Seq};
 
-use super::write::{Terms, precondition_failed, write_if};
 use super::with_seq;
+use super::write::{Terms, precondition_failed, write_if};
 use crate::answer::{self, Answer};
 use crate::etag::{Preconditions, etag};
 use crate::service::Call;

@@ -28,7 +28,8 @@ pub(super) struct Terms {
 impl Terms {
     /// The terms of a request; takes `durability` out of its query.
     pub(super) fn of(call: &Call, query: &mut Query) -> Result<Terms, Problem> {
-        let levels = [DurabilityLevel::Sync, DurabilityLevel::Buffered].map(|level| (level.name(), level));
+        let levels =
+            [DurabilityLevel::Sync, DurabilityLevel::Buffered].map(|level| (level.name(), level));
         let durability = query.choice("durability", &levels)?.unwrap_or(call.app.durability);
         let options = WriteOptions {
             durability: Some(engine_options::durability(durability)),

@@ -42,8 +42,7 @@ impl Connections {
     /// Takes a place. Addresses of this machine have no share of their own: a proxy before the
     /// server, and every local client, come from the same one.
     pub(super) fn take(&self, address: IpAddr) -> Result<Place, Rejection> {
-        let place =
-            self.places.clone().try_acquire_owned().map_err(|_| Rejection::Connections)?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Rejection::Connections)?;
         if address.to_canonical().is_loopback() {
             return Ok(Place { _place: place, _of_address: None });
         }

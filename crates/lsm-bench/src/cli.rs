@@ -1,0 +1,173 @@
+//! The command line: engines in turn, round by round, each in a process of its own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Parser;
+
+use crate::report::{self, Outcome};
+use crate::runner::{self, Plan};
+use crate::store::{EngineFactory, Result, StoreOptions};
+use crate::workload::{Effort, Workload};
+
+/// Measures stores.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Engines to run, in this order; the first is compared with the others. All, if none is named.
+    #[arg(long, value_delimiter = ',')]
+    engines: Vec<String>,
+
+    /// Workloads to run, in this order. Those that read, read what the one before left.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "fillseq,readseq,fillrandom,readrandom,readmissing,seekrandom,overwrite,fillbatch,fillsync"
+    )]
+    workloads: Vec<Workload>,
+
+    /// Keys in the data set.
+    #[arg(long, default_value_t = 3_000_000)]
+    keys: u64,
+
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100)]
+    value_bytes: usize,
+
+    /// Threads of each workload.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+
+    /// Seconds that each reading workload lasts.
+    #[arg(long, default_value_t = 3.0)]
+    read_seconds: f64,
+
+    /// Puts of the synced workload.
+    #[arg(long, default_value_t = 20_000)]
+    synced_writes: u64,
+
+    /// Bytes of a memtable.
+    #[arg(long, default_value_t = 64 << 20)]
+    memtable_bytes: usize,
+
+    /// Bytes of the block cache.
+    #[arg(long, default_value_t = 128 << 20)]
+    cache_bytes: usize,
+
+    /// Bits of Bloom filter per key.
+    #[arg(long, default_value_t = 10)]
+    bloom_bits: u32,
+
+    /// Without compression.
+    #[arg(long)]
+    uncompressed: bool,
+
+    /// How often every engine gets its turn.
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
+
+    /// Where the stores go.
+    #[arg(long, default_value = "target/bench")]
+    dir: PathBuf,
+
+    /// JSON lines only, no table.
+    #[arg(long)]
+    json: bool,
+
+    /// Runs this engine in this process and prints JSON lines: one turn of a round.
+    #[arg(long, hide = true)]
+    turn: Option<String>,
+}
+
+/// Runs the command line with these engines.
+#[must_use]
+pub fn main(engines: &[EngineFactory]) -> ExitCode {
+    match run(engines, &Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
+    if let Some(name) = &arguments.turn {
+        return run_turn(find(engines, name)?, arguments);
+    }
+    let chosen = choose(engines, &arguments.engines)?;
+    let mut rounds = Vec::new();
+    for round in 0..arguments.rounds {
+        let mut outcomes = Vec::new();
+        for engine in &chosen {
+            eprintln!("round {} of {}: {}", round + 1, arguments.rounds, engine.name);
+            outcomes.extend(run_child(engine)?);
+        }
+        rounds.push(outcomes);
+    }
+    if !arguments.json {
+        println!("{}", report::table(&rounds));
+    }
+    Ok(())
+}
+
+fn choose<'a>(engines: &'a [EngineFactory], names: &[String]) -> Result<Vec<&'a EngineFactory>> {
+    if names.is_empty() {
+        return Ok(engines.iter().collect());
+    }
+    names.iter().map(|name| find(engines, name)).collect()
+}
+
+fn find<'a>(engines: &'a [EngineFactory], name: &str) -> Result<&'a EngineFactory> {
+    let known = || engines.iter().map(|engine| engine.name).collect::<Vec<_>>().join(", ");
+    let found = engines.iter().find(|engine| engine.name == name);
+    found.ok_or_else(|| format!("no engine {name:?}; there are {}", known()).into())
+}
+
+fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
+    let plan = Plan {
+        workloads: arguments.workloads.clone(),
+        keys: arguments.keys.max(1),
+        value_bytes: arguments.value_bytes.max(1),
+        effort: Effort {
+            threads: arguments.threads,
+            read_seconds: arguments.read_seconds,
+            synced_writes: arguments.synced_writes,
+        },
+        store: StoreOptions {
+            memtable_bytes: arguments.memtable_bytes,
+            cache_bytes: arguments.cache_bytes,
+            bloom_bits: arguments.bloom_bits,
+            is_compressed: !arguments.uncompressed,
+        },
+        dir: arguments.dir.clone(),
+    };
+    runner::run(engine, &plan, &mut |outcome| {
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{}", serde_json::to_string(outcome)?)?;
+        Ok(stdout.flush()?)
+    })
+}
+
+/// Runs one engine in a process of its own, so that each has the memory to itself. Its JSON lines
+/// are passed on.
+fn run_child(engine: &EngineFactory) -> Result<Vec<Outcome>> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .args(["--turn", engine.name])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child.stdout.take().ok_or("the child has no output")?;
+    let mut outcomes = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        outcomes.push(serde_json::from_str(&line)?);
+    }
+    match child.wait()?.success() {
+        true => Ok(outcomes),
+        false => Err(format!("the run of {} failed", engine.name).into()),
+    }
+}

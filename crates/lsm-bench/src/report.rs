@@ -1,0 +1,178 @@
+//! Results: a JSON line for each workload of a run, and a table for people.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde::{Deserialize, Serialize};
+
+/// One workload of one engine in one round; a line of JSON.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The workload.
+    pub workload: String,
+    /// The engine.
+    pub engine: String,
+    /// Threads.
+    pub threads: u32,
+    /// Keys in the data set.
+    pub keys: u64,
+    /// Bytes of a value.
+    pub value_bytes: u64,
+    /// `sync` or `buffered`.
+    pub durability: String,
+    /// `lz4` or `none`.
+    pub compression: String,
+    /// Operations done; entries, for scans.
+    pub ops: u64,
+    /// How long they took.
+    pub seconds: f64,
+    /// `ops / seconds`.
+    pub ops_per_second: f64,
+    /// Median latency in microseconds.
+    pub p50_us: f64,
+    /// 99 % were faster.
+    pub p99_us: f64,
+    /// 99.9 % were faster.
+    pub p999_us: f64,
+    /// The slowest.
+    pub max_us: f64,
+    /// Bytes written to storage up to idleness, log included.
+    pub bytes_written: u64,
+    /// Bytes of the store's files when idle.
+    pub bytes_on_disk: u64,
+    /// Peak of anonymous and shared memory.
+    pub rss_anon_peak: u64,
+    /// Peak of mapped file pages.
+    pub rss_file_peak: u64,
+    /// Processor time up to idleness.
+    pub cpu_seconds: f64,
+    /// From the last operation to idleness.
+    pub idle_after_seconds: f64,
+    /// The longest that the engine itself held a write back since it was opened, if it can tell.
+    pub longest_stall_ms: Option<f64>,
+}
+
+/// The results of several rounds as a table: the median rate of each engine, and what the first
+/// engine does for each operation of the others, as the median of the ratios within a round.
+#[must_use]
+pub fn table(rounds: &[Vec<Outcome>]) -> Table {
+    let engines = distinct(rounds, |outcome| &outcome.engine);
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    let mut header = vec!["workload".to_owned()];
+    for engine in &engines {
+        header.push(format!("{engine} ops/s"));
+        header.push("p99 µs".into());
+        header.push("max ms".into());
+        header.push("idle s".into());
+    }
+    header.extend(engines.iter().skip(1).map(|other| format!("{} / {other}", engines[0])));
+    table.set_header(header);
+    for workload in distinct(rounds, |outcome| &outcome.workload) {
+        let mut row = vec![Cell::new(&workload)];
+        let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        for engine in &engines {
+            let of = |figure: fn(&Outcome) -> f64| {
+                median(rounds.iter().filter_map(|round| find(round, engine, &workload)).map(figure))
+            };
+            row.push(number(format!("{:.0}", of(|outcome| outcome.ops_per_second))));
+            row.push(number(format!("{:.1}", of(|outcome| outcome.p99_us))));
+            row.push(number(format!("{:.1}", of(|outcome| outcome.max_us / 1e3))));
+            row.push(number(format!("{:.2}", of(|outcome| outcome.idle_after_seconds))));
+        }
+        for other in engines.iter().skip(1) {
+            row.push(number(ratios(rounds, &engines[0], other, &workload)));
+        }
+        table.add_row(row);
+    }
+    table
+}
+
+/// The median of the ratios within a round, and their range.
+fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, workload: &str) -> String {
+    let ratios: Vec<f64> = rounds
+        .iter()
+        .filter_map(|round| {
+            let (ours, theirs) = (find(round, engine, workload)?, find(round, other, workload)?);
+            Some(ours.ops_per_second / theirs.ops_per_second)
+        })
+        .collect();
+    if ratios.is_empty() {
+        return String::new();
+    }
+    let low = ratios.iter().copied().fold(f64::MAX, f64::min);
+    let high = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.2} ({low:.2}-{high:.2})", median(ratios.into_iter()))
+}
+
+fn find<'a>(round: &'a [Outcome], engine: &str, workload: &str) -> Option<&'a Outcome> {
+    round.iter().find(|outcome| outcome.engine == engine && outcome.workload == workload)
+}
+
+fn distinct(rounds: &[Vec<Outcome>], field: impl Fn(&Outcome) -> &String) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    for outcome in rounds.iter().flatten() {
+        if !seen.contains(field(outcome)) {
+            seen.push(field(outcome).clone());
+        }
+    }
+    seen
+}
+
+/// The middle of the figures, or the mean of the two in the middle; 0 for none.
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => 0.0,
+        len => f64::midpoint(figures[(len - 1) / 2], figures[len / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(engine: &str, rate: f64) -> Outcome {
+        Outcome {
+            workload: "fillrandom".into(),
+            engine: engine.into(),
+            threads: 1,
+            keys: 10,
+            value_bytes: 100,
+            durability: "buffered".into(),
+            compression: "lz4".into(),
+            ops: 10,
+            seconds: 10.0 / rate,
+            ops_per_second: rate,
+            p50_us: 1.0,
+            p99_us: 2.0,
+            p999_us: 3.0,
+            max_us: 4000.0,
+            bytes_written: 1,
+            bytes_on_disk: 1,
+            rss_anon_peak: 1,
+            rss_file_peak: 1,
+            cpu_seconds: 0.1,
+            idle_after_seconds: 0.5,
+            longest_stall_ms: None,
+        }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let rounds = [
+            vec![outcome("lsm", 100.0), outcome("peer", 50.0)],
+            vec![outcome("lsm", 10.0), outcome("peer", 20.0)],
+            vec![outcome("lsm", 30.0), outcome("peer", 20.0)],
+        ];
+        let text = table(&rounds).to_string();
+        assert!(text.contains("1.50 (0.50-2.00)"), "{text}");
+        assert!(text.contains("lsm / peer"), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_json_comes_back() {
+        let line = serde_json::to_string(&outcome("lsm", 7.0)).unwrap();
+        assert!(line.starts_with(r#"{"workload":"fillrandom","engine":"lsm","threads":1"#));
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome("lsm", 7.0));
+    }
+}

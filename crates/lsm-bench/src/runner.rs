@@ -1,0 +1,117 @@
+//! One engine's workloads, in this process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::data::DataSet;
+use crate::measure::{MemoryWatch, Usage, disk_bytes, file_system_type};
+use crate::report::Outcome;
+use crate::store::{EngineFactory, Result, Store, StoreOptions};
+use crate::workload::{Effort, Workload};
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The workloads, in this order.
+    pub workloads: Vec<Workload>,
+    /// How many keys.
+    pub keys: u64,
+    /// Bytes of a value.
+    pub value_bytes: usize,
+    /// How much of each workload.
+    pub effort: Effort,
+    /// What is the same for every engine.
+    pub store: StoreOptions,
+    /// Where the stores go; each gets a directory of its own there, removed at the end.
+    pub dir: PathBuf,
+}
+
+/// Runs the plan with one engine, and gives each outcome to `report`.
+///
+/// # Errors
+/// What the store reports; a synced workload on a file system in memory.
+pub fn run(
+    engine: &EngineFactory,
+    plan: &Plan,
+    report: &mut dyn FnMut(&Outcome) -> Result<()>,
+) -> Result<()> {
+    fs::create_dir_all(&plan.dir)?;
+    let file_system = file_system_type(&plan.dir)?;
+    let syncs = plan.workloads.contains(&Workload::FillSync);
+    if syncs && matches!(file_system.as_str(), "tmpfs" | "ramfs") {
+        return Err(format!("a synced workload on {file_system} measures nothing").into());
+    }
+    let data = DataSet::new(plan.keys, plan.value_bytes);
+    let dir = plan.dir.join(format!("{}-{}", engine.name, std::process::id()));
+    let watch = MemoryWatch::start();
+    let mut store: Option<Box<dyn Store>> = None;
+    for workload in &plan.workloads {
+        if workload.needs_empty_store() {
+            close(store.take(), &dir)?;
+        }
+        let open = match store.take() {
+            Some(open) => open,
+            None => (engine.open)(&dir, &plan.store)?,
+        };
+        let outcome = measure(engine, plan, &data, *workload, &*open, &watch, &dir)?;
+        report(&outcome)?;
+        store = Some(open);
+    }
+    close(store, &dir)
+}
+
+fn close(store: Option<Box<dyn Store>>, dir: &Path) -> Result<()> {
+    if let Some(store) = store {
+        store.close()?;
+    }
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
+
+fn measure(
+    engine: &EngineFactory,
+    plan: &Plan,
+    data: &DataSet,
+    workload: Workload,
+    store: &dyn Store,
+    watch: &MemoryWatch,
+    dir: &Path,
+) -> Result<Outcome> {
+    let _ = watch.take_peaks();
+    let before = Usage::now()?;
+    let started = Instant::now();
+    let (recorder, ops) = workload.run(store, data, &plan.effort)?;
+    let seconds = started.elapsed().as_secs_f64();
+    if workload.is_write() {
+        store.settle()?;
+    }
+    let idle_after_seconds = started.elapsed().as_secs_f64() - seconds;
+    let used = Usage::now()?.since(before);
+    let (rss_anon_peak, rss_file_peak) = watch.take_peaks();
+    Ok(Outcome {
+        workload: workload.name().into(),
+        engine: engine.name.into(),
+        threads: plan.effort.threads,
+        keys: plan.keys,
+        value_bytes: plan.value_bytes as u64,
+        durability: workload.durability().to_string(),
+        compression: if plan.store.is_compressed { "lz4" } else { "none" }.into(),
+        ops,
+        seconds,
+        ops_per_second: ops as f64 / seconds,
+        p50_us: recorder.quantile_us(0.5),
+        p99_us: recorder.quantile_us(0.99),
+        p999_us: recorder.quantile_us(0.999),
+        max_us: recorder.max_us(),
+        bytes_written: used.written_bytes,
+        bytes_on_disk: disk_bytes(dir)?,
+        rss_anon_peak,
+        rss_file_peak,
+        cpu_seconds: used.cpu_seconds,
+        idle_after_seconds,
+        longest_stall_ms: store.longest_stall().map(|seconds| seconds * 1e3),
+    })
+}

@@ -1,0 +1,273 @@
+//! What is done with a store. Every read checks length and first bytes of the value.
+
+use std::time::Instant;
+
+use crate::data::{DataSet, KEY_LEN, Random, key_number, write_key};
+use crate::measure::Recorder;
+use crate::store::{Durability, Result, Store};
+
+/// A workload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Workload {
+    /// Every key once, in order.
+    FillSeq,
+    /// Every key once, in random order.
+    FillRandom,
+    /// As many puts of random keys as there are keys.
+    Overwrite,
+    /// Every key once, in random order, 100 in a batch.
+    FillBatch,
+    /// Puts of random keys, each on disk before the next.
+    FillSync,
+    /// Deletes of random keys, half as many as there are keys.
+    DeleteRandom,
+    /// Gets of random keys that are there.
+    ReadRandom,
+    /// Gets of random keys that are not there.
+    ReadMissing,
+    /// All entries in order.
+    ReadSeq,
+    /// Seeks to random keys, and the ten entries from there.
+    SeekRandom,
+}
+
+/// How much is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How many threads do it.
+    pub threads: u32,
+    /// Reads go on for so many seconds.
+    pub read_seconds: f64,
+    /// Synced writes.
+    pub synced_writes: u64,
+}
+
+impl Workload {
+    /// The name on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::FillSeq => "fillseq",
+            Workload::FillRandom => "fillrandom",
+            Workload::Overwrite => "overwrite",
+            Workload::FillBatch => "fillbatch",
+            Workload::FillSync => "fillsync",
+            Workload::DeleteRandom => "deleterandom",
+            Workload::ReadRandom => "readrandom",
+            Workload::ReadMissing => "readmissing",
+            Workload::ReadSeq => "readseq",
+            Workload::SeekRandom => "seekrandom",
+        }
+    }
+
+    /// Whether it begins with an empty store.
+    #[must_use]
+    pub fn needs_empty_store(self) -> bool {
+        matches!(self, Workload::FillSeq | Workload::FillRandom | Workload::FillBatch | Workload::FillSync)
+    }
+
+    /// Whether it writes.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        self.needs_empty_store() || matches!(self, Workload::Overwrite | Workload::DeleteRandom)
+    }
+
+    /// How durable its writes are.
+    #[must_use]
+    pub fn durability(self) -> Durability {
+        if self == Workload::FillSync { Durability::Sync } else { Durability::Buffered }
+    }
+
+    /// Does the workload. Returns the latencies, and how many operations were done: for scans,
+    /// entries.
+    ///
+    /// # Errors
+    /// What the store reports, or that a value read was not the one written.
+    pub fn run(self, store: &dyn Store, data: &DataSet, effort: &Effort) -> Result<(Recorder, u64)> {
+        let threads = u64::from(effort.threads.max(1));
+        let parts = std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let worker = Worker::new(store, data, effort, thread, threads);
+                    scope.spawn(move || worker.run(self))
+                })
+                .collect();
+            handles.into_iter().map(|handle| handle.join()).collect::<Vec<_>>()
+        });
+        let mut recorder = Recorder::new()?;
+        let mut operations = 0;
+        for part in parts {
+            let (latencies, count) = part.map_err(|_| "a thread of the workload panicked")??;
+            recorder.merge(&latencies)?;
+            operations += count;
+        }
+        Ok((recorder, operations))
+    }
+}
+
+/// One thread's share of a workload.
+struct Worker<'a> {
+    store: &'a dyn Store,
+    data: &'a DataSet,
+    effort: &'a Effort,
+    /// This thread does every `threads`-th position from `thread` on.
+    thread: u64,
+    threads: u64,
+    random: Random,
+    key: [u8; KEY_LEN],
+    value: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        store: &'a dyn Store,
+        data: &'a DataSet,
+        effort: &'a Effort,
+        thread: u64,
+        threads: u64,
+    ) -> Worker<'a> {
+        let random = Random::new(301 + thread);
+        let (key, value) = ([0; KEY_LEN], Vec::new());
+        Worker { store, data, effort, thread, threads, random, key, value }
+    }
+
+    fn run(mut self, workload: Workload) -> Result<(Recorder, u64)> {
+        let mut recorder = Recorder::new()?;
+        let positions = (self.thread..self.data.count()).step_by(self.threads as usize);
+        let operations = match workload {
+            Workload::FillSeq => self.puts(&mut recorder, positions),
+            Workload::FillRandom => {
+                let data = self.data;
+                self.puts(&mut recorder, positions.map(|position| data.shuffled(position)))
+            }
+            Workload::Overwrite => {
+                let (mut random, count) = (self.random.clone(), self.data.count());
+                self.puts(&mut recorder, positions.map(|_| random.below(count)))
+            }
+            Workload::FillBatch => self.batches(&mut recorder),
+            Workload::FillSync => self.synced_puts(&mut recorder),
+            Workload::DeleteRandom => self.deletes(&mut recorder),
+            Workload::ReadRandom => self.reads(&mut recorder, true),
+            Workload::ReadMissing => self.reads(&mut recorder, false),
+            Workload::ReadSeq => self.scan_all(&mut recorder),
+            Workload::SeekRandom => self.seeks(&mut recorder),
+        }?;
+        Ok((recorder, operations))
+    }
+
+    fn puts(
+        &mut self,
+        recorder: &mut Recorder,
+        numbers: impl Iterator<Item = u64>,
+    ) -> Result<u64> {
+        let mut count = 0;
+        for number in numbers {
+            write_key(number, &mut self.key);
+            self.data.fill_value(number, &mut self.value);
+            recorder.time(|| self.store.put(&self.key, &self.value, Durability::Buffered))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn synced_puts(&mut self, recorder: &mut Recorder) -> Result<u64> {
+        let count = self.effort.synced_writes / self.threads;
+        for _ in 0..count {
+            let number = self.random.below(self.data.count());
+            write_key(number, &mut self.key);
+            self.data.fill_value(number, &mut self.value);
+            recorder.time(|| self.store.put(&self.key, &self.value, Durability::Sync))?;
+        }
+        Ok(count)
+    }
+
+    fn batches(&mut self, recorder: &mut Recorder) -> Result<u64> {
+        const BATCH: usize = 100;
+        let positions: Vec<u64> =
+            (self.thread..self.data.count()).step_by(self.threads as usize).collect();
+        for chunk in positions.chunks(BATCH) {
+            let entries: Vec<_> = chunk
+                .iter()
+                .map(|&position| {
+                    let number = self.data.shuffled(position);
+                    write_key(number, &mut self.key);
+                    self.data.fill_value(number, &mut self.value);
+                    (self.key.to_vec(), self.value.clone())
+                })
+                .collect();
+            recorder.time(|| self.store.put_batch(&entries, Durability::Buffered))?;
+        }
+        Ok(positions.len() as u64)
+    }
+
+    fn deletes(&mut self, recorder: &mut Recorder) -> Result<u64> {
+        let count = self.data.count() / 2 / self.threads;
+        for _ in 0..count {
+            write_key(self.random.below(self.data.count()), &mut self.key);
+            recorder.time(|| self.store.delete(&self.key, Durability::Buffered))?;
+        }
+        Ok(count)
+    }
+
+    fn reads(&mut self, recorder: &mut Recorder, is_hit: bool) -> Result<u64> {
+        let started = Instant::now();
+        let mut count = 0;
+        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
+            for _ in 0..100 {
+                let number = self.random.below(self.data.count());
+                write_key(number, &mut self.key);
+                if !is_hit {
+                    // Between two keys that are there.
+                    self.key[KEY_LEN - 1] += 10;
+                }
+                let mut is_right = !is_hit;
+                let mut check = |value: &[u8]| is_right = self.data.is_value_of(number, value);
+                let found = recorder.time(|| self.store.get(&self.key, &mut check))?;
+                if found != is_hit || !is_right {
+                    return Err(format!("key {number}: found {found}, value right {is_right}").into());
+                }
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn scan_all(&mut self, recorder: &mut Recorder) -> Result<u64> {
+        let started = Instant::now();
+        let mut count = 0;
+        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
+            count += recorder.time(|| self.scan(&[], u64::MAX))?;
+        }
+        Ok(count)
+    }
+
+    fn seeks(&mut self, recorder: &mut Recorder) -> Result<u64> {
+        let started = Instant::now();
+        let mut count = 0;
+        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
+            for _ in 0..100 {
+                write_key(self.random.below(self.data.count()), &mut self.key);
+                let start = self.key;
+                recorder.time(|| self.scan(&start, 11))?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn scan(&self, start: &[u8], limit: u64) -> Result<u64> {
+        let mut wrong = None;
+        let count = self.store.scan(start, limit, &mut |key, value| {
+            let is_right =
+                key_number(key).is_some_and(|number| self.data.is_value_of(number, value));
+            if !is_right {
+                wrong.get_or_insert_with(|| key.to_vec());
+            }
+        })?;
+        match wrong {
+            Some(key) => Err(format!("a wrong value at key {}", key.escape_ascii()).into()),
+            None => Ok(count),
+        }
+    }
+}

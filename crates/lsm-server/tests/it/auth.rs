@@ -1,0 +1,101 @@
+//! Tokens: S-6 (admin), S-7 (bearer), S-8 (before routing and body, and slow to guess).
+
+use crate::harness::{Setup, TOKEN, TestServer};
+
+fn guarded() -> TestServer {
+    TestServer::with(Setup { has_token: true, ..Setup::default() })
+}
+
+const TARGETS: &[&str] = &[
+    "/put", "/get/a", "/delete/a", "/v1/kv/a", "/v1/kv", "/v1/mget", "/v1/batch", "/v1/stats",
+    "/v1/tree", "/v1/admin/flush", "/v1/admin/compact", "/v1/admin/verify", "/v1/jobs/1",
+    "/version", "/metrics", "/", "/no/such/route", "/healthz/", "//healthz", "/%68ealthz",
+];
+
+#[test]
+fn s8_every_route_and_method_needs_the_token() {
+    for target in TARGETS {
+        // A server of its own for each, because too many failures in one second are another answer.
+        let server = guarded();
+        for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"] {
+            let reply = server.request(method, target, &[], b"");
+            assert_eq!(reply.status, 401, "{method} {target}");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+    let server = guarded();
+    for target in ["/healthz", "/readyz"] {
+        assert_eq!(server.get(target).status, 200);
+    }
+}
+
+#[test]
+fn s8_the_body_of_a_stranger_is_not_read() {
+    let server = guarded();
+    let mut client = server.connect();
+    client.send(server.head("PUT", "/v1/kv/a") + "Content-Length: 10000000\r\n\r\n");
+    let reply = client.reply().unwrap();
+    assert_eq!((reply.status, reply.closes()), (401, true));
+    client.end();
+    assert!(client.is_closed());
+}
+
+#[test]
+fn s7_the_token_counts_in_one_header_only() {
+    let server = guarded();
+    let bearer = format!("Bearer {TOKEN}");
+    assert_eq!(server.request("GET", "/v1/kv", &[("Authorization", &bearer)], b"").status, 200);
+    let cookie = format!("token={TOKEN}");
+    let query = format!("/v1/kv?token={TOKEN}");
+    let basic = format!("Basic {TOKEN}");
+    for (target, headers) in [
+        (query.as_str(), &[][..]),
+        ("/v1/kv", &[("Cookie", cookie.as_str())]),
+        ("/v1/kv", &[("Authorization", TOKEN)]),
+        ("/v1/kv", &[("Authorization", basic.as_str())]),
+        ("/v1/kv", &[("Authorization", bearer.as_str()), ("Authorization", bearer.as_str())]),
+        ("/v1/kv", &[("Authorization", "Bearer ")]),
+        ("/v1/kv", &[("X-Token", TOKEN)]),
+    ] {
+        assert_eq!(server.request("GET", target, headers, b"").status, 401, "{target} {headers:?}");
+    }
+}
+
+#[test]
+fn s8_guessing_is_slowed_down() {
+    let server = guarded();
+    let wrong = [("Authorization", "Bearer 0000000000000000")];
+    let statuses: Vec<u16> =
+        (0..60).map(|_| server.request("GET", "/v1/kv", &wrong, b"").status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 429)));
+    // A probe is not slowed down with it.
+    assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[test]
+fn s6_admin_needs_the_token_even_here() {
+    let server = TestServer::start();
+    let json = [("Content-Type", "application/json")];
+    for target in ["/v1/admin/flush", "/v1/admin/compact", "/v1/admin/verify"] {
+        assert_eq!(server.request("POST", target, &json, b"{}").status, 401, "{target}");
+    }
+    assert_eq!(server.get("/v1/jobs/1").status, 401);
+    assert_eq!(server.get("/v1/kv").status, 200);
+    let bearer = format!("Bearer {}", server.admin_token());
+    let headers = [json[0], ("Authorization", bearer.as_str())];
+    assert_eq!(server.request("POST", "/v1/admin/flush", &headers, b"{}").status, 202);
+}
+
+#[test]
+fn s22_a_404_tells_a_stranger_nothing() {
+    let bearer = format!("Bearer {TOKEN}");
+    let with = guarded().request("GET", "/v1/kv/absent", &[("Authorization", &bearer)], b"");
+    let without = TestServer::start().get("/v1/kv/absent");
+    assert_eq!((with.status, without.status), (404, 404));
+    assert_eq!(with.body, without.body);
+    let names = |reply: &crate::client::Reply| {
+        reply.headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&with), names(&without));
+}

@@ -1,0 +1,242 @@
+//! Limits: S-10 (time), S-11 (heads), S-12 (bodies), S-13 (connections).
+
+use std::time::{Duration, Instant};
+
+use lsm_server::config::Size;
+use lsm_server::serve::Timeouts;
+
+use crate::harness::{Setup, TestServer};
+
+/// Short enough to wait for, long enough to tell apart.
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(60);
+
+fn with_timeouts(change: impl FnOnce(&mut Timeouts)) -> TestServer {
+    let mut timeouts =
+        Timeouts { head: LONG, idle: LONG, body: LONG, body_grace: LONG, write_stall: LONG };
+    change(&mut timeouts);
+    TestServer::with(Setup { timeouts, ..Setup::default() })
+}
+
+/// That something took about as long as the short timeout.
+fn assert_short(start: Instant) {
+    let took = start.elapsed();
+    assert!(SHORT <= took && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn s10_a_connection_that_sends_nothing_is_closed() {
+    let server = with_timeouts(|timeouts| timeouts.head = SHORT);
+    let start = Instant::now();
+    assert!(server.connect().is_closed());
+    assert_short(start);
+}
+
+#[test]
+fn s10_a_head_that_drips_is_closed() {
+    let server = with_timeouts(|timeouts| timeouts.head = SHORT);
+    let mut client = server.connect();
+    // The first request shows that a later head has its own time.
+    assert_eq!(server.request_on(&mut client, "GET", "/healthz", &[], b"").status, 200);
+    let start = Instant::now();
+    let head = server.head("GET", "/healthz");
+    for byte in head.as_bytes().iter().cycle().take(10_000) {
+        // The pace of the drip is the scheduler's: every byte goes out as soon as the last is sent.
+        if client.try_send([*byte]).is_err() || Duration::from_secs(5) < start.elapsed() {
+            break;
+        }
+        if SHORT < start.elapsed() && client.is_closed() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    assert!(client.rest().is_empty() || start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn s10_an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let server = with_timeouts(|timeouts| timeouts.idle = SHORT);
+    let mut client = server.connect();
+    let begin = Instant::now();
+    while begin.elapsed() < SHORT * 2 {
+        assert_eq!(server.request_on(&mut client, "GET", "/healthz", &[], b"").status, 200);
+    }
+    let start = Instant::now();
+    assert!(client.is_closed());
+    assert_short(start);
+}
+
+#[test]
+fn s10_a_body_that_does_not_come_is_given_up() {
+    for whole in [true, false] {
+        let server = with_timeouts(|timeouts| {
+            // Once by the deadline of the whole, once by the slowest pace.
+            if whole {
+                timeouts.body = SHORT;
+            } else {
+                timeouts.body_grace = SHORT;
+            }
+        });
+        let mut client = server.connect();
+        let start = Instant::now();
+        client.send(server.head("PUT", "/v1/kv/a") + "Content-Length: 100000\r\n\r\nabc");
+        let reply = client.reply().unwrap();
+        assert_eq!((reply.status, reply.closes()), (408, true));
+        assert_short(start);
+        assert_eq!(server.get("/v1/kv/a").status, 404);
+    }
+}
+
+#[test]
+fn s10_a_client_that_does_not_read_is_closed() {
+    let server = with_timeouts(|timeouts| timeouts.write_stall = SHORT);
+    let value = vec![b'v'; 8 << 20];
+    server.put("large", &value);
+    let mut client = server.connect();
+    // More than all buffers between the two hold.
+    let ask = server.head("GET", "/v1/kv/large") + "\r\n";
+    client.send(ask.repeat(8));
+    let rejected = Instant::now();
+    loop {
+        let metrics = server.get("/metrics");
+        let open = metrics.text().lines().find(|line| line.starts_with("lsm_http_connections ")).unwrap();
+        // The connection that asks is the only one left.
+        if open == "lsm_http_connections 1" {
+            break;
+        }
+        assert!(rejected.elapsed() < Duration::from_secs(10), "{open}");
+        std::thread::yield_now();
+    }
+    assert!(client.rest().len() < 8 * value.len());
+}
+
+#[test]
+fn s11_heads_have_limits() {
+    let server = TestServer::start();
+    let status = |request: String| {
+        let mut client = server.connect();
+        client.send(request);
+        client.reply().unwrap().status
+    };
+    let long = |len: usize| format!("/v1/kv/{}", "a".repeat(len - "/v1/kv/".len()));
+    assert_eq!(server.get(&long(8192)).code(), "not_found");
+    assert_eq!(server.get(&long(8193)).code(), "uri_too_long");
+    assert_eq!(server.get(&long(8193)).status, 414);
+    let lines = |count: usize| (0..count).map(|index| format!("H{index}: x\r\n")).collect::<String>();
+    let head = server.head("GET", "/healthz");
+    assert_eq!(status(format!("{head}{}\r\n", lines(63))), 200);
+    assert_eq!(status(format!("{head}{}\r\n", lines(64))), 431);
+    let wide = "w".repeat(100 << 10);
+    assert_eq!(status(format!("{head}Wide: {wide}\r\n\r\n")), 431);
+}
+
+#[test]
+fn s12_a_body_that_says_it_is_too_large_is_not_read() {
+    let server = TestServer::with_settings(|settings| {
+        settings.max_value_bytes = Some(Size(1000));
+        settings.max_body_bytes = Some(Size(2000));
+    });
+    for (method, target, limit, code) in [
+        ("PUT", "/v1/kv/a", 1000, "value_too_large"),
+        ("POST", "/put", 2000, "body_too_large"),
+    ] {
+        let json = "Content-Type: application/json\r\n";
+        let mut client = server.connect();
+        client.send(format!("{}{json}Content-Length: {}\r\n\r\n", server.head(method, target), limit + 1));
+        // The answer comes although nothing of the body was sent.
+        let reply = client.reply().unwrap();
+        assert_eq!((reply.status, reply.code().as_str(), reply.closes()), (413, code, true));
+    }
+    assert_eq!(server.request("PUT", "/v1/kv/a", &[], &[b'x'; 1000]).status, 204);
+}
+
+#[test]
+fn s12_a_chunked_body_is_counted_as_it_comes() {
+    let server = TestServer::with_settings(|settings| settings.max_value_bytes = Some(Size(1000)));
+    let mut client = server.connect();
+    client.send(server.head("PUT", "/v1/kv/a") + "Transfer-Encoding: chunked\r\n\r\n");
+    let chunk = format!("200\r\n{}\r\n", "x".repeat(0x200));
+    let mut sent = 0;
+    while sent < 1000 && client.try_send(&chunk).is_ok() {
+        sent += 1;
+        if sent == 2 {
+            break;
+        }
+    }
+    let reply = client.reply().unwrap();
+    assert_eq!((reply.status, reply.code().as_str(), reply.closes()), (413, "value_too_large", true));
+    assert_eq!(server.get("/v1/kv/a").status, 404);
+}
+
+#[test]
+fn s12_a_client_that_still_sends_sees_why_it_was_refused() {
+    let server = TestServer::with_settings(|settings| settings.max_value_bytes = Some(Size(1000)));
+    let body = vec![b'x'; 700 << 10];
+    let mut client = server.connect();
+    client.send(server.head("PUT", "/v1/kv/a") + &format!("Content-Length: {}\r\n\r\n", body.len()));
+    client.send(&body);
+    assert_eq!(client.reply().unwrap().code(), "value_too_large");
+}
+
+#[test]
+fn s12_expect_continue_is_answered_before_the_body() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.send(server.head("PUT", "/v1/kv/") + "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n");
+    let reply = client.reply().unwrap();
+    assert_eq!((reply.status, reply.closes()), (413, true));
+}
+
+#[test]
+fn s12_bodies_in_flight_share_a_bounded_memory() {
+    let server = TestServer::start();
+    let part = vec![b'x'; (16 << 20) - 1];
+    // Sixteen bodies of 16 MiB, each but for one byte, fill the 256 MiB up to 16 bytes.
+    let mut clients: Vec<_> = (0..16)
+        .map(|index| {
+            let mut client = server.connect();
+            client.send(server.head("PUT", &format!("/v1/kv/{index}")) + &format!("Content-Length: {}\r\n\r\n", part.len() + 1));
+            client.send(&part);
+            client
+        })
+        .collect();
+    let start = Instant::now();
+    loop {
+        let reply = server.request("PUT", "/v1/kv/more", &[], &[b'x'; 4096]);
+        if reply.status == 503 {
+            assert_eq!(reply.code(), "busy");
+            assert_eq!(reply.header("retry-after"), Some("1"));
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+    for client in &mut clients {
+        client.send(b"x");
+        assert_eq!(client.reply().unwrap().status, 204);
+    }
+    assert_eq!(server.request("PUT", "/v1/kv/more", &[], &[b'x'; 4096]).status, 204);
+}
+
+#[test]
+fn s13_connections_have_a_limit() {
+    let server = TestServer::with_settings(|settings| settings.max_connections = Some(3));
+    let mut held: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut held {
+        assert_eq!(server.request_on(client, "GET", "/healthz", &[], b"").status, 200);
+    }
+    let mut fourth = server.connect();
+    let reply = fourth.reply().unwrap();
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    assert!(fourth.is_closed());
+    drop(held.pop());
+    let start = Instant::now();
+    while server.connect().try_send("").is_ok() {
+        let mut client = server.connect();
+        let _ = client.try_send(server.head("GET", "/healthz") + "\r\n");
+        if client.reply().is_some_and(|reply| reply.status == 200) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "the place was not given back");
+    }
+}

@@ -1,0 +1,19 @@
+//! The server as its clients meet it: over real sockets, byte by byte where that matters.
+//!
+//! Modules are named by what they hold. Those about safety name the lines of the security checklist
+//! (S-1 to S-26) that each test holds.
+
+mod admin;
+mod auth;
+mod bad_input;
+mod bounds;
+mod client;
+mod doors;
+mod exposure;
+mod harness;
+mod metrics;
+mod paths;
+mod process;
+mod scans;
+mod smuggling;
+mod state;

@@ -1,0 +1,204 @@
+//! Ranges of keys, as pages and as lines; S-17.
+
+use lsm_server::config::Size;
+use lsm_server::wire::Line;
+
+use crate::client::Reply;
+use crate::harness::TestServer;
+
+fn filled(count: usize) -> TestServer {
+    let server = TestServer::start();
+    let ops: Vec<String> = (0..count)
+        .map(|index| format!(r#"{{"op":"put","key":"k{index:05}","value":"v{index}"}}"#))
+        .collect();
+    let reply = server.post("/v1/batch", &format!(r#"{{"ops":[{}]}}"#, ops.join(",")));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    server
+}
+
+fn keys(page: &Reply) -> Vec<String> {
+    let page = page.json();
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Follows cursors to the end.
+fn walk(server: &TestServer, query: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&format!("/v1/kv?{query}{cursor}"));
+        assert_eq!(page.status, 200, "{page:?}");
+        all.extend(keys(&page));
+        let page = page.json();
+        assert_eq!(page["done"], page["next"].is_null());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn pages_cover_every_key_once_in_both_directions() {
+    let server = filled(57);
+    let all: Vec<String> = (0..57).map(|index| format!("k{index:05}")).collect();
+    let reversed: Vec<String> = all.iter().rev().cloned().collect();
+    for limit in [1, 7, 56, 57, 58] {
+        assert_eq!(walk(&server, &format!("limit={limit}")), all);
+        assert_eq!(walk(&server, &format!("limit={limit}&reverse=true")), reversed);
+        assert_eq!(walk(&server, &format!("limit={limit}&start=k00010&end=k00020")), all[10..20]);
+        assert_eq!(walk(&server, &format!("limit={limit}&prefix=k0002")), all[20..30]);
+        let part = walk(&server, &format!("limit={limit}&prefix=k0002&reverse=true"));
+        assert_eq!(part, reversed[27..37]);
+    }
+    assert_eq!(keys(&server.get("/v1/kv")), all);
+    assert!(walk(&server, "start=x").is_empty());
+    assert!(walk(&server, "start=b&end=a").is_empty());
+}
+
+#[test]
+fn a_page_says_what_it_saw() {
+    let server = filled(3);
+    let page = server.get("/v1/kv?limit=2");
+    let json = page.json();
+    assert_eq!(page.header("x-lsm-seq"), Some("3"));
+    assert_eq!(json["seq"], 3);
+    let text = page.text();
+    assert!(text.starts_with(r#"{"items":[{"key":"k00000","value":"v0","seq":1},{"#), "{text}");
+    assert!(text.ends_with(r#","done":false,"seq":3}"#), "{text}");
+    let empty = server.get("/v1/kv?prefix=x").json();
+    assert_eq!(empty, serde_json::json!({ "items": [], "next": null, "done": true, "seq": 3 }));
+    let keys_only = server.get("/v1/kv?limit=1&keys_only=true").json();
+    assert_eq!(keys_only["items"][0], serde_json::json!({ "key": "k00000", "seq": 1 }));
+}
+
+#[test]
+fn each_page_reads_what_is_there_when_it_is_asked_for() {
+    let server = filled(10);
+    let first = server.get("/v1/kv?limit=5").json();
+    server.put("k00007", b"changed");
+    server.request("DELETE", "/v1/kv/k00008", &[], b"");
+    let next = first["next"].as_str().unwrap();
+    let second = server.get(&format!("/v1/kv?limit=5&cursor={next}"));
+    assert_eq!(keys(&second), ["k00005", "k00006", "k00007", "k00009"]);
+    assert_eq!(second.json()["items"][2]["value"], "changed");
+}
+
+#[test]
+fn keys_are_printed_as_asked() {
+    let server = TestServer::start();
+    server.put("%00%ff", b"x");
+    let item = |query: &str| server.get(&format!("/v1/kv{query}")).json()["items"][0].clone();
+    assert_eq!(item("")["key_b64"], "AP8=");
+    assert_eq!(item("?key_enc=utf8")["key_b64"], "AP8=");
+    assert_eq!(item("?key_enc=base64")["key_b64"], "AP8=");
+    assert_eq!(item("?key_enc=hex")["key_hex"], "00ff");
+    assert_eq!(item("?prefix=%00%ff")["value"], "x");
+    assert_eq!(item("?start=%00%ff&end=%01")["value"], "x");
+}
+
+#[test]
+fn s17_parameters_are_refused_by_name() {
+    let server = filled(3);
+    let cursor = server.get("/v1/kv?limit=1").json()["next"].as_str().unwrap().to_owned();
+    for (query, code, named) in [
+        ("limit=0", "bad_request", "limit"),
+        ("limit=10001", "bad_request", "limit"),
+        ("limit=-1", "bad_request", "limit"),
+        ("limit=+1", "bad_request", "limit"),
+        ("limit=ten", "bad_request", "limit"),
+        ("limit=99999999999999999999999", "bad_request", "limit"),
+        ("limit=", "bad_request", "limit"),
+        ("limit", "bad_request", "limit"),
+        ("limit=1&limit=2", "bad_request", "limit"),
+        ("count=5", "unknown_field", "count"),
+        ("reverse=1", "bad_request", "reverse"),
+        ("keys_only=yes", "bad_request", "keys_only"),
+        ("key_enc=base32", "bad_request", "key_enc"),
+        ("prefix=a&start=b", "bad_request", "prefix"),
+        ("prefix=a&end=b", "bad_request", "prefix"),
+        ("cursor=xyz", "bad_request", "cursor"),
+        ("cursor=%ff", "bad_request", "cursor"),
+        (&format!("reverse=true&cursor={cursor}"), "bad_request", "cursor"),
+        (&format!("prefix=k&cursor={cursor}"), "bad_request", "cursor"),
+        (&format!("cursor={cursor}A"), "bad_request", "cursor"),
+    ] {
+        let reply = server.get(&format!("/v1/kv?{query}"));
+        assert_eq!((reply.status, reply.code().as_str()), (400, code), "{query}");
+        assert!(reply.detail().contains(named), "{query}: {}", reply.detail());
+    }
+}
+
+#[test]
+fn s17_a_page_ends_before_it_is_too_large() {
+    let server = TestServer::with_settings(|settings| settings.memtable_size = Some(Size(64 << 20)));
+    let value = vec![b'v'; 6 << 20];
+    for key in ["a", "b", "c", "d"] {
+        server.put(key, &value);
+    }
+    let page = server.get("/v1/kv");
+    assert_eq!(keys(&page), ["a", "b"]);
+    assert_eq!(walk(&server, "limit=10"), ["a", "b", "c", "d"]);
+}
+
+fn lines(server: &TestServer, query: &str) -> (Vec<String>, Reply) {
+    let reply =
+        server.request("GET", &format!("/v1/kv{query}"), &[("Accept", "application/x-ndjson")], b"");
+    let lines = reply.text().lines().map(str::to_owned).collect();
+    (lines, reply)
+}
+
+#[test]
+fn lines_are_one_snapshot_with_a_visible_end() {
+    let server = filled(5000);
+    let (all, reply) = lines(&server, "");
+    assert!(reply.is_whole);
+    assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(reply.header("x-lsm-seq"), Some("5000"));
+    assert_eq!(all.len(), 5001);
+    assert_eq!(all[0], r#"{"key":"k00000","value":"v0","seq":1}"#);
+    assert_eq!(all[5000], r#"{"done":true,"count":5000,"seq":5000}"#);
+    for line in &all[..5000] {
+        assert!(matches!(Line::parse(line.as_bytes()).unwrap(), Line::Item(_)));
+    }
+    let (mut down, _) = lines(&server, "?reverse=true");
+    down[..5000].reverse();
+    assert_eq!(down, all);
+    assert_eq!(lines(&server, "?limit=2&keys_only=true").0, [
+        r#"{"key":"k00000","seq":1}"#,
+        r#"{"key":"k00001","seq":2}"#,
+        r#"{"done":true,"count":2,"seq":5000}"#,
+    ]);
+    assert_eq!(lines(&server, "?prefix=x").0, [r#"{"done":true,"count":0,"seq":5000}"#]);
+    let (_, refused) = lines(&server, "?cursor=x");
+    assert_eq!((refused.status, refused.code().as_str()), (400, "bad_request"));
+}
+
+#[test]
+fn lines_of_large_values_come_in_many_pieces() {
+    let server = TestServer::start();
+    let value = vec![b'\n'; 100 << 10];
+    for index in 0..20 {
+        server.put(&format!("{index:02}"), &value);
+    }
+    for query in ["", "?reverse=true"] {
+        let (lines, reply) = lines(&server, query);
+        assert!(reply.is_whole);
+        let mut keys: Vec<String> = lines[..20]
+            .iter()
+            .map(|line| match Line::parse(line.as_bytes()).unwrap() {
+                Line::Item(item) => {
+                    assert_eq!(item.value.as_deref(), Some(&value[..]));
+                    String::from_utf8(item.key).unwrap()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lines.len(), 21);
+        if query.is_empty() {
+            keys.reverse();
+        }
+        assert!(keys.is_sorted_by(|a, b| b < a));
+    }
+}
