@@ -132,7 +132,10 @@ impl From<Problem> for Failure {
             Code::Corruption => {
                 (Status::Corruption, "; the server's log names the file, `lsm verify` all of them")
             }
-            Code::Unauthorized => (Status::Error, "; give the server's token by --token-file"),
+            Code::Unauthorized => (
+                Status::Error,
+                "; give the server's token by --token-file (of an open server: DATA-DIR/ADMIN_TOKEN)",
+            ),
             Code::Busy | Code::Starting | Code::Draining => (Status::Error, "; try again later"),
             _ => (Status::Error, ""),
         };
