@@ -47,11 +47,6 @@ impl OpenVersion {
         self.trees.get(&keyspace).map(Arc::as_ref)
     }
 
-    /// Whether a table of this number is in the tree.
-    pub(crate) fn has_table(&self, number: u64) -> bool {
-        self.tables().any(|(meta, _)| meta.number == number)
-    }
-
     /// Every table.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (&Arc<TableMeta>, &Arc<Table>)> {
         self.trees.values().flat_map(|tree| tree.tables())
