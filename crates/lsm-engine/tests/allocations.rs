@@ -21,17 +21,20 @@ thread_local! {
 // SAFETY: every call goes to the system's allocator as it came; counting touches a cell of the
 // thread that needs no allocation and no destructor.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: what the implementation says above.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: what the implementation says above.
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps the contract of `dealloc`, and `ptr` came from `System`.
         unsafe { System.dealloc(ptr, layout) }
     }
 
+    // SAFETY: what the implementation says above.
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
         // SAFETY: the caller keeps the contract of `realloc`, and `ptr` came from `System`.
