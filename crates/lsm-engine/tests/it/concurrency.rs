@@ -366,3 +366,40 @@ fn a_keyspace_that_is_dropped_while_it_is_written_to_is_gone_for_good() {
         assert_eq!(db.keyspace("doomed").unwrap().prefix("").count(), 0);
     });
 }
+
+#[test]
+fn a_condition_that_was_read_before_a_flush_is_read_again() {
+    bounded(|| {
+        let files = FaultFs::new(Arc::new(MemFs::new()));
+        let fs: Arc<dyn Fs> = Arc::new(files.clone());
+        let db = open(&fs, &Options { background_threads: 0, ..tiny() });
+        let old = db.put("k", "old").unwrap();
+        db.put("z", "other").unwrap();
+        db.flush().unwrap();
+        // The condition's reading is held where it touches the table for the first time.
+        let (reached, passed) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (at_table, behind_table) = (Arc::clone(&reached), Arc::clone(&passed));
+        let is_first = AtomicBool::new(true);
+        files.after_each(move |op| {
+            let is_held = thread::current().name() == Some("conditional");
+            if is_held && op.kind == OpKind::Read && is_first.swap(false, Ordering::SeqCst) {
+                at_table.wait();
+                behind_table.wait();
+            }
+        });
+        thread::scope(|scope| {
+            let conditional = thread::Builder::new().name("conditional".into());
+            let options = WriteOptions::condition(Condition::Seq(old));
+            let db = &db;
+            let write = move || db.put_with("k", "lost", &options).unwrap_err();
+            let refused = conditional.spawn_scoped(scope, write).unwrap();
+            reached.wait();
+            // The version that forbids the write comes, and is not in memory any more.
+            let new = db.put("k", "new").unwrap();
+            db.flush().unwrap();
+            passed.wait();
+            assert_eq!(refused.join().unwrap().current(), Some(Some(new)));
+        });
+        assert_eq!(db.get("k").unwrap().unwrap(), b"new");
+    });
+}

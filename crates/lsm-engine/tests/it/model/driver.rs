@@ -245,9 +245,9 @@ impl Driver {
         self.add_figures(&db.metrics());
         self.figures.reopens += 1;
         if self.input.once_in(2) {
-            db.close().unwrap()
+            db.close().unwrap();
         } else {
-            drop(db)
+            drop(db);
         }
         for held in self.snapshots.drain(..) {
             assert_eq!(held.snapshot.get("k").unwrap_err().kind(), ErrorKind::Closed);
