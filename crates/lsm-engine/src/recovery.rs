@@ -11,6 +11,7 @@
 //! one. What was replayed is served only after it is durable in tables.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind::PermissionDenied;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,7 @@ impl Recovery<'_> {
         };
         let state = State::new(db_id).apply(&begun)?;
         let mut journal = manifest::create(self.fs, self.dir, number, random_u64(), &state)?;
+        self.sync_parent()?;
         manifest::set_current(&**self.fs, self.dir, number)?;
         // Only now may there be a segment: one without CURRENT is the trace of a lost database.
         let wal = self.create_log(1)?;
@@ -155,6 +157,17 @@ impl Recovery<'_> {
         let state = Arc::new(state.apply(&edit)?);
         let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
         Ok(Recovered { state, manifest_number: number, journal, wal, next_seq: first_seq, report })
+    }
+
+    /// Makes the name of the directory durable, whoever created it: an earlier open may have died
+    /// before it could.
+    fn sync_parent(&self) -> Result<()> {
+        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match self.fs.sync_dir(parent.unwrap_or(Path::new("."))) {
+            // Who may not even read the parent was given the directory by somebody else.
+            Err(Error::Io { source, .. }) if source.kind() == PermissionDenied => Ok(()),
+            result => result,
+        }
     }
 
     /// Without CURRENT only the remains of a first open may be begun anew: the lock, temporary

@@ -1,6 +1,7 @@
 //! The engine from outside.
 
 mod basics;
+mod death;
 mod harness;
 mod open;
 mod progress;

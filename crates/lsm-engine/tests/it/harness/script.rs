@@ -187,9 +187,8 @@ impl Script {
     }
 
     fn next_write(&self, from: usize, is_missing: &dyn Fn(usize) -> bool) -> usize {
-        let is_write = |index: &usize| {
-            matches!(self.steps[*index], Step::Write { .. }) && !is_missing(*index)
-        };
+        let is_write =
+            |index: &usize| matches!(self.steps[*index], Step::Write { .. }) && !is_missing(*index);
         (from..self.steps.len()).find(is_write).unwrap_or(self.steps.len())
     }
 
@@ -345,4 +344,3 @@ fn difference(found: &Content, expected: &Content) -> String {
 pub(crate) fn probe(db: &Db, text: &str) -> Result<Seq> {
     db.put_with(PROBE, text, &WriteOptions::durability(Durability::Sync))
 }
-
