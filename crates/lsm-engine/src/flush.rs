@@ -180,7 +180,7 @@ impl Inner {
 
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.check_writable()?;
+        self.begin_change()?;
         let target = self.super_versions.load().active.generation.number;
         while self.super_versions.load().active.generation.number == target {
             if self.commit().is_active_empty() {

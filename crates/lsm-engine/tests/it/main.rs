@@ -2,6 +2,7 @@
 
 mod basics;
 mod death;
+mod full_disk;
 mod harness;
 mod open;
 mod progress;
