@@ -27,7 +27,7 @@ use lsm_wal::{JournalWriter, Lsn, ReplayFrom, ReplayRecord, ReplayReport, Wal, W
 use crate::build::TableFactory;
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
-use crate::manifest;
+use crate::manifest::{self, SetCurrentError};
 use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
 
@@ -196,6 +196,28 @@ impl Recovery<'_> {
     }
 
     fn recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
+        let recovered = self.rebuild(files).inspect_err(|_| self.remove_all_but(files))?;
+        match manifest::set_current(&**self.fs, self.dir, recovered.manifest_number) {
+            Ok(()) => Ok(recovered),
+            Err(SetCurrentError::Before(error)) => {
+                self.remove_all_but(files);
+                Err(error)
+            }
+            // Nobody knows which MANIFEST counts: both need all of their files.
+            Err(SetCurrentError::Unknown(error)) => Err(error),
+        }
+    }
+
+    /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
+    /// full disk does not fill it further. What cannot be unlinked is left to the next.
+    fn remove_all_but(&self, files: &BTreeSet<FileName>) {
+        for file in self.list().unwrap_or_default().difference(files) {
+            let _ = self.fs.remove(&file.path(self.dir));
+        }
+    }
+
+    /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
+    fn rebuild(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
         let (old_manifest, state, mut report) = self.read_manifest(files)?;
         let next_number = files.iter().copied().filter_map(file_number).max();
         let next_number = state.next_file_number.max(next_number.map_or(0, |number| number + 1));
@@ -208,8 +230,8 @@ impl Recovery<'_> {
             self.flush_recovered(&factory, &state, &view, &mut edit)
         })?;
         let last_seq = state.last_seq.max(buffer.last_seq());
+        // The names of these tables become durable with that of the MANIFEST which names them.
         self.flush_recovered(&factory, &state, &buffer.take(), &mut edit)?;
-        self.fs.sync_dir(self.dir)?;
         note_replay(&mut report, &replayed);
 
         let wal = self.create_log(replayed.next_segment)?;
@@ -226,7 +248,6 @@ impl Recovery<'_> {
         edit.next_file_number = Some(numbers.load(Ordering::Relaxed));
         let state = Arc::new(state.apply(&edit)?);
         let journal = manifest::create(self.fs, self.dir, manifest_number, random_u64(), &state)?;
-        manifest::set_current(&**self.fs, self.dir, manifest_number)?;
         Ok(Recovered { state, manifest_number, journal, wal, next_seq, report })
     }
 
