@@ -212,7 +212,7 @@ impl Inner {
     }
 
     /// Looks whether the disk has space again, and if so lets writes go on.
-    fn try_resume(&self) -> Result<bool> {
+    pub(crate) fn try_resume(&self) -> Result<bool> {
         if self.health.get() != crate::Health::NoSpace {
             return Ok(false);
         }
@@ -255,17 +255,22 @@ impl Inner {
             let seen = self.background.changes();
             self.check_writable()?;
             if !self.wal().is_ready(log_len) {
-                self.prepare_segment(log_len)?;
+                self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;
             }
             if self.may_rotate() {
                 return Ok(());
             }
             if self.options.background_threads == 0 {
-                self.flush_oldest()?;
+                self.flush_oldest().map_err(|error| self.before_append(error))?;
             } else if !self.background.wait_for_change(seen, deadline) {
                 return Err(Error::busy());
             }
         }
+    }
+
+    /// What a write is answered whose append never began: that writes have stopped, if they have.
+    fn before_append(&self, error: Error) -> Error {
+        self.check_writable().err().unwrap_or(error)
     }
 
     /// Returns when background work has nothing to do.

@@ -115,10 +115,7 @@ impl DbBuilder {
         if self.fs.exists(&self.dir)? {
             return Ok(());
         }
-        self.fs.create_dir(&self.dir)?;
-        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        self.fs.sync_dir(parent.unwrap_or(Path::new(".")))?;
-        Ok(())
+        Ok(self.fs.create_dir(&self.dir)?)
     }
 
     fn assemble(self, options: Resolved, recovered: Recovered, lock: Box<dyn FileLock>) -> Inner {

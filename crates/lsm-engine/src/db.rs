@@ -107,7 +107,7 @@ impl Db {
 
     /// Returns when every write that was acknowledged before is on disk.
     pub fn sync(&self) -> Result<()> {
-        self.inner.check_writable()?;
+        self.inner.begin_change()?;
         self.inner.commit().sync(&self.inner)
     }
 

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use crate::admission::Admission;
 use crate::background::Background;
 use crate::commit::Commit;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventListener};
 use crate::health::HealthCell;
 use crate::metrics::Counters;
@@ -96,8 +96,22 @@ impl Inner {
     pub(crate) fn begin_call(&self) -> Result<RwLockReadGuard<'_, ()>> {
         // Recursive: calls are made of calls, and none may wait for a close that waits for it.
         let guard = self.calls.read_recursive();
-        self.check_writable()?;
+        self.begin_change()?;
         Ok(guard)
+    }
+
+    /// Whether a call that changes something may begin. Without threads nobody else would look
+    /// whether a full disk has space again.
+    pub(crate) fn begin_change(&self) -> Result<()> {
+        let result = self.check_writable();
+        let is_stuck = self.options.background_threads == 0
+            && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace);
+        if !is_stuck {
+            return result;
+        }
+        // Why that failed shows in the state that it leaves.
+        let _ = self.try_resume();
+        self.check_writable()
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -134,7 +148,7 @@ impl Inner {
 
     /// Counts damage that a read met.
     pub(crate) fn note_read_error(&self, error: Error) -> Error {
-        if error.kind() == crate::ErrorKind::Corruption {
+        if error.kind() == ErrorKind::Corruption {
             self.metrics.corruptions.add(1);
         }
         error

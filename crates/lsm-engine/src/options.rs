@@ -48,7 +48,7 @@ pub struct Options {
     /// How many compactions may run at once: 0 to 64. With 0 there are no threads at all: calls to
     /// [`flush`](crate::Db::flush), [`compact`](crate::Db::compact) and
     /// [`wait_idle`](crate::Db::wait_idle) do the work, and a write that finds no room does what
-    /// it needs.
+    /// it needs. After the disk was full, each call that changes something looks for space first.
     pub background_threads: usize,
     /// How tables are read.
     pub read_mode: ReadMode,

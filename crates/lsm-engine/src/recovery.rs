@@ -11,6 +11,7 @@
 //! one. What was replayed is served only after it is durable in tables.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind::PermissionDenied;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ use lsm_wal::{JournalWriter, Lsn, ReplayFrom, ReplayRecord, ReplayReport, Wal, W
 use crate::build::TableFactory;
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
-use crate::manifest;
+use crate::manifest::{self, SetCurrentError};
 use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
 
@@ -145,6 +146,7 @@ impl Recovery<'_> {
         };
         let state = State::new(db_id).apply(&begun)?;
         let mut journal = manifest::create(self.fs, self.dir, number, random_u64(), &state)?;
+        self.sync_parent()?;
         manifest::set_current(&**self.fs, self.dir, number)?;
         // Only now may there be a segment: one without CURRENT is the trace of a lost database.
         let wal = self.create_log(1)?;
@@ -155,6 +157,17 @@ impl Recovery<'_> {
         let state = Arc::new(state.apply(&edit)?);
         let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
         Ok(Recovered { state, manifest_number: number, journal, wal, next_seq: first_seq, report })
+    }
+
+    /// Makes the name of the directory durable, whoever created it: an earlier open may have died
+    /// before it could.
+    fn sync_parent(&self) -> Result<()> {
+        let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match self.fs.sync_dir(parent.unwrap_or(Path::new("."))) {
+            // Who may not even read the parent was given the directory by somebody else.
+            Err(Error::Io { source, .. }) if source.kind() == PermissionDenied => Ok(()),
+            result => result,
+        }
     }
 
     /// Without CURRENT only the remains of a first open may be begun anew: the lock, temporary
@@ -183,6 +196,28 @@ impl Recovery<'_> {
     }
 
     fn recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
+        let recovered = self.rebuild(files).inspect_err(|_| self.remove_all_but(files))?;
+        match manifest::set_current(&**self.fs, self.dir, recovered.manifest_number) {
+            Ok(()) => Ok(recovered),
+            Err(SetCurrentError::Before(error)) => {
+                self.remove_all_but(files);
+                Err(error)
+            }
+            // Nobody knows which MANIFEST counts: both need all of their files.
+            Err(SetCurrentError::Unknown(error)) => Err(error),
+        }
+    }
+
+    /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
+    /// full disk does not fill it further. What cannot be unlinked is left to the next.
+    fn remove_all_but(&self, files: &BTreeSet<FileName>) {
+        for file in self.list().unwrap_or_default().difference(files) {
+            let _ = self.fs.remove(&file.path(self.dir));
+        }
+    }
+
+    /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
+    fn rebuild(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
         let (old_manifest, state, mut report) = self.read_manifest(files)?;
         let next_number = files.iter().copied().filter_map(file_number).max();
         let next_number = state.next_file_number.max(next_number.map_or(0, |number| number + 1));
@@ -195,8 +230,8 @@ impl Recovery<'_> {
             self.flush_recovered(&factory, &state, &view, &mut edit)
         })?;
         let last_seq = state.last_seq.max(buffer.last_seq());
+        // The names of these tables become durable with that of the MANIFEST which names them.
         self.flush_recovered(&factory, &state, &buffer.take(), &mut edit)?;
-        self.fs.sync_dir(self.dir)?;
         note_replay(&mut report, &replayed);
 
         let wal = self.create_log(replayed.next_segment)?;
@@ -213,7 +248,6 @@ impl Recovery<'_> {
         edit.next_file_number = Some(numbers.load(Ordering::Relaxed));
         let state = Arc::new(state.apply(&edit)?);
         let journal = manifest::create(self.fs, self.dir, manifest_number, random_u64(), &state)?;
-        manifest::set_current(&**self.fs, self.dir, manifest_number)?;
         Ok(Recovered { state, manifest_number, journal, wal, next_seq, report })
     }
 

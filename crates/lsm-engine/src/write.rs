@@ -13,7 +13,7 @@ impl Inner {
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         batch.check()?;
-        self.check_writable()?;
+        self.begin_change()?;
         if options.condition.is_some() && batch.count() != 1 {
             return Err(Error::invalid("a condition needs a batch of exactly one operation"));
         }

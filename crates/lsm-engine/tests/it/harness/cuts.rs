@@ -18,21 +18,22 @@ use super::{DeathSwitch, changes_the_disk, on, orphans};
 /// How many threads recover images.
 const JUDGES: usize = 2;
 
-/// How many random images are taken after a name was changed.
-const SEEDS_PER_NAME: u64 = 12;
-
 /// How a script is cut.
 pub(crate) struct Plan {
     /// Background threads of the store that is cut.
     pub(crate) threads: usize,
     /// Of the operations that change the disk, how many there are for each that is cut after.
     pub(crate) every: u64,
+    /// How many random images are taken after a name was changed.
+    pub(crate) images_per_name: u64,
 }
 
 /// What the judges did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Count {
+    /// Images that were judged.
     pub(crate) images: u64,
+    /// Recoveries of these and of what they became.
     pub(crate) recoveries: u64,
 }
 
@@ -81,6 +82,7 @@ pub(crate) fn cut_everywhere(
         phase: AtomicU8::new(Phase::FirstOpen as u8),
         cuts: sender,
         every: plan.every,
+        images_per_name: plan.images_per_name,
         seen: AtomicU64::new(0),
     });
     let (tally, received) = (Tally::default(), Mutex::new(received));
@@ -137,6 +139,7 @@ struct Run {
     cuts: SyncSender<Cut>,
     /// Every so many operations.
     every: u64,
+    images_per_name: u64,
     seen: AtomicU64,
 }
 
@@ -160,7 +163,7 @@ impl Run {
         }
         // Names are lost one by one, and in every combination, but change seldom: look closer.
         if op.kind == OpKind::Rename || op.kind == OpKind::Create {
-            for seed in 1..SEEDS_PER_NAME {
+            for seed in 1..self.images_per_name {
                 let seed = seen + (seed << 32);
                 self.take(Keep::Subset { seed }, seed, &format!("after {op}"), Expect::Whatever);
             }

@@ -169,7 +169,7 @@ impl Script {
         }
         let expected = self.content(got, is_missing);
         if found.content == expected {
-            let dropped = self.drop_between(got, next_write.min(bounds.durable));
+            let dropped = self.drop_between(got, next_write.min(bounds.durable), is_missing);
             return match dropped {
                 Some(step) if expected.keys().any(|(is_side, _)| *is_side) => {
                     Err(format!("the drop of step {step} came undone"))
@@ -178,7 +178,7 @@ impl Script {
             };
         }
         // A drop is durable for itself, before any write behind it.
-        if let Some(step) = self.drop_between(got, next_write.min(bounds.begun)) {
+        if let Some(step) = self.drop_between(got, next_write.min(bounds.begun), is_missing) {
             if found.content == self.content(step + 1, is_missing) {
                 return Ok(got);
             }
@@ -192,8 +192,15 @@ impl Script {
         (from..self.steps.len()).find(is_write).unwrap_or(self.steps.len())
     }
 
-    fn drop_between(&self, from: usize, to: usize) -> Option<usize> {
-        (from..to).find(|index| matches!(self.steps[*index], Step::DropSide))
+    fn drop_between(
+        &self,
+        from: usize,
+        to: usize,
+        is_missing: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let is_drop =
+            |index: &usize| matches!(self.steps[*index], Step::DropSide) && !is_missing(*index);
+        (from..to).find(is_drop)
     }
 
     /// What the store holds after the first `count` steps.

@@ -1,0 +1,36 @@
+//! The power fails, at every moment and more than once.
+//!
+//! A script runs on a disk in memory. After every operation that can change what a power loss
+//! leaves, and after every acknowledged write, images of the disk are taken: one with nothing that
+//! was not synced, and one with a random part of it. `harness/cuts.rs` says what becomes of them.
+//!
+//! Nothing is sampled but the moment inside each recovery. `LSM_STEPS` sets the length of the
+//! script, and `LSM_CUT_EVERY=4` takes every fourth operation only; the cuts after acknowledged
+//! writes are always all taken.
+
+use std::time::Instant;
+
+use crate::harness::cuts::{Count, Plan, cut_everywhere};
+use crate::harness::from_env;
+use crate::harness::script::Script;
+
+/// How many steps the script has.
+const STEPS: u64 = 2_000;
+
+fn survive(seed: u64, steps: u64, threads: usize) {
+    let started = Instant::now();
+    let plan = Plan { threads, every: from_env("LSM_CUT_EVERY", 1), images_per_name: 12 };
+    let count = cut_everywhere(&Script::new(seed, steps as usize), &plan, |_, _| None);
+    let Count { images, recoveries } = count.unwrap();
+    println!("{images} images, {recoveries} recoveries in {:.1?}", started.elapsed());
+}
+
+#[test]
+fn every_synced_write_and_a_prefix_of_the_rest_survive() {
+    survive(1, from_env("LSM_STEPS", STEPS), 0);
+}
+
+#[test]
+fn they_survive_beside_background_threads() {
+    survive(2, from_env("LSM_STEPS", STEPS) / 4, 1);
+}
