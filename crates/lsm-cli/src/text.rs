@@ -58,6 +58,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A count and its noun: `1 table`, `3 tables`.
+pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Whether text can stand for itself: nothing in it moves a cursor, hides, or looks like a form.
 fn is_plain(text: &str) -> bool {
     if ["hex:", "b64:", "b\""].iter().any(|form| text.starts_with(form)) {

@@ -16,6 +16,7 @@ use crate::interrupt;
 use crate::progress::Progress;
 use crate::records::PairReader;
 use crate::source::{self, Access, Pair, Source};
+use crate::text;
 
 /// A batch is written when it has so many pairs, or so many bytes.
 const BATCH_PAIRS: usize = 1_000;
@@ -36,8 +37,8 @@ pub(super) fn run(place: &Place, import: &Import) -> Outcome {
     match (outcome, finished) {
         (Ok(()), finished) => finished.map(drop),
         (Err(failure), Ok(stored)) => {
-            let more = format!("the {stored} items before it are stored");
-            Err(in_input(failure, &input.name).and(&more))
+            let items = text::count(stored, "item before it is", "items before it are");
+            Err(in_input(failure, &input.name).and(&format!("{items} stored")))
         }
         // What went wrong first is the cause.
         (Err(failure), Err(_)) => Err(in_input(failure, &input.name)),

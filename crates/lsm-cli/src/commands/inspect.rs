@@ -28,7 +28,8 @@ pub(super) fn run(place: &Place, inspect: Inspect) -> Outcome {
     match damage {
         0 => Ok(()),
         _ => {
-            let message = format!("{}: {damage} damaged places", path.display());
+            let places = text::count(damage, "damaged place", "damaged places");
+            let message = format!("{}: {places}; the rest is shown", path.display());
             Err(Failure::new(Status::Corruption, message))
         }
     }

@@ -5,6 +5,7 @@ use crate::exit::{Failure, Outcome, Status};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::source::{self, Verified};
+use crate::text;
 
 pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     let progress = Progress::of_work("verifying");
@@ -20,25 +21,22 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     if verified.is_clean {
         return Ok(());
     }
-    let (files, are) = match verified.damaged_files {
-        1 => ("1 file".to_owned(), "is"),
-        count => (format!("{count} files"), "are"),
-    };
+    let files = text::count(verified.damaged_files, "file is", "files are");
     let hint = match verified.damage.is_empty() {
-        true => "the server's log names them",
-        false => "restore them from a copy; what else is there can still be read",
+        true => "the server's log says more",
+        false => "restore from a copy; what is whole can still be read",
     };
-    Err(Failure::new(Status::Corruption, format!("{files} {are} damaged; {hint}")))
+    Err(Failure::new(Status::Corruption, format!("{files} damaged; {hint}")))
 }
 
 fn print(output: &mut Output, verified: &Verified) -> Outcome {
     for damage in &verified.damage {
         output.line(damage)?;
     }
-    let Verified { tables, table_bytes, entries, log_records, .. } = verified;
     let what = if verified.is_clean { "clean" } else { "whole are" };
-    output.line(format_args!(
-        "{what}: {tables} tables with {entries} entries in {table_bytes} bytes, \
-         {log_records} log records"
-    ))
+    let tables = text::count(verified.tables, "table", "tables");
+    let entries = text::count(verified.entries, "entry", "entries");
+    let bytes = text::count(verified.table_bytes, "byte", "bytes");
+    let records = text::count(verified.log_records, "log record", "log records");
+    output.line(format_args!("{what}: {tables} with {entries} in {bytes}, {records}"))
 }

@@ -180,7 +180,8 @@ impl Parser {
     }
 
     fn end_field(&mut self) -> Result<(), String> {
-        if self.fields.len() == HEADER.len() {
+        // Behind this comma another field begins.
+        if self.fields.len() + 1 == HEADER.len() {
             return Err("more than 3 fields".into());
         }
         self.fields.push(std::mem::take(&mut self.field));

@@ -40,11 +40,11 @@ pub(super) enum Payload<'a> {
 
 impl Requests {
     pub(super) fn new(url: &str, token: Option<String>) -> Outcome<Requests> {
-        let base = url.trim_end_matches('/');
-        let Some(host) = base.strip_prefix("http://") else {
+        let Some(host) = url.strip_prefix("http://") else {
             let hint = "it must begin with http:// (TLS is not built in: use a tunnel)";
             return Err(Failure::usage(format!("--url {url:?}: {hint}")));
         };
+        let host = host.trim_end_matches('/');
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
             return Err(Failure::usage(format!("--url {url:?}: it must be http://host:port")));
         }
@@ -59,7 +59,7 @@ impl Requests {
             .user_agent(concat!("lsm/", env!("CARGO_PKG_VERSION")))
             .build();
         let authorization = token.map(|token| format!("Bearer {token}"));
-        Ok(Requests { agent: config.new_agent(), base: base.into(), authorization })
+        Ok(Requests { agent: config.new_agent(), base: format!("http://{host}"), authorization })
     }
 
     /// Sends a request. `path` begins with a slash and is encoded.

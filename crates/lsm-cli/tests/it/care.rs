@@ -1,11 +1,20 @@
 //! `stats`, `levels`, `verify`, `flush` and `compact`.
 
+use lsm_server::wire::tree::Table;
+use lsm_server::wire::{Stats, Tree};
+
 use crate::lsm::{Lsm, damage, items};
 
 fn filled() -> Lsm {
     let lsm = Lsm::new();
     lsm.run_with(&["import"], items(3_000).as_bytes()).ok();
     lsm
+}
+
+/// The tables of the default keyspace.
+fn tables(lsm: &Lsm) -> Vec<Table> {
+    let tree: Tree = serde_json::from_str(&lsm.ok(&["levels", "--json"])).unwrap();
+    tree.keyspaces[0].levels.iter().flat_map(|level| level.tables.clone()).collect()
 }
 
 #[test]
@@ -23,13 +32,9 @@ fn figures_and_drawings_tell_of_the_store() {
 #[test]
 fn documents_are_those_of_a_server() {
     let lsm = filled();
-    let stats: lsm_server::wire::Stats =
-        serde_json::from_str(&lsm.ok(&["stats", "--json"])).unwrap();
+    let stats: Stats = serde_json::from_str(&lsm.ok(&["stats", "--json"])).unwrap();
     assert_eq!((stats.seq, stats.keyspaces[0].entries_estimate), (3_000, 3_000));
-    let tree: lsm_server::wire::Tree =
-        serde_json::from_str(&lsm.ok(&["levels", "--json"])).unwrap();
-    let tables = tree.keyspaces[0].levels.iter().flat_map(|level| &level.tables);
-    assert_eq!(tables.map(|table| table.entries).sum::<u64>(), 3_000);
+    assert_eq!(tables(&lsm).iter().map(|table| table.entries).sum::<u64>(), 3_000);
 }
 
 #[test]
@@ -42,20 +47,22 @@ fn a_compaction_leaves_one_table_and_everything_in_it() {
     }
     lsm.ok(&["del", "b"]);
     lsm.ok(&["compact"]);
-    assert_eq!(lsm.files(".sst").len(), 1);
+    let merged = tables(&lsm);
+    assert_eq!((merged.len(), merged[0].entries), (1, 1));
     assert_eq!(lsm.ok(&["scan"]), "a\t3\n");
     lsm.ok(&["put", "z", "1"]);
-    let before = lsm.files(".sst");
-    // What lies behind every key has no table to merge.
+    let two = tables(&lsm);
+    assert_eq!(two.len(), 2);
+    // Behind every key there is no table to merge.
     lsm.ok(&["compact", "--start", "zz"]);
-    assert!(before.iter().all(|table| table.exists()));
+    assert_eq!(tables(&lsm), two);
 }
 
 #[test]
 fn a_whole_store_verifies() {
     let lsm = filled();
     let report = lsm.ok(&["verify"]);
-    assert!(report.starts_with("clean: 1 tables with 3000 entries in "), "{report}");
+    assert!(report.starts_with("clean: 1 table with 3000 entries in "), "{report}");
     let json = lsm.ok(&["verify", "--json"]);
     assert!(json.starts_with("{\"is_clean\":true,\"tables\":1,"), "{json}");
 }
@@ -72,7 +79,7 @@ fn damage_is_named_with_file_and_offset() {
     ran.failed(4, &["1 file is damaged"]);
     let report = String::from_utf8(ran.stdout).unwrap();
     assert!(report.contains(&format!("corrupt {name} at 0: ")), "{report}");
-    assert!(report.contains("whole are: 1 tables with 1 entries"), "{report}");
+    assert!(report.contains("whole are: 1 table with 1 entry"), "{report}");
     lsm.run(&["get", "key-000000"]).failed(4, &[name, " at 0: ", "lsm verify"]);
     lsm.run(&["export"]).failed(4, &[name]);
     // What is not damaged can still be read.

@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use lsm_engine::Db;
 use lsm_server::config::{Config, Settings};
 use lsm_server::serve::{Server, Timeouts};
+use lsm_server::wire::Tree;
 use tokio::sync::oneshot;
 
-use crate::lsm::{Lsm, Ran, bare, items, run};
+use crate::lsm::{Lsm, Ran, bare, damage, items, run};
 
 /// A server, closed when it is dropped.
 struct TestServer {
@@ -150,17 +151,13 @@ fn the_store_is_looked_after_with_the_token_of_the_directory() {
     server.ok(&["compact", "--token-file", token]);
     server.run(&["compact", "--start", "a", "--token-file", token]).failed(2, &["everything"]);
     let report = server.ok(&["verify", "--token-file", token]);
-    assert!(report.starts_with("clean: 1 tables with 1000 entries"), "{report}");
+    assert!(report.starts_with("clean: 1 table with 1000 entries"), "{report}");
     assert!(server.ok(&["levels"]).contains("L6"));
     assert!(server.ok(&["stats", "--json"]).contains("\"seq\":1000,"));
-    crate::lsm::damage(
-        &std::fs::read_dir(server.data())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.extension().is_some_and(|ending| ending == "sst"))
-            .unwrap(),
-        100,
-    );
+    let tree: Tree = serde_json::from_str(&server.ok(&["levels", "--json"])).unwrap();
+    let mut tables = tree.keyspaces[0].levels.iter().flat_map(|level| &level.tables);
+    let name = format!("{:06}.sst", tables.next().unwrap().id);
+    damage(&server.data().join(name), 100);
     let ran = server.run(&["verify", "--token-file", token]);
     ran.failed(4, &["1 file is damaged", "the server's log"]);
 }
