@@ -40,6 +40,9 @@ impl Inner {
     fn end_log(&self) -> Result<()> {
         let end = self.wal().close()?;
         let edit = VersionEdit { clean_close: Some(position(end)), ..VersionEdit::default() };
-        self.install_edit(edit)
+        self.install_edit(edit)?;
+        // The last that is unlinked: what the keeper had not come to.
+        self.obsolete.remove(self)?;
+        Ok(())
     }
 }

@@ -39,10 +39,12 @@ impl Inner {
         if self.check_writable().is_err() {
             return Ok(false);
         }
-        match self.pick() {
-            Some(job) => self.run_job(&job).map(|()| true),
-            None => Ok(false),
-        }
+        let Some(job) = self.pick() else { return Ok(false) };
+        let result = self.run_job(&job);
+        // The job held the tables that it replaced: only now can they be unlinked.
+        drop(job);
+        self.background.changed();
+        result.map(|()| true)
     }
 
     /// Picks the most urgent compaction, over all keyspaces, and marks it as running.

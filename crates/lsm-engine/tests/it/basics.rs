@@ -175,3 +175,29 @@ fn a_resident_read_never_goes_to_disk() {
     assert_eq!(db.get("k").unwrap().unwrap(), b"v");
     assert_eq!(known(&db, "k"), Some(Some(b"v".to_vec())));
 }
+
+#[test]
+fn a_compaction_leaves_no_table_behind_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir);
+    for round in 0..3 {
+        for key in 0..100 {
+            db.put_with(
+                format!("k{key}"),
+                format!("{round}"),
+                &WriteOptions::durability(Durability::Buffered),
+            )
+            .unwrap();
+        }
+        db.flush().unwrap();
+    }
+    db.compact::<&str>(..).unwrap();
+    let tables: usize = db.levels()[0].levels.iter().map(|level| level.tables.len()).sum();
+    db.close().unwrap();
+    let files = std::fs::read_dir(dir.path().join("data")).unwrap();
+    let files = files.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+        name.ends_with(".sst")
+    });
+    assert_eq!(files.count(), tables);
+}
