@@ -1,10 +1,11 @@
-//! `cargo xtask`: the checks of this workspace, in plain Rust.
+//! `cargo xtask`: the checks of this workspace and its benchmark, in plain Rust.
 //!
 //! [`Task`] is the table of contents. Nothing here depends on a crate of ours, so that the checks
 //! start in seconds and still run when a crate does not compile.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
 mod tidy;
 
@@ -15,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 /// What `cargo xtask` was asked for.
 #[derive(Parser)]
-#[command(bin_name = "cargo xtask", about = "The checks of this workspace")]
+#[command(bin_name = "cargo xtask", about = "The checks of this workspace, and its benchmark")]
 struct Args {
     #[command(subcommand)]
     task: Task,
@@ -27,12 +28,15 @@ enum Task {
     Ci(ci::Args),
     /// Checks what no compiler checks: arrows between crates, unsafe code, pages, formats
     Tidy(tidy::Args),
+    /// Measures this store, or compares it with RocksDB
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     match Args::parse().task {
         Task::Ci(args) => ci::run(&args),
         Task::Tidy(args) => tidy::run(&args),
+        Task::Bench(args) => bench::run(&args),
     }
 }
 
@@ -59,5 +63,6 @@ mod tests {
         assert!(Args::try_parse_from(["xtask"]).is_err());
         assert!(Args::try_parse_from(["xtask", "ci", "--only", "nothing"]).is_err());
         assert!(Args::try_parse_from(["xtask", "ci", "--only", "fmt", "--only", "tidy"]).is_ok());
+        assert!(Args::try_parse_from(["xtask", "bench", "--peers", "--keys", "9"]).is_ok());
     }
 }

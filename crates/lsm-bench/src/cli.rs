@@ -19,7 +19,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
 
-    /// Workloads to run, in this order. Those that read, read what the one before left.
+    /// Workloads to run, in this order. Those that read, read what the last fill left.
     #[arg(
         long,
         value_enum,
@@ -98,6 +98,7 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
         return run_turn(find(engines, name)?, arguments);
     }
     let chosen = choose(engines, &arguments.engines)?;
+    plan(arguments).check()?;
     let mut rounds = Vec::new();
     for round in 0..arguments.rounds {
         let mut outcomes = Vec::new();
@@ -126,8 +127,8 @@ fn find<'a>(engines: &'a [EngineFactory], name: &str) -> Result<&'a EngineFactor
     found.ok_or_else(|| format!("no engine {name:?}; there are {}", known()).into())
 }
 
-fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
-    let plan = Plan {
+fn plan(arguments: &Arguments) -> Plan {
+    Plan {
         workloads: arguments.workloads.clone(),
         keys: arguments.keys.max(1),
         value_bytes: arguments.value_bytes.max(1),
@@ -143,8 +144,11 @@ fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
             is_compressed: !arguments.uncompressed,
         },
         dir: arguments.dir.clone(),
-    };
-    runner::run(engine, &plan, &mut |outcome| {
+    }
+}
+
+fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
+    runner::run(engine, &plan(arguments), &mut |outcome| {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{}", serde_json::to_string(outcome)?)?;
         Ok(stdout.flush()?)

@@ -8,6 +8,33 @@
 //!
 //! The binary of this crate knows this store only; the package in `xtask/peers` adds others to the
 //! same command line, so that nobody compiles them by accident.
+//!
+//! ```
+//! use lsm_bench::runner::{self, Plan};
+//! use lsm_bench::workload::{Effort, Workload};
+//! use lsm_bench::{StoreOptions, lsm};
+//!
+//! # fn main() -> lsm_bench::store::Result<()> {
+//! let dir = tempfile::tempdir()?;
+//! let plan = Plan {
+//!     workloads: vec![Workload::FillRandom, Workload::ReadRandom],
+//!     keys: 1000,
+//!     value_bytes: 100,
+//!     effort: Effort { threads: 1, read_seconds: 0.01, synced_writes: 0 },
+//!     store: StoreOptions {
+//!         memtable_bytes: 1 << 20,
+//!         cache_bytes: 1 << 20,
+//!         bloom_bits: 10,
+//!         is_compressed: true,
+//!     },
+//!     dir: dir.path().to_owned(),
+//! };
+//! runner::run(&lsm::FACTORY, &plan, &mut |outcome| {
+//!     println!("{}: {:.0} a second", outcome.workload, outcome.ops_per_second);
+//!     Ok(())
+//! })
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
 //! Measurement: two clock reads around every operation, and what the process used meanwhile.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -165,8 +166,12 @@ pub fn disk_bytes(dir: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut total = 0;
     for entry in fs::read_dir(dir)? {
-        let attributes = entry?.metadata()?;
-        total += attributes.blocks() * 512;
+        match entry?.metadata() {
+            Ok(attributes) => total += attributes.blocks() * 512,
+            // A store may remove an old file at any moment.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(total)
 }

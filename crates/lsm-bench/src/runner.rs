@@ -1,4 +1,7 @@
 //! One engine's workloads, in this process.
+//!
+//! A workload that fills the store gets a new one; the others go on with what is there. Between
+//! two workloads the store is idle, so each begins with a settled tree and pays for its own work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,19 +26,41 @@ pub struct Plan {
     pub effort: Effort,
     /// What is the same for every engine.
     pub store: StoreOptions,
-    /// Where the stores go; each gets a directory of its own there, removed at the end.
+    /// Where the stores go; each gets a directory of its own there, removed at the end. What a
+    /// failed run leaves, stays to be looked at.
     pub dir: PathBuf,
+}
+
+impl Plan {
+    /// Checks that every workload will find what it wants.
+    ///
+    /// # Errors
+    /// One that reads without a fill before it, or after keys were deleted.
+    pub fn check(&self) -> Result<()> {
+        let mut is_full = false;
+        for workload in &self.workloads {
+            let name = workload.name();
+            if workload.needs_full_store() && !is_full {
+                return Err(format!("{name} wants every key; run fillrandom before it").into());
+            }
+            let keeps_keys = workload.needs_full_store() || *workload == Workload::Overwrite;
+            is_full = workload.fills_store() || is_full && keeps_keys;
+        }
+        Ok(())
+    }
 }
 
 /// Runs the plan with one engine, and gives each outcome to `report`.
 ///
 /// # Errors
-/// What the store reports; a synced workload on a file system in memory.
+/// What the store reports; a value that is not the one written; a synced workload on a file system
+/// in memory; workloads in an order that [`Plan::check`] refuses.
 pub fn run(
     engine: &EngineFactory,
     plan: &Plan,
     report: &mut dyn FnMut(&Outcome) -> Result<()>,
 ) -> Result<()> {
+    plan.check()?;
     fs::create_dir_all(&plan.dir)?;
     let file_system = file_system_type(&plan.dir)?;
     let syncs = plan.workloads.contains(&Workload::FillSync);
@@ -52,9 +77,15 @@ pub fn run(
         }
         let open = match store.take() {
             Some(open) => open,
-            None => (engine.open)(&dir, &plan.store)?,
+            None => {
+                fs::create_dir_all(&dir)?;
+                (engine.open)(&dir, &plan.store)?
+            }
         };
-        let outcome = measure(engine, plan, &data, *workload, &*open, &watch, &dir)?;
+        let outcome = measure(engine, plan, &data, *workload, &*open, &watch, &dir);
+        let outcome = outcome.map_err(|error| {
+            format!("{}: {error}; the store stays in {}", workload.name(), dir.display())
+        })?;
         report(&outcome)?;
         store = Some(open);
     }

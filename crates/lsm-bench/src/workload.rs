@@ -1,8 +1,13 @@
-//! What is done with a store. Every read checks length and first bytes of the value.
+//! What is done with a store, and that it answers right.
+//!
+//! Each thread of a workload takes its share of the keys, times every operation by itself, and
+//! checks what it reads: that a key is there or is not, length and first bytes of its value, and of
+//! a scan that no key is missing or out of place. A store that is fast by being wrong gets an
+//! error instead of a figure.
 
 use std::time::Instant;
 
-use crate::data::{DataSet, KEY_LEN, Random, key_number, write_key};
+use crate::data::{DataSet, KEY_LEN, Random, advance_key, write_key};
 use crate::measure::Recorder;
 use crate::store::{Durability, Result, Store};
 
@@ -61,10 +66,22 @@ impl Workload {
         }
     }
 
+    /// Whether it leaves every key of the data set in a store that was empty.
+    #[must_use]
+    pub fn fills_store(self) -> bool {
+        matches!(self, Workload::FillSeq | Workload::FillRandom | Workload::FillBatch)
+    }
+
+    /// Whether it wants every key of the data set to be there: it then knows what it must read.
+    #[must_use]
+    pub fn needs_full_store(self) -> bool {
+        !self.is_write()
+    }
+
     /// Whether it begins with an empty store.
     #[must_use]
     pub fn needs_empty_store(self) -> bool {
-        matches!(self, Workload::FillSeq | Workload::FillRandom | Workload::FillBatch | Workload::FillSync)
+        self.fills_store() || self == Workload::FillSync
     }
 
     /// Whether it writes.
@@ -84,7 +101,12 @@ impl Workload {
     ///
     /// # Errors
     /// What the store reports, or that a value read was not the one written.
-    pub fn run(self, store: &dyn Store, data: &DataSet, effort: &Effort) -> Result<(Recorder, u64)> {
+    pub fn run(
+        self,
+        store: &dyn Store,
+        data: &DataSet,
+        effort: &Effort,
+    ) -> Result<(Recorder, u64)> {
         let threads = u64::from(effort.threads.max(1));
         let parts = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
@@ -156,11 +178,7 @@ impl<'a> Worker<'a> {
         Ok((recorder, operations))
     }
 
-    fn puts(
-        &mut self,
-        recorder: &mut Recorder,
-        numbers: impl Iterator<Item = u64>,
-    ) -> Result<u64> {
+    fn puts(&mut self, recorder: &mut Recorder, numbers: impl Iterator<Item = u64>) -> Result<u64> {
         let mut count = 0;
         for number in numbers {
             write_key(number, &mut self.key);
@@ -225,7 +243,9 @@ impl<'a> Worker<'a> {
                 let mut check = |value: &[u8]| is_right = self.data.is_value_of(number, value);
                 let found = recorder.time(|| self.store.get(&self.key, &mut check))?;
                 if found != is_hit || !is_right {
-                    return Err(format!("key {number}: found {found}, value right {is_right}").into());
+                    return Err(
+                        format!("key {number}: found {found}, value right {is_right}").into()
+                    );
                 }
                 count += 1;
             }
@@ -237,7 +257,7 @@ impl<'a> Worker<'a> {
         let started = Instant::now();
         let mut count = 0;
         while started.elapsed().as_secs_f64() < self.effort.read_seconds {
-            count += recorder.time(|| self.scan(&[], u64::MAX))?;
+            count += recorder.time(|| self.scan(0, u64::MAX))?;
         }
         Ok(count)
     }
@@ -247,27 +267,30 @@ impl<'a> Worker<'a> {
         let mut count = 0;
         while started.elapsed().as_secs_f64() < self.effort.read_seconds {
             for _ in 0..100 {
-                write_key(self.random.below(self.data.count()), &mut self.key);
-                let start = self.key;
-                recorder.time(|| self.scan(&start, 11))?;
+                let number = self.random.below(self.data.count());
+                recorder.time(|| self.scan(number, 11))?;
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    fn scan(&self, start: &[u8], limit: u64) -> Result<u64> {
-        let mut wrong = None;
-        let count = self.store.scan(start, limit, &mut |key, value| {
-            let is_right =
-                key_number(key).is_some_and(|number| self.data.is_value_of(number, value));
-            if !is_right {
-                wrong.get_or_insert_with(|| key.to_vec());
-            }
+    /// Reads up to `limit` entries from a key on, of a store that holds all of them. Returns how
+    /// many there were.
+    fn scan(&self, first: u64, limit: u64) -> Result<u64> {
+        let mut expected = [0; KEY_LEN];
+        write_key(first, &mut expected);
+        let start = expected;
+        let (mut number, mut is_right) = (first, true);
+        let count = self.store.scan(&start, limit, &mut |key, value| {
+            is_right &= key == expected && self.data.is_value_of(number, value);
+            advance_key(&mut expected);
+            number += 1;
         })?;
-        match wrong {
-            Some(key) => Err(format!("a wrong value at key {}", key.escape_ascii()).into()),
-            None => Ok(count),
+        let due = limit.min(self.data.count() - first);
+        if !is_right || count != due || number - first != due {
+            return Err(format!("scan from key {first}: {count} entries of {due}, or wrong").into());
         }
+        Ok(count)
     }
 }

@@ -8,7 +8,7 @@
 //! pass. With no threads, the calls that need the work do it themselves.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use lsm_compaction::InProgress;
@@ -35,8 +35,34 @@ struct Signal {
     /// Counts changes: whoever saw an older count looks again.
     changes: u64,
     is_stopping: bool,
-    /// Workers that look for work, or do it.
-    busy: usize,
+    /// For each worker up to which change it has looked and found nothing left to do. A worker
+    /// that failed, or is gone, has nothing to do until time has passed.
+    idle_since: Vec<Option<u64>>,
+}
+
+impl Signal {
+    /// Whether every worker has looked since the last change, and waits.
+    fn is_idle(&self) -> bool {
+        self.idle_since.iter().all(|seen| seen.is_some_and(|seen| self.changes <= seen))
+    }
+}
+
+/// Says for a worker that it is gone, and if it panicked stops the writes that would wait for it.
+struct LastWord<'a> {
+    inner: &'a Inner,
+    worker: usize,
+}
+
+impl Drop for LastWord<'_> {
+    fn drop(&mut self) {
+        let background = &self.inner.background;
+        background.signal.lock().idle_since[self.worker] = Some(u64::MAX);
+        if thread::panicking() {
+            // No listener is told: it may be what panicked.
+            self.inner.health.poison("a background thread panicked");
+        }
+        background.changed();
+    }
 }
 
 /// A kind of background work: does a piece of it, and says whether there was any.
@@ -52,13 +78,14 @@ impl Background {
         let mut work: Vec<(&str, Work)> =
             vec![("lsm-keeper", Inner::keep), ("lsm-flusher", Inner::flush_oldest)];
         work.resize(2 + compactors, ("lsm-compactor", Inner::compact_once));
-        for (name, work) in work {
+        inner.background.signal.lock().idle_since = vec![None; work.len()];
+        for (worker, (name, work)) in work.into_iter().enumerate() {
             let shared = Arc::clone(inner);
-            let spawned = std::thread::Builder::new()
+            let spawned = thread::Builder::new()
                 .name(name.into())
-                .spawn(move || shared.background.run(&shared, name, work));
+                .spawn(move || shared.background.run(&shared, worker, name, work));
             match spawned {
-                Ok(worker) => inner.background.workers.lock().push(worker),
+                Ok(handle) => inner.background.workers.lock().push(handle),
                 Err(error) => {
                     inner.background.stop();
                     return Err(lsm_base::Error::io("start a thread for", &inner.dir, error).into());
@@ -110,24 +137,25 @@ impl Background {
         true
     }
 
-    /// Waits until every worker waits.
+    /// Waits until every worker has seen every change, and waits.
     fn wait_until_idle(&self) {
         let mut signal = self.signal.lock();
-        while signal.busy != 0 && !signal.is_stopping {
+        while !signal.is_idle() && !signal.is_stopping {
             self.changed.wait(&mut signal);
         }
     }
 
-    fn run(&self, inner: &Inner, name: &'static str, work: Work) {
+    fn run(&self, inner: &Inner, worker: usize, name: &'static str, work: Work) {
+        let _last_word = LastWord { inner, worker };
         let interval = inner.options.compaction_interval;
         let mut signal = self.signal.lock();
         while !signal.is_stopping {
             let seen = signal.changes;
-            signal.busy += 1;
+            signal.idle_since[worker] = None;
             drop(signal);
             let result = inner.work_until_idle(name, work);
             signal = self.signal.lock();
-            signal.busy -= 1;
+            signal.idle_since[worker] = Some(if result.is_ok() { seen } else { u64::MAX });
             self.changed.notify_all();
             // After a failure only time helps, not what others do.
             let retry_at = Instant::now() + interval;
@@ -213,6 +241,7 @@ impl Inner {
 
     /// Waits, before a request is logged, until a generation can be begun that has room for it.
     pub(crate) fn make_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+        let _call = self.begin_call()?;
         let started = Instant::now();
         let result = self.wait_for_room(log_len, deadline);
         let took = started.elapsed();
@@ -241,19 +270,13 @@ impl Inner {
 
     /// Returns when background work has nothing to do.
     pub(crate) fn wait_idle(&self) -> Result<()> {
-        self.check_writable()?;
+        let _call = self.begin_call()?;
         if self.options.background_threads == 0 {
             while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
-            return Ok(());
+            return self.check_writable();
         }
-        loop {
-            let seen = self.background.changes();
-            self.background.wait_until_idle();
-            self.check_writable()?;
-            if self.background.changes() == seen {
-                return Ok(());
-            }
-        }
+        self.background.wait_until_idle();
+        self.check_writable()
     }
 }
 

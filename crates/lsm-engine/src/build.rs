@@ -14,7 +14,7 @@ use lsm_sstable::{Compression, TableOptions};
 
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
-use crate::options::Resolved;
+use crate::options::{MAX_BLOOM_BITS, Resolved};
 
 /// Level 0 is full with so many tables.
 pub(crate) const L0_TRIGGER: u32 = 4;
@@ -143,6 +143,6 @@ fn table_options(options: &Resolved, level: usize) -> TableOptions {
     TableOptions {
         block_size: options.block_size,
         compression: compression(options, level),
-        bloom_bits_per_key: if bits == 0 { 0 } else { bits + extra },
+        bloom_bits_per_key: if bits == 0 { 0 } else { (bits + extra).min(MAX_BLOOM_BITS) },
     }
 }

@@ -1,13 +1,15 @@
 //! Opening a database, with settings and components of the caller's choice.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
-use lsm_base::{FileName, Fs, Seq};
+use lsm_base::{FileName, Fs, KeyspaceId, Seq};
+use lsm_compaction::{State, Tree};
 use lsm_sstable::BlockCache;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::admission::Admission;
 use crate::background::Background;
@@ -124,7 +126,8 @@ impl DbBuilder {
         let arena = lsm_memtable::Arena::new(options.memtable_size + ARENA_SLACK);
         let generation = Generation::new(1, wal.active_segment(), arena);
         let active = GenerationView::empty(generation);
-        let commit = Commit::new(next_seq, active.clone(), keyspace_ids(&state));
+        let prefixes = common_prefixes(&state);
+        let commit = Commit::new(next_seq, active.clone(), keyspace_ids(&state), prefixes);
         let versions = VersionSet::new(Arc::clone(&state), manifest_number, Some(journal));
         let parts = Parts {
             state,
@@ -159,6 +162,7 @@ impl DbBuilder {
             opened: Instant::now(),
             write_side: parts.write_side,
             read_only_seq: parts.read_only_seq,
+            calls: RwLock::new(()),
             lock: Mutex::new(Some(lock)),
             listener: self.listener,
             cache,
@@ -179,6 +183,18 @@ struct Parts {
     read_only_seq: Seq,
     health: HealthCell,
     report: crate::recovery::RecoveryReport,
+}
+
+/// What the keys in the tables of each keyspace begin with.
+fn common_prefixes(state: &State) -> BTreeMap<KeyspaceId, Vec<u8>> {
+    let prefix = |tree: &Tree| {
+        let smallest = tree.tables().map(|(_, table)| &table.smallest.user_key).min()?;
+        let largest = tree.tables().map(|(_, table)| &table.largest.user_key).max()?;
+        // Every key lies between these two, so it begins with what they have in common.
+        let common = smallest.iter().zip(largest.iter()).take_while(|(a, b)| a == b);
+        Some(common.map(|(byte, _)| *byte).collect())
+    };
+    state.version.trees().filter_map(|(id, tree)| Some((id, prefix(tree)?))).collect()
 }
 
 /// The memory that this process may use, in bytes: the machine's, or a GiB if it does not say.

@@ -18,20 +18,26 @@ impl Inner {
         };
         let before = self.health.close();
         self.background.stop();
-        // Nothing is written from here on. A writer that was ahead of the close may have written
-        // since the flush: then the log has no end, and the next open replays it.
+        // Whoever was ahead of the close comes to an end: first those who work on files, then a
+        // leader, who holds the commit lock. Nothing is written from here on.
+        drop(self.calls.write());
+        let is_all_flushed = self.is_all_flushed();
         let ended = match (&flushed, before) {
-            (Ok(()), Health::Running) => self.end_log(),
+            // A writer ahead of the close may have written since the flush: then the log has no
+            // end, and the next open replays it.
+            (Ok(()), Health::Running) if is_all_flushed => self.end_log(),
             _ => Ok(()),
         };
         drop(held);
         flushed.and(ended)
     }
 
+    fn is_all_flushed(&self) -> bool {
+        self.write_side.as_ref().is_none_or(|side| side.commit.is_active_empty())
+            && self.super_versions.load().sealed.is_empty()
+    }
+
     fn end_log(&self) -> Result<()> {
-        if !self.commit().is_active_empty() || !self.super_versions.load().sealed.is_empty() {
-            return Ok(());
-        }
         let end = self.wal().close()?;
         let edit = VersionEdit { clean_close: Some(position(end)), ..VersionEdit::default() };
         self.install_edit(edit)

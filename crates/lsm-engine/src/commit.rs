@@ -18,7 +18,7 @@ mod publication;
 mod request;
 mod state;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,11 +61,12 @@ impl Commit {
         next_seq: Seq,
         active: GenerationView,
         keyspaces: BTreeSet<KeyspaceId>,
+        prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
     ) -> Commit {
         let visible = Seq::new(next_seq.get() - 1);
         Commit {
             queue: Mutex::default(),
-            state: Mutex::new(CommitState::new(next_seq, active, keyspaces)),
+            state: Mutex::new(CommitState::new(next_seq, active, keyspaces, prefixes)),
             publication: Publication::new(visible),
         }
     }
@@ -74,36 +75,40 @@ impl Commit {
     pub(crate) fn write(
         &self,
         inner: &Inner,
-        mut batch: WriteBatch,
+        batch: WriteBatch,
         durability: Durability,
         options: &WriteOptions,
         deadline: Option<Instant>,
     ) -> Result<Seq> {
+        let batch = Arc::new(batch);
         loop {
             let check = match options.condition {
                 Some(condition) => Some(Check::prepare(inner, condition, &batch)?),
                 None => None,
             };
-            let request = Arc::new(Request::write(batch, durability, check));
+            // Whoever answered the request may hold it a moment longer than its caller.
+            let request = Arc::new(Request::write(Arc::clone(&batch), durability, check));
             match self.submit(inner, &request, deadline) {
                 Outcome::Answered(result) => return result,
-                Outcome::ReadAgain => {
-                    let request = Arc::into_inner(request);
-                    batch = request.expect("an answered request is nobody else's").into_batch();
-                }
+                Outcome::ReadAgain => {}
             }
         }
     }
 
-    /// Returns when everything that was acknowledged before is on disk.
+    /// Makes everything that was logged before durable, and publishes what that allows.
+    ///
+    /// The caller syncs by itself and waits for no other thread: whoever is appointed to sync may
+    /// be waiting for room, and so for the flush that called this.
     pub(crate) fn sync(&self, inner: &Inner) -> Result<()> {
-        let barrier = Arc::new(Request::barrier());
-        barrier.set_end(inner.wal().appended_lsn());
-        self.publication.push(vec![Arc::clone(&barrier)], inner.wal().synced_lsn());
-        match self.work_until_done(inner, &barrier, None) {
-            Outcome::Answered(result) => result.map(|_| ()),
-            Outcome::ReadAgain => unreachable!("a barrier has no condition"),
+        let wal = inner.wal();
+        let started = Instant::now();
+        let result = wal.sync(wal.appended_lsn()).map(|()| wal.synced_lsn());
+        inner.metrics.wal_sync_nanos.record(started.elapsed().as_nanos() as u64);
+        if let Err(error) = &result {
+            inner.poison(error);
         }
+        self.publication.sync_finished(result.clone());
+        result.map(|_| ()).map_err(Error::indeterminate)
     }
 
     /// Whether nothing was written to the active generation.
@@ -163,7 +168,10 @@ impl Commit {
             match request.wait() {
                 Turn::Done => return request.take_outcome(),
                 Turn::Lead => self.try_lead(inner, request, deadline),
-                Turn::Sync => self.lead_sync(inner),
+                Turn::Sync => {
+                    // A failure is everybody's outcome, the own one's too.
+                    let _ = self.sync(inner);
+                }
                 Turn::Wait => {}
             }
         }
@@ -269,17 +277,5 @@ impl Commit {
                 group.iter().for_each(|request| request.fail(&error));
             }
         }
-    }
-
-    /// Syncs the log for everybody who waits.
-    fn lead_sync(&self, inner: &Inner) {
-        let wal = inner.wal();
-        let started = Instant::now();
-        let result = wal.sync(wal.appended_lsn()).map(|()| wal.synced_lsn());
-        inner.metrics.wal_sync_nanos.record(started.elapsed().as_nanos() as u64);
-        if let Err(error) = &result {
-            inner.poison(error);
-        }
-        self.publication.sync_finished(result);
     }
 }

@@ -24,10 +24,21 @@ struct Job {
     version: Arc<OpenVersion>,
 }
 
+/// What a job wants to change.
+struct Proposal {
+    edit: VersionEdit,
+    /// The tables that it wrote.
+    new_tables: Vec<u64>,
+    /// Their bytes.
+    written: u64,
+}
+
 impl Inner {
     /// Picks and runs one compaction. Returns whether there was one to do.
     pub(crate) fn compact_once(&self) -> Result<bool> {
-        self.check_writable()?;
+        if self.check_writable().is_err() {
+            return Ok(false);
+        }
         match self.pick() {
             Some(job) => self.run_job(&job).map(|()| true),
             None => Ok(false),
@@ -60,22 +71,7 @@ impl Inner {
 
     fn run_job(&self, job: &Job) -> Result<()> {
         let started = Instant::now();
-        let result = self.propose(job).and_then(|(edit, written)| {
-            let result = self.install_edit(edit.clone());
-            if let Err(error) = &result {
-                if error.kind() == ErrorKind::InvalidArgument {
-                    // The keyspace was dropped while the job ran: nothing of it is in the tree.
-                    let numbers: Vec<_> =
-                        edit.added_tables.iter().map(|added| added.table.number).collect();
-                    let is_ours =
-                        |number: &u64| job.compaction.tables().all(|table| table.number != *number);
-                    let new: Vec<_> = numbers.into_iter().filter(is_ours).collect();
-                    self.table_factory().remove(&new);
-                    return Ok(0);
-                }
-            }
-            result.map(|()| written)
-        });
+        let result = self.propose(job).and_then(|proposal| self.install_proposal(proposal));
         self.background.compacting.lock().end(job.id);
         let written = result?;
         let compaction = &job.compaction;
@@ -100,13 +96,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Does the work of a compaction. Returns the edit that installs it, and how many bytes it
-    /// wrote.
-    fn propose(&self, job: &Job) -> Result<(VersionEdit, u64)> {
+    /// Does the work of a compaction.
+    fn propose(&self, job: &Job) -> Result<Proposal> {
         let compaction = &*job.compaction;
         if compaction.is_trivial_move {
             let compression = picker_options(&self.options).compression;
-            return Ok((compaction.move_edit(&compression), 0));
+            let edit = compaction.move_edit(&compression);
+            return Ok(Proposal { edit, new_tables: Vec::new(), written: 0 });
         }
         let keyspace = compaction.keyspace;
         let tree = job.version.state.version.tree(keyspace).expect("the pick is from this version");
@@ -123,19 +119,40 @@ impl Inner {
             grandparents: &compaction.grandparents,
         };
         let mut is_cancelled = || self.background.is_stopping() || self.check_writable().is_err();
-        match self.table_factory().run(merge, &mut is_cancelled) {
-            Ok(outcome) => {
-                self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
-                let written = outcome.stats.output_bytes;
-                Ok((compaction.edit(outcome.tables), written))
+        let outcome = match self.table_factory().run(merge, &mut is_cancelled) {
+            Ok(outcome) => outcome,
+            Err(Cause::Cancelled) => return Err(Error::closed()),
+            Err(cause) => return Err(self.note_job_error(cause)),
+        };
+        let new_tables: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
+        self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+        let written = outcome.stats.output_bytes;
+        Ok(Proposal { edit: compaction.edit(outcome.tables), new_tables, written })
+    }
+
+    /// Installs what a job proposes. Returns how many bytes it wrote.
+    fn install_proposal(&self, proposal: Proposal) -> Result<u64> {
+        let mut current = self.versions.lock();
+        if let Err(error) = self.versions.decide(self, &mut current) {
+            // The disk is still full, and this edit was not even begun.
+            self.table_factory().remove(&proposal.new_tables);
+            return Err(error);
+        }
+        match self.versions.log_and_apply(self, &mut current, proposal.edit.into()) {
+            Ok(()) => Ok(proposal.written),
+            // The keyspace was dropped while the job ran: nothing of it is in the tree.
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                self.table_factory().remove(&proposal.new_tables);
+                Ok(0)
             }
-            Err(Cause::Cancelled) => Err(Error::closed()),
-            Err(cause) => Err(self.note_job_error(cause)),
+            // The edit may take effect yet, so its tables stay.
+            Err(error) => Err(error),
         }
     }
 
     /// Merges all tables that hold keys of a range into the last level, in every keyspace.
     pub(crate) fn compact(&self, bounds: &KeyBounds) -> Result<()> {
+        let _call = self.begin_call()?;
         self.flush()?;
         let version = Arc::clone(&self.super_versions.load().version);
         let request = ManualCompaction {

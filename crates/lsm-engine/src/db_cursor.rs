@@ -214,8 +214,8 @@ impl DbCursor {
         &mut self,
         motion: impl FnOnce(&mut DbCursor) -> Result<(), MotionError>,
     ) -> Result<()> {
-        self.inner.check_open()?;
-        let result = motion(self);
+        let is_open = self.inner.check_open().map_err(MotionError);
+        let result = is_open.and_then(|()| motion(self));
         if result.is_err() {
             self.position = Position::Nowhere;
         }

@@ -32,7 +32,9 @@ impl Inner {
     /// Flushes the oldest sealed generation. Returns whether there was one.
     pub(crate) fn flush_oldest(&self) -> Result<bool> {
         let _one_at_a_time = self.background.flushing.lock();
-        self.check_writable()?;
+        if self.check_writable().is_err() {
+            return Ok(false);
+        }
         let Some(view) = self.super_versions.load().sealed.last().cloned() else {
             return Ok(false);
         };
@@ -86,7 +88,11 @@ impl Inner {
         flushed: Vec<Flushed>,
     ) -> Result<()> {
         let mut current = self.versions.lock();
-        self.versions.decide(self, &mut current)?;
+        if let Err(error) = self.versions.decide(self, &mut current) {
+            // The disk is still full, and this edit was not even begun.
+            flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
+            return Err(error);
+        }
         if self.oldest_sealed() != Some(view.generation.number) {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
@@ -180,7 +186,7 @@ impl Inner {
 
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.check_writable()?;
+        let _call = self.begin_call()?;
         let target = self.super_versions.load().active.generation.number;
         while self.super_versions.load().active.generation.number == target {
             if self.commit().is_active_empty() {

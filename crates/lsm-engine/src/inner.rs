@@ -10,7 +10,7 @@ use lsm_base::{FileName, Fs, Seq};
 use lsm_compaction::TableMeta;
 use lsm_sstable::{BlockCache, ReadMode, Table, TableSource};
 use lsm_wal::Wal;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::admission::Admission;
 use crate::background::Background;
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) write_side: Option<WriteSide>,
     /// What readers see of a database that is open for reading only.
     pub(crate) read_only_seq: Seq,
+    /// Held for reading by calls that change files on their own thread; the close waits for them.
+    pub(crate) calls: RwLock<()>,
     /// Released by the close.
     pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
 }
@@ -87,6 +89,15 @@ impl Inner {
 
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.health.check_writable()
+    }
+
+    /// Begins a call that changes files on the caller's thread, other than the append of a leader.
+    /// The close waits until the guard is dropped.
+    pub(crate) fn begin_call(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        // Recursive: calls are made of calls, and none may wait for a close that waits for it.
+        let guard = self.calls.read_recursive();
+        self.check_writable()?;
+        Ok(guard)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

@@ -106,7 +106,7 @@ impl Inner {
     }
 
     fn create_keyspace(&self, name: &str) -> Result<KeyspaceId> {
-        self.check_writable()?;
+        let _call = self.begin_call()?;
         let mut current = self.versions.lock();
         self.versions.decide(self, &mut current)?;
         // Somebody else may have created it while this call waited for the lock.
@@ -122,7 +122,7 @@ impl Inner {
 
     /// Drops a keyspace and all that is in it.
     pub(crate) fn drop_keyspace(&self, name: &str) -> Result<()> {
-        self.check_writable()?;
+        let _call = self.begin_call()?;
         let Some(id) = self.find_keyspace(name) else {
             return Err(Error::invalid(format!("there is no keyspace {name:?}")));
         };

@@ -42,6 +42,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod admission;
 mod background;
 mod build;
@@ -87,6 +92,7 @@ pub use keyspace::Keyspace;
 pub use levels::{CompactionInfo, KeyspaceLevels, LevelInfo, MemtableInfo, TableInfo};
 pub use lsm_base as base;
 pub use lsm_base::{KeyspaceId, Seq, WriteBatch};
+pub use lsm_sstable::Resident;
 pub use metrics::{DiskUse, MemoryUse, Metrics};
 pub use options::{Compression, Condition, Durability, Options, ReadMode, WriteOptions};
 pub use read::{Read, View};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lsm_base::{KeyspaceId, Kind, Result, Seq};
 use lsm_compaction::{Compaction, State, TableMeta, Tree};
-use lsm_sstable::{CursorMode, RunTable, SortedRun, Table, TableEntry};
+use lsm_sstable::{CursorMode, Resident, RunTable, SortedRun, Table, TableEntry};
 
 use crate::source::Source;
 
@@ -45,11 +45,6 @@ impl OpenVersion {
     /// The tree of a keyspace; `None` if it was dropped.
     pub(crate) fn tree(&self, keyspace: KeyspaceId) -> Option<&OpenTree> {
         self.trees.get(&keyspace).map(Arc::as_ref)
-    }
-
-    /// Whether a table of this number is in the tree.
-    pub(crate) fn has_table(&self, number: u64) -> bool {
-        self.tables().any(|(meta, _)| meta.number == number)
     }
 
     /// Every table.
@@ -124,6 +119,22 @@ impl OpenTree {
             }
         }
         Ok(None)
+    }
+
+    /// Like [`get`](Self::get), as far as that is possible without reading the disk.
+    pub(crate) fn get_resident(
+        &self,
+        user_key: &[u8],
+        hash: u64,
+        seq: Seq,
+    ) -> Result<Resident<Option<TableEntry>>> {
+        for table in self.candidates(user_key) {
+            match table.get_resident(user_key, hash, seq)? {
+                Resident::Known(None) => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Resident::Known(None))
     }
 
     /// Every table.

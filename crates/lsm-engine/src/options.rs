@@ -34,10 +34,10 @@ pub struct Options {
     pub block_cache_size: Option<usize>,
     /// The target size of a table's block, in bytes: 1 to 16 MiB.
     pub block_size: u32,
-    /// The target size of a table, in bytes.
+    /// The target size of a table, in bytes: at most 8 GiB.
     pub table_size: u64,
-    /// Bits of Bloom filter per key in the last level; levels above get up to 4 more. 0 is no
-    /// filter; at most 32.
+    /// Bits of Bloom filter per key in the last level; levels above get up to 4 more, but no table
+    /// gets more than 32. 0 is no filter; at most 32.
     pub bloom_bits_per_key: u32,
     /// How tables below level 1 are compressed. Levels 0 and 1 never are.
     pub compression: Compression,
@@ -82,7 +82,14 @@ const MIN_SEGMENT_SIZE: u64 = 4 << 10;
 /// The smallest memtable, in bytes.
 const MIN_MEMTABLE_SIZE: usize = 16 << 10;
 
+/// The largest target of a table, in bytes: outputs may reach twice their target, and a table's
+/// format ends at 32 GiB.
+const MAX_TABLE_SIZE: usize = 8 << 30;
+
 const MAX_MEMTABLE_SIZE: usize = 4 << 30;
+
+/// The most bits of Bloom filter per key that a table takes.
+pub(crate) const MAX_BLOOM_BITS: u32 = 32;
 
 /// The settings with every field derived.
 #[derive(Clone, Debug)]
@@ -112,8 +119,13 @@ impl Options {
             self.memtable_size.unwrap_or((memory_budget / 8).clamp(MIN_MEMTABLE_SIZE, 64 << 20));
         check_range("memtable_size", memtable_size, MIN_MEMTABLE_SIZE, MAX_MEMTABLE_SIZE)?;
         check_range("block_size", self.block_size as usize, 1, 16 << 20)?;
-        check_range("table_size", self.table_size as usize, 1, 1 << 40)?;
-        check_range("bloom_bits_per_key", self.bloom_bits_per_key as usize, 0, 32)?;
+        check_range("table_size", self.table_size as usize, 1, MAX_TABLE_SIZE)?;
+        check_range(
+            "bloom_bits_per_key",
+            self.bloom_bits_per_key as usize,
+            0,
+            MAX_BLOOM_BITS as usize,
+        )?;
         check_range("background_threads", self.background_threads, 0, 64)?;
         if self.compaction_interval.is_zero() {
             return Err(Error::invalid("compaction_interval must be more than zero"));

@@ -7,7 +7,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use lsm_base::{KeyspaceId, Kind, Seq, key};
-use lsm_sstable::CursorMode;
+use lsm_memtable::Entry as MemtableEntry;
+use lsm_sstable::{CursorMode, Resident, TableEntry};
 
 use crate::db_cursor::DbCursor;
 use crate::error::{Error, Result};
@@ -38,6 +39,14 @@ pub trait Read {
     /// The value of `key` and the sequence of the write that stored it.
     fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         self.view().get_entry(key.as_ref())
+    }
+
+    /// Like [`get_entry`](Read::get_entry), as far as that is possible without reading the disk:
+    /// from memtables, from filters that say no, and from blocks that were read before. For callers
+    /// that must not wait, such as the thread of an event loop.
+    fn try_get_resident(&self, key: impl AsRef<[u8]>) -> Result<Resident<Option<Entry>>> {
+        let view = self.view();
+        view.pin()?.get_resident(view.inner, key.as_ref())
     }
 
     /// Calls `take` with the value of `key` where it lies; nothing is copied or pinned.
@@ -141,8 +150,22 @@ impl View<'_> {
         Scan::new(self.cursor(bounds.clone()), bounds)
     }
 
+    /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
+    /// write up to it.
+    fn pin_exactly(&self) -> Result<Pinned> {
+        loop {
+            let pinned = self.pin()?;
+            // If the SuperVersion is still in force now, it was when the sequence was loaded, and
+            // a write is published only when the one in force has it.
+            let current = self.inner.super_versions.load();
+            if self.seq.is_some() || Arc::ptr_eq(&pinned.super_version, &current) {
+                return Ok(pinned);
+            }
+        }
+    }
+
     fn cursor(&self, bounds: KeyBounds) -> Result<DbCursor> {
-        let Pinned { super_version, keyspace, seq } = self.pin()?;
+        let Pinned { super_version, keyspace, seq } = self.pin_exactly()?;
         let super_version = arc_swap::Guard::into_inner(super_version);
         let inner = Arc::clone(self.inner);
         inner.metrics.cursors.add(1);
@@ -154,20 +177,31 @@ impl Pinned {
     fn get_entry(&self, inner: &Inner, user_key: &[u8]) -> Result<Option<Entry>> {
         inner.metrics.gets.add(1);
         let hash = key::hash_user_key(user_key);
-        for view in self.super_version.generations() {
-            let Some(memtable) = view.memtable(self.keyspace) else { continue };
-            if let Some(found) = memtable.get(user_key, hash, self.seq) {
-                let value = |bytes| Entry { value: Value::copied(bytes), seq: found.seq };
-                return Ok((found.kind == Kind::Put).then(|| value(found.value)));
-            }
+        if let Some(found) = self.find_in_memory(user_key, hash) {
+            return Ok(memtable_entry(found));
         }
         let Some(tree) = self.super_version.version.tree(self.keyspace) else { return Ok(None) };
-        let found = tree
-            .get(user_key, hash, self.seq)
-            .map_err(|error| inner.note_read_error(error.into()))?;
-        Ok(found
-            .filter(|entry| entry.kind == Kind::Put)
-            .map(|entry| Entry { value: Value::from_table(entry.value), seq: entry.seq }))
+        let found = tree.get(user_key, hash, self.seq);
+        Ok(found.map_err(|error| inner.note_read_error(error.into()))?.and_then(table_entry))
+    }
+
+    fn get_resident(&self, inner: &Inner, user_key: &[u8]) -> Result<Resident<Option<Entry>>> {
+        let hash = key::hash_user_key(user_key);
+        if let Some(found) = self.find_in_memory(user_key, hash) {
+            inner.metrics.gets.add(1);
+            return Ok(Resident::Known(memtable_entry(found)));
+        }
+        let Some(tree) = self.super_version.version.tree(self.keyspace) else {
+            return Ok(Resident::Known(None));
+        };
+        match tree.get_resident(user_key, hash, self.seq) {
+            Ok(Resident::Known(found)) => {
+                inner.metrics.gets.add(1);
+                Ok(Resident::Known(found.and_then(table_entry)))
+            }
+            Ok(Resident::WouldTouchDisk) => Ok(Resident::WouldTouchDisk),
+            Err(error) => Err(inner.note_read_error(error.into())),
+        }
     }
 
     fn get_with<R>(
@@ -178,11 +212,8 @@ impl Pinned {
     ) -> Result<Option<R>> {
         inner.metrics.gets.add(1);
         let hash = key::hash_user_key(user_key);
-        for view in self.super_version.generations() {
-            let Some(memtable) = view.memtable(self.keyspace) else { continue };
-            if let Some(found) = memtable.get(user_key, hash, self.seq) {
-                return Ok((found.kind == Kind::Put).then(|| take(found.value)));
-            }
+        if let Some(found) = self.find_in_memory(user_key, hash) {
+            return Ok((found.kind == Kind::Put).then(|| take(found.value)));
         }
         let Some(tree) = self.super_version.version.tree(self.keyspace) else { return Ok(None) };
         let mut take = Some(take);
@@ -192,6 +223,22 @@ impl Pinned {
         });
         Ok(found.map_err(|error| inner.note_read_error(error.into()))?.flatten())
     }
+
+    fn find_in_memory(&self, user_key: &[u8], hash: u64) -> Option<MemtableEntry<'_>> {
+        let mut memtables =
+            self.super_version.generations().filter_map(|view| view.memtable(self.keyspace));
+        memtables.find_map(|memtable| memtable.get(user_key, hash, self.seq))
+    }
+}
+
+fn memtable_entry(found: MemtableEntry<'_>) -> Option<Entry> {
+    let entry = || Entry { value: Value::copied(found.value), seq: found.seq };
+    (found.kind == Kind::Put).then(entry)
+}
+
+fn table_entry(found: TableEntry) -> Option<Entry> {
+    let TableEntry { seq, kind, value } = found;
+    (kind == Kind::Put).then(|| Entry { value: Value::from_table(value), seq })
 }
 
 /// A cursor for everything that a SuperVersion has of a keyspace.

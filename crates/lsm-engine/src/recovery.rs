@@ -292,10 +292,12 @@ impl Recovery<'_> {
         view: &GenerationView,
         edit: &mut VersionEdit,
     ) -> Result<()> {
+        // What this replay has flushed already counts: a tombstone must stay if it hides a value
+        // there.
+        let version = state.version.apply(edit)?;
         for (keyspace, _) in view.memtables() {
-            let tree = state.version.tree(*keyspace).expect("the buffer knows the keyspaces");
-            // Nobody reads at an older sequence. Tombstones stay, because tables of this replay
-            // may hold what they hide.
+            let tree = version.tree(*keyspace).expect("the buffer knows the keyspaces");
+            // Nobody reads at an older sequence.
             let snapshots = [Seq::MAX];
             let outcome = factory.flush(view, *keyspace, tree, 0, &snapshots);
             let outcome = outcome.map_err(|cause| match cause {

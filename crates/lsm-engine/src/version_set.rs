@@ -9,6 +9,7 @@
 //! After any other failure the store is poisoned and the next open decides. Until then nothing
 //! that the edit adds or deletes is unlinked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,7 +97,8 @@ impl VersionSet {
     ///
     /// # Errors
     /// After an error the edit may take effect later, unless the kind is `InvalidArgument`: its
-    /// files must stay.
+    /// files must stay. An edit that was undecided before is decided first; whoever has files to
+    /// remove if that fails calls [`decide`](Self::decide) before.
     pub(crate) fn log_and_apply(
         &self,
         inner: &Inner,
@@ -221,9 +223,10 @@ fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Chan
     let previous = Arc::clone(&inner.super_versions.load().version);
     let open = |meta: &TableMeta| inner.open_table(meta);
     let version = Arc::new(OpenVersion::new(next, Some(&previous), open));
+    let kept: BTreeSet<u64> = version.tables().map(|(meta, _)| meta.number).collect();
     let gone: Vec<(u64, Arc<Table>)> = previous
         .tables()
-        .filter(|(meta, _)| !version.has_table(meta.number))
+        .filter(|(meta, _)| !kept.contains(&meta.number))
         .map(|(meta, table)| (meta.number, Arc::clone(table)))
         .collect();
     if let Some(side) = &inner.write_side {

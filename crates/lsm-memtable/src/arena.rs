@@ -199,6 +199,11 @@ impl Slot {
         Slot(self.0.saturating_add((bytes / UNIT) as u32))
     }
 
+    /// How many bytes lie between the beginnings of two records.
+    pub(crate) fn distance(self, other: Slot) -> usize {
+        self.0.get().abs_diff(other.0.get()) as usize * UNIT
+    }
+
     fn offset(self) -> usize {
         self.0.get() as usize * UNIT
     }

@@ -18,6 +18,7 @@ use crate::version::Version;
 pub struct MemtableCursor {
     memtable: Arc<Memtable>,
     position: Option<Position>,
+    read_ahead: ReadAhead,
 }
 
 #[derive(Clone, Copy)]
@@ -28,15 +29,41 @@ struct Position {
 
 impl MemtableCursor {
     pub(crate) fn new(memtable: Arc<Memtable>) -> MemtableCursor {
-        MemtableCursor { memtable, position: None }
+        MemtableCursor { memtable, position: None, read_ahead: ReadAhead::default() }
     }
 
     /// The entry and the version on which the cursor stands.
     #[inline]
     fn current(&self) -> (KeyEntry<'_>, Version<'_>) {
         let position = self.position.expect("the cursor stands on an entry");
-        let space = self.memtable.space();
-        (KeyEntry::new(space, position.entry), Version::new(space, position.version))
+        position.of(&self.memtable)
+    }
+}
+
+/// Asks for entries before the cursor comes to them.
+///
+/// Neighbours in the list lie far apart unless their keys were inserted in order, and each names
+/// only the next, so that walking the list waits for memory at each step. The index knows them all.
+#[derive(Default)]
+struct ReadAhead {
+    /// How many steps forward the cursor takes before the index is asked again.
+    pause: u32,
+}
+
+impl ReadAhead {
+    /// Entries that are asked for at a time.
+    const COUNT: u32 = 16;
+    /// Neighbours closer than this many bytes are left to the processor's own foresight.
+    const NEAR: usize = 4096;
+
+    #[inline]
+    fn step(&mut self, table: &Memtable, entry: KeyEntry<'_>, next: KeyEntry<'_>) {
+        if self.pause != 0 {
+            self.pause -= 1;
+        } else if ReadAhead::NEAR < entry.slot().distance(next.slot()) {
+            table.prefetch_behind(next, ReadAhead::COUNT);
+            self.pause = ReadAhead::COUNT - 1;
+        }
     }
 }
 
@@ -49,6 +76,13 @@ impl Position {
     #[inline]
     fn newest_of(entry: KeyEntry<'_>) -> Position {
         Position::new(entry, entry.newest())
+    }
+
+    /// The entry and the version at this position.
+    #[inline]
+    fn of(self, table: &Memtable) -> (KeyEntry<'_>, Version<'_>) {
+        let space = table.space();
+        (KeyEntry::new(space, self.entry), Version::new(space, self.version))
     }
 
     fn oldest_of(entry: KeyEntry<'_>) -> Position {
@@ -113,17 +147,17 @@ impl Cursor for MemtableCursor {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        let table = &*self.memtable;
-        let (entry, version) = self.current();
-        self.position = match version.older() {
+        let MemtableCursor { memtable: table, position, read_ahead } = self;
+        let (entry, version) = position.expect("the cursor stands on an entry").of(table);
+        *position = match version.older() {
             Some(older) => Some(Position::new(entry, older)),
-            None => table.list().after(table.space(), Some(entry)).map(|next| {
-                // Its successor is fetched while the caller looks at this one.
-                if let Some(after) = table.list().after(table.space(), Some(next)) {
-                    after.prefetch();
+            None => {
+                let next = table.list().after(table.space(), Some(entry));
+                if let Some(next) = next {
+                    read_ahead.step(table, entry, next);
                 }
-                Position::newest_of(next)
-            }),
+                next.map(Position::newest_of)
+            }
         };
         Ok(())
     }

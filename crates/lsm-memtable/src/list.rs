@@ -16,16 +16,24 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Links `entry` behind `before`, or at the front. Requires: the caller is the writer.
-    pub(crate) fn link(&self, space: Space<'_>, before: Option<KeyEntry<'_>>, entry: KeyEntry<'_>) {
-        let pred = self.next_link(before);
-        let after = pred.get();
-        entry.next().prepare(after);
-        entry.prev().prepare(before.map(KeyEntry::slot));
-        pred.set(Some(entry.slot()));
+    /// Links `entry` between its neighbours. Requires: the caller is the writer.
+    ///
+    /// Both neighbours are only stored to: most often their memory is far away, and a store does
+    /// not wait for it.
+    pub(crate) fn link(
+        &self,
+        space: Space<'_>,
+        before: Option<Slot>,
+        entry: Slot,
+        after: Option<Slot>,
+    ) {
+        let new = KeyEntry::new(space, entry);
+        new.next().prepare(after);
+        new.prev().prepare(before);
+        self.next_link(before.map(|slot| KeyEntry::new(space, slot))).set(Some(entry));
         match after {
-            Some(after) => KeyEntry::new(space, after).prev().set(Some(entry.slot())),
-            None => self.last.link().set(Some(entry.slot())),
+            Some(after) => KeyEntry::new(space, after).prev().set(Some(entry)),
+            None => self.last.link().set(Some(entry)),
         }
     }
 

@@ -108,12 +108,11 @@ impl Memtable {
                 writer.check_room(version_len(value.len()))?;
                 entry.push(writer, seq, kind, value);
             }
-            Place::Free(before) => {
+            Place::Free(before, after) => {
                 writer.check_room(Memtable::insert_bound(key.len(), value.len()))?;
                 self.filter.add(hash);
                 let entry = KeyEntry::create(writer, key, seq, kind, value);
-                let before = before.map(|slot| KeyEntry::new(space, slot));
-                self.list.link(space, before, KeyEntry::new(space, entry));
+                self.list.link(space, before, entry, after);
                 self.tree.attach(writer, space, target, entry);
                 self.keys.set(self.keys.get() + 1);
             }
@@ -188,6 +187,11 @@ impl Memtable {
 
     pub(crate) fn list(&self) -> &List {
         &self.list
+    }
+
+    /// Asks for the memory of the `count` entries behind `entry`, before they are needed.
+    pub(crate) fn prefetch_behind(&self, entry: KeyEntry<'_>, count: u32) {
+        self.tree.prefetch_behind(self.space(), self.tree.target(entry.key()), count);
     }
 
     /// The last entry whose key is `key` or before it.

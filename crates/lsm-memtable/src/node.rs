@@ -89,6 +89,16 @@ impl<'a> Node<'a> {
         KeyEntry::new(self.space, self.entry_slot())
     }
 
+    /// Asks for the memory of both children before it is needed.
+    #[inline(always)]
+    pub(crate) fn prefetch_children(self) {
+        for side in [Side::Left, Side::Right] {
+            if let Some(child) = self.child(side).get() {
+                self.space.prefetch(child, 0);
+            }
+        }
+    }
+
     fn entry_slot(self) -> Slot {
         self.space.slot(self.slot, ENTRY).expect("every node has a key entry")
     }

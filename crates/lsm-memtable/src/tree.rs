@@ -24,6 +24,7 @@ use crate::key_entry::KeyEntry;
 use crate::node::{Node, NodeParts, Side};
 use crate::sync::Private;
 
+mod ahead;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod check;
 mod path;
@@ -61,8 +62,8 @@ pub(crate) struct Target<'k> {
 pub(crate) enum Place {
     /// The tree has it, with this entry.
     Taken(Slot),
-    /// It comes behind this entry, or in front of all.
-    Free(Option<Slot>),
+    /// It comes between these entries, or in front of all, or behind.
+    Free(Option<Slot>, Option<Slot>),
 }
 
 impl Tree {
@@ -136,9 +137,10 @@ impl Tree {
     pub(crate) fn locate(&self, space: Space<'_>, target: Target<'_>) -> Place {
         if self.is_behind_all(space, target) {
             self.writer.path.along_right_edge(space, self.root.link());
-            return Place::Free(self.writer.last.get());
+            return Place::Free(self.writer.last.get(), None);
         }
-        let mut floor = None;
+        // The last turns to either side were taken at the neighbours.
+        let mut neighbours = [None; 2];
         let mut next = self.root.link().get();
         let mut path = self.writer.path.restart();
         while let Some(slot) = next {
@@ -146,16 +148,16 @@ impl Tree {
             match target.side_of(node) {
                 Ok(side) => {
                     path.push(slot, side);
-                    if side == Side::Right {
-                        floor = Some(slot);
-                    }
+                    neighbours[side as usize] = Some(slot);
                     next = node.child(side).get();
                 }
                 Err(entry) => return Place::Taken(entry.slot()),
             }
         }
         path.finish();
-        Place::Free(floor.map(|slot| Node::new(space, slot).entry().slot()))
+        let [after, before] =
+            neighbours.map(|slot| slot.map(|slot| Node::new(space, slot).entry().slot()));
+        Place::Free(before, after)
     }
 
     /// Adds a node for an entry that the list already has, where [`Tree::locate`] just found the

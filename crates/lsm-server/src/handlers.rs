@@ -1,7 +1,8 @@
 //! What each route does.
 //!
 //! Calls of the engine may block, on a disk or behind other writers, so every route that makes one
-//! runs on the [pool](crate::pool); only what looks at memory alone is answered in place.
+//! runs on the [pool](crate::pool); only what looks at memory alone is answered in place. That is
+//! most reads of one key: the engine is asked first whether it can answer without the disk.
 
 mod admin;
 mod batch;
@@ -34,13 +35,16 @@ const LARGE_ANSWER: usize = 64 << 10;
 const X_LSM_SEQ: HeaderName = HeaderName::from_static("x-lsm-seq");
 
 /// Answers a request that has passed every check.
-pub(crate) async fn handle(call: Call) -> Result<Answer, Problem> {
+pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
+    let is_resident =
+        matches!(call.route, Route::Value | Route::Get) && value::find_resident(&mut call);
     let mut answer = match call.route {
         Route::Healthz | Route::Readyz | Route::Version => health::answer(call)?,
         Route::Job => admin::job(call)?,
         Route::Flush | Route::Compact | Route::Verify => admin::begin(call)?,
         Route::Scan if scan::wants_lines(&call.headers) => scan::lines(call)?,
+        Route::Value | Route::Get if is_resident => blocking(call)?,
         _ => app.pool.run(move || blocking(call)).await??,
     };
     match answer.body().len() {

@@ -17,6 +17,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
+use lsm_engine::{Entry, Seq};
 
 use crate::answer::{self, Answer};
 use crate::app::{App, Phase};
@@ -45,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<RequestBody>,
+    /// What a read that needs no disk has found already, and the sequence of its view.
+    pub(crate) resident: Option<(Entry, Seq)>,
 }
 
 /// What is known of a request while it is served, for the answer and the metrics.
@@ -155,7 +158,8 @@ async fn steps(
     };
     progress.is_body_read = true;
     let (method, headers) = (head.method, head.headers);
-    let call = Call { app: app.clone(), route, method, rest, query, headers, body };
+    let resident = None;
+    let call = Call { app: app.clone(), route, method, rest, query, headers, body, resident };
     let outcome = handlers::handle(call).await;
     outcome.inspect_err(|problem| {
         if problem.code == Code::Busy {

@@ -268,19 +268,11 @@ impl OpenTable {
         let tag = tag_of(hash);
         let Some(mut fence) = self.fences.search(user_key) else { return Ok(Answer::Absent) };
         loop {
-            let held = match self.lookup(fence.index)? {
+            let held = match self.lookup(fence.index) {
                 Lookup::Ready(held) => Some(held),
                 Lookup::Unread if access == Access::Resident => return Ok(Answer::WouldTouchDisk),
                 Lookup::Unread => Some(self.load(fence.index)?),
-                Lookup::Compressed { content, layout } => {
-                    // The tags are outside the compressed bytes: mostly they spare the work.
-                    let tags = layout.tags(content).unwrap_or_default();
-                    if tags.contains(&tag) {
-                        Some(self.decompress(fence.index, content, layout)?)
-                    } else {
-                        None
-                    }
-                }
+                Lookup::Compressed(content) => self.decompress_for(fence.index, content, tag)?,
             };
             if let Some(held) = held {
                 let layout = self.layout(fence.index, &held)?;
@@ -297,6 +289,17 @@ impl OpenTable {
             }
             fence = self.fences.following(fence.index, user_key);
         }
+    }
+
+    /// A compressed block of the map, decompressed if one of its entries has the tag. The tags are
+    /// outside the compressed bytes: mostly they spare the work.
+    #[cold]
+    fn decompress_for(&self, index: usize, content: &[u8], tag: u8) -> Result<Option<Held>> {
+        let layout = self.parse(index, content)?;
+        if !layout.tags(content).unwrap_or_default().contains(&tag) {
+            return Ok(None);
+        }
+        self.decompress(index, content, &layout).map(Some)
     }
 }
 

@@ -31,12 +31,14 @@ fn count(bytes: i64) {
 #[expect(unsafe_code, reason = "a global allocator is unsafe by its interface")]
 // SAFETY: every call goes to the system's allocator as it came; counting touches plain cells.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: what the implementation says above.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: what the implementation says above.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `dealloc`.

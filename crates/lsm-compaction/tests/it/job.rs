@@ -337,6 +337,10 @@ mod flipping {
         fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
             self.inner.lock(path)
         }
+
+        fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
+            self.inner.lock_existing(path)
+        }
         fn free_space(&self, dir: &Path) -> Result<u64> {
             self.inner.free_space(dir)
         }

@@ -72,7 +72,8 @@ impl Publication {
         }
     }
 
-    /// Publishes what a finished sync allows, and finds the next to sync if one is needed.
+    /// Publishes what a finished sync allows, and finds the next to sync if one is needed. Whoever
+    /// was appointed before may be answered by this, so somebody is appointed anew.
     pub(super) fn sync_finished(&self, result: Result<Lsn, lsm_base::Error>) {
         let mut pending = self.pending.lock();
         match result {

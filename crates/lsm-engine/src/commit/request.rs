@@ -7,6 +7,7 @@
 //! ```
 
 use std::hint;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, Thread};
 
@@ -46,19 +47,10 @@ pub(super) enum Outcome {
     ReadAgain,
 }
 
-/// What the request asks for.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Write this batch.
-    Write(WriteBatch),
-    /// Answer once everything logged before is on disk.
-    Barrier,
-}
-
 /// One call on its way through the commit path.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) work: Work,
+    batch: Arc<WriteBatch>,
     pub(super) durability: Durability,
     pub(super) check: Option<Check>,
     /// The most arena that applying the batch takes.
@@ -83,26 +75,16 @@ struct Progress {
 }
 
 impl Request {
-    pub(super) fn write(batch: WriteBatch, durability: Durability, check: Option<Check>) -> Self {
+    pub(super) fn write(
+        batch: Arc<WriteBatch>,
+        durability: Durability,
+        check: Option<Check>,
+    ) -> Self {
         let arena_bound =
             op_sizes(&batch).map(|(key, value)| Memtable::insert_bound(key, value)).sum();
         let log_len = lsm_wal::Wal::record_len(batch.as_bytes().len() as u64);
-        Request::new(Work::Write(batch), durability, check, arena_bound, log_len)
-    }
-
-    pub(super) fn barrier() -> Self {
-        Request::new(Work::Barrier, Durability::Sync, None, 0, 0)
-    }
-
-    fn new(
-        work: Work,
-        durability: Durability,
-        check: Option<Check>,
-        arena_bound: usize,
-        log_len: u64,
-    ) -> Self {
         Request {
-            work,
+            batch,
             durability,
             check,
             arena_bound,
@@ -113,23 +95,14 @@ impl Request {
         }
     }
 
-    /// The batch; a barrier has none.
-    pub(super) fn batch(&self) -> Option<&WriteBatch> {
-        match &self.work {
-            Work::Write(batch) => Some(batch),
-            Work::Barrier => None,
-        }
-    }
-
     /// The keyspaces that the batch writes to, with repetitions.
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = KeyspaceId> + '_ {
-        let ops = self.batch().into_iter().flat_map(WriteBatch::ops);
-        ops.map(|op| op.expect("the bytes of a batch always parse").keyspace)
+        self.batch.ops().map(|op| op.expect("the bytes of a batch always parse").keyspace)
     }
 
     /// The batch, unless it was refused.
     pub(super) fn accepted_batch(&self) -> Option<&WriteBatch> {
-        self.batch().filter(|_| self.progress.lock().refusal.is_none())
+        Some(&*self.batch).filter(|_| self.progress.lock().refusal.is_none())
     }
 
     /// Notes that the answer will be `error`, once everything before is visible.
@@ -234,14 +207,6 @@ impl Request {
     /// The outcome. Requires: the turn is [`Turn::Done`].
     pub(super) fn take_outcome(&self) -> Outcome {
         self.progress.lock().outcome.take().expect("a request is done once it has its outcome")
-    }
-
-    /// Gives the batch back, for another try.
-    pub(super) fn into_batch(self) -> WriteBatch {
-        match self.work {
-            Work::Write(batch) => batch,
-            Work::Barrier => WriteBatch::new(),
-        }
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) struct CommitState {
     writer: ArenaWriter,
     /// The keyspaces that may be written to.
     pub(super) keyspaces: BTreeSet<KeyspaceId>,
-    /// For each keyspace, the prefix that the keys of its last memtable had in common.
+    /// For each keyspace, the prefix that the keys of its last memtable, or of its tables, have in
+    /// common: what the next memtable's searches skip.
     prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
     group: Vec<Arc<Request>>,
     group_arena: usize,
@@ -36,6 +37,7 @@ impl CommitState {
         next_seq: Seq,
         active: GenerationView,
         keyspaces: BTreeSet<KeyspaceId>,
+        prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
     ) -> CommitState {
         let writer = active.generation.arena.writer().expect("a new arena has its writer");
         CommitState {
@@ -44,7 +46,7 @@ impl CommitState {
             active,
             writer,
             keyspaces,
-            prefixes: BTreeMap::new(),
+            prefixes,
             group: Vec::new(),
             group_arena: 0,
             group_log: 0,

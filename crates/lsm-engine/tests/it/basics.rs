@@ -1,6 +1,8 @@
 //! What everybody does with a store, each in a few lines.
 
-use lsm_engine::{Condition, Db, Durability, ErrorKind, Options, Read, WriteBatch, WriteOptions};
+use lsm_engine::{
+    Condition, Db, Durability, ErrorKind, Options, Read, Resident, WriteBatch, WriteOptions,
+};
 
 fn open(dir: &tempfile::TempDir) -> Db {
     Db::open(dir.path().join("data")).unwrap()
@@ -154,4 +156,22 @@ fn a_second_opener_is_turned_away() {
     assert_eq!(second.kind(), ErrorKind::Locked);
     drop(db);
     open(&dir);
+}
+
+#[test]
+fn a_resident_read_never_goes_to_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir);
+    db.put("k", "v").unwrap();
+    let known = |db: &Db, key: &str| match db.try_get_resident(key).unwrap() {
+        Resident::Known(entry) => Some(entry.map(|entry| entry.value.to_vec())),
+        Resident::WouldTouchDisk => None,
+    };
+    assert_eq!(known(&db, "k"), Some(Some(b"v".to_vec())));
+    assert_eq!(known(&db, "absent"), Some(None));
+    db.flush().unwrap();
+    // The table was never read: even its filter is on disk.
+    assert_eq!(known(&db, "k"), None);
+    assert_eq!(db.get("k").unwrap().unwrap(), b"v");
+    assert_eq!(known(&db, "k"), Some(Some(b"v".to_vec())));
 }

@@ -52,7 +52,7 @@ pub(super) fn put(mut call: Call) -> Result<Answer, Problem> {
 /// Reads one key.
 pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
-    let found = find(&call)?;
+    let found = find(&mut call)?;
     if found.is_unchanged {
         return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
     }

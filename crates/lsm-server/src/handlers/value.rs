@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hyper::header::{ETAG, HeaderValue};
 use hyper::{Method, StatusCode};
-use lsm_engine::{Db, Entry, Error, Read as _, Seq};
+use lsm_engine::{Db, Entry, Error, Read as _, Resident, Seq};
 
 use super::with_seq;
 use super::write::{Terms, precondition_failed, write_if};
@@ -26,7 +26,7 @@ pub(super) fn answer(call: Call) -> Result<Answer, Problem> {
 
 fn get(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
-    let found = find(&call)?;
+    let found = find(&mut call)?;
     if found.is_unchanged {
         return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
     }
@@ -86,10 +86,13 @@ impl Found {
 /// Reads the key of the path under the request's preconditions.
 ///
 /// A key that does not exist is `not_found`, whatever the preconditions are.
-pub(super) fn find(call: &Call) -> Result<Found, Problem> {
+pub(super) fn find(call: &mut Call) -> Result<Found, Problem> {
     let key = call.path_key()?;
     let preconditions = Preconditions::from_headers(&call.headers)?;
-    let (entry, view) = read(call.db()?, &key).map_err(|error| problem_of(&error))?;
+    let (entry, view) = match call.resident.take() {
+        Some((entry, view)) => (Some(entry), view),
+        None => read(call.db()?, &key).map_err(|error| problem_of(&error))?,
+    };
     let Some(entry) = entry else {
         return Err(Problem::new(Code::NotFound, "there is no such key").with_key(&key));
     };
@@ -98,6 +101,20 @@ pub(super) fn find(call: &Call) -> Result<Found, Problem> {
     }
     let is_unchanged = !preconditions.none_match_holds(Some(entry.seq));
     Ok(Found { key, entry, view, is_unchanged })
+}
+
+/// Reads the key of the path if the engine finds it without the disk. Returns whether it did; what
+/// is wrong with the request is found out by whoever answers it.
+pub(super) fn find_resident(call: &mut Call) -> bool {
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return false;
+    }
+    let (Ok(key), Ok(db)) = (call.path_key(), call.db()) else { return false };
+    let before = db.seq();
+    let Ok(Resident::Known(Some(entry))) = db.try_get_resident(&key) else { return false };
+    let view = before.max(entry.seq);
+    call.resident = Some((entry, view));
+    true
 }
 
 /// Reads a key, and a sequence whose view has exactly this answer.

@@ -9,6 +9,9 @@ pub(super) const WIDE_OFFSETS: u8 = 1;
 pub(super) const COMMON_PREFIX: u8 = 2;
 pub(super) const KINDS_PRESENT: u8 = 4;
 
+/// Where the codec stands in the header.
+const CODEC_AT: usize = 5;
+
 /// Where the parts of a block stand, as its header says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Layout {
@@ -82,6 +85,12 @@ impl Layout {
             kinds_at,
             entries_at,
         })
+    }
+
+    /// Whether the payload of a block that begins with these bytes is used as it is stored.
+    #[inline]
+    pub(crate) fn is_raw(bytes: &[u8]) -> bool {
+        bytes.get(CODEC_AT) == Some(&Compression::None.code())
     }
 
     /// Checks that a stored block without its checksum is framed as its header says.

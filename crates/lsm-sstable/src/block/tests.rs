@@ -1,3 +1,5 @@
+//! Blocks: round trips, searches and damage.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -63,12 +63,9 @@ pub(crate) enum Held {
 pub(crate) enum Lookup<'a> {
     /// It can be used.
     Ready(Held),
-    /// It is in the map, checked, and compressed; the cache does not have it.
-    Compressed {
-        /// The stored block without its checksum.
-        content: &'a [u8],
-        layout: Layout,
-    },
+    /// It is in the map, checked, and compressed; the cache does not have it. This is the stored
+    /// block without its checksum.
+    Compressed(&'a [u8]),
     /// It was not read yet, or is cached no longer.
     Unread,
 }
@@ -128,36 +125,38 @@ impl OpenTable {
 
     /// What is known of a block without reading the disk.
     #[inline]
-    pub(crate) fn lookup(&self, index: usize) -> Result<Lookup<'_>> {
+    pub(crate) fn lookup(&self, index: usize) -> Lookup<'_> {
         let place = self.place(index);
         let Some(map) = &self.map else {
-            return Ok(match self.cache.get(self.id, place.offset) {
+            return match self.cache.get(self.id, place.offset) {
                 Some(block) => Lookup::Ready(Held::Cached(block)),
                 None => Lookup::Unread,
-            });
+            };
         };
         if !self.is_touched(index) {
-            return Ok(Lookup::Unread);
+            return Lookup::Unread;
         }
         let start = place.offset as usize;
         let content =
             block::without_checksum(map.get(start..start + place.len).unwrap_or_default())
                 .unwrap_or_default();
-        let layout = Layout::parse(content).map_err(|flaw| self.flaw(index, flaw))?;
-        if layout.codec() == Compression::None {
-            return Ok(Lookup::Ready(Held::Mapped { start, len: content.len() }));
+        if Layout::is_raw(content) {
+            return Lookup::Ready(Held::Mapped { start, len: content.len() });
         }
-        Ok(match self.cache.get(self.id, place.offset) {
+        match self.cache.get(self.id, place.offset) {
             Some(block) => Lookup::Ready(Held::Cached(block)),
-            None => Lookup::Compressed { content, layout },
-        })
+            None => Lookup::Compressed(content),
+        }
     }
 
     /// A block, read from the disk if it has to be.
     pub(crate) fn hold(&self, index: usize) -> Result<Held> {
-        match self.lookup(index)? {
+        match self.lookup(index) {
             Lookup::Ready(held) => Ok(held),
-            Lookup::Compressed { content, layout } => self.decompress(index, content, layout),
+            Lookup::Compressed(content) => {
+                let layout = self.parse(index, content)?;
+                self.decompress(index, content, &layout)
+            }
             Lookup::Unread => self.load(index),
         }
     }
@@ -175,14 +174,14 @@ impl OpenTable {
             self.set_touched(index);
             return Ok(Held::Mapped { start: place.offset as usize, len: content.len() });
         }
-        let held = self.decompress(index, content, layout)?;
+        let held = self.decompress(index, content, &layout)?;
         self.set_touched(index);
         Ok(held)
     }
 
     /// Admits a stored block into the cache.
-    pub(crate) fn decompress(&self, index: usize, content: &[u8], layout: Layout) -> Result<Held> {
-        let block = CachedBlock::admit(content, layout).map_err(|flaw| self.flaw(index, flaw))?;
+    pub(crate) fn decompress(&self, index: usize, content: &[u8], layout: &Layout) -> Result<Held> {
+        let block = CachedBlock::admit(content, *layout).map_err(|flaw| self.flaw(index, flaw))?;
         self.cache.insert(self.id, self.place(index).offset, Arc::clone(&block));
         Ok(Held::Cached(block))
     }
@@ -207,10 +206,14 @@ impl OpenTable {
     pub(crate) fn layout(&self, index: usize, held: &Held) -> Result<Layout> {
         match held {
             Held::Cached(block) => Ok(*block.layout()),
-            Held::Mapped { start, len } => {
-                Layout::parse(self.mapped(*start, *len)).map_err(|flaw| self.flaw(index, flaw))
-            }
+            Held::Mapped { start, len } => self.parse(index, self.mapped(*start, *len)),
         }
+    }
+
+    /// The layout that stands in the header of a block.
+    #[inline]
+    pub(crate) fn parse(&self, index: usize, content: &[u8]) -> Result<Layout> {
+        Layout::parse(content).map_err(|flaw| self.flaw(index, flaw))
     }
 
     /// The bytes of a held block.

@@ -1,0 +1,131 @@
+//! A store that answers wrong gets an error, not a figure.
+
+use std::path::Path;
+
+use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
+use lsm_bench::workload::Workload;
+
+use crate::btree_map::{self, BTreeMapStore};
+use crate::support::{folder, plan, run};
+
+/// A map with one fault.
+struct Faulty {
+    map: BTreeMapStore,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Never finds a key.
+    LosesKeys,
+    /// Finds every key.
+    FindsAll,
+    /// Cuts the last byte of a value off.
+    CutsValues,
+    /// Ends a scan one entry early.
+    EndsEarly,
+    /// Leaves out the second entry of a scan.
+    SkipsAnEntry,
+}
+
+impl Store for Faulty {
+    fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {
+        self.map.put(key, value, durability)
+    }
+
+    fn put_batch(&self, entries: &[(Vec<u8>, Vec<u8>)], durability: Durability) -> Result<()> {
+        self.map.put_batch(entries, durability)
+    }
+
+    fn delete(&self, key: &[u8], durability: Durability) -> Result<()> {
+        self.map.delete(key, durability)
+    }
+
+    fn get(&self, key: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        match self.fault {
+            Fault::LosesKeys => Ok(false),
+            Fault::FindsAll => self.map.get(key, take).map(|_| true),
+            Fault::CutsValues => self.map.get(key, &mut |value| take(&value[1..])),
+            Fault::EndsEarly | Fault::SkipsAnEntry => self.map.get(key, take),
+        }
+    }
+
+    fn scan(&self, start: &[u8], limit: u64, take: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
+        let mut seen = 0;
+        let fault = self.fault;
+        let count = self.map.scan(start, limit, &mut |key, value| {
+            seen += 1;
+            if fault != Fault::SkipsAnEntry || seen != 2 {
+                take(key, if fault == Fault::CutsValues { &value[1..] } else { value });
+            }
+        })?;
+        Ok(if fault == Fault::EndsEarly { count - 1 } else { count })
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn open<const FAULT: u8>(_: &Path, _: &StoreOptions) -> Result<Box<dyn Store>> {
+    let fault = match FAULT {
+        0 => Fault::LosesKeys,
+        1 => Fault::FindsAll,
+        2 => Fault::CutsValues,
+        3 => Fault::EndsEarly,
+        _ => Fault::SkipsAnEntry,
+    };
+    Ok(Box::new(Faulty { map: BTreeMapStore::default(), fault }))
+}
+
+fn error_of(engine: &EngineFactory, workloads: &[Workload]) -> String {
+    let dir = folder();
+    run(engine, &plan(dir.path(), workloads)).unwrap_err().to_string()
+}
+
+#[test]
+fn a_wrong_answer_is_no_figure() {
+    let cases: [(EngineFactory, &[Workload]); 5] = [
+        (EngineFactory { name: "loses-keys", open: open::<0> }, &[Workload::ReadRandom]),
+        (EngineFactory { name: "finds-all", open: open::<1> }, &[Workload::ReadMissing]),
+        (
+            EngineFactory { name: "cuts-values", open: open::<2> },
+            &[Workload::ReadRandom, Workload::ReadSeq, Workload::SeekRandom],
+        ),
+        (
+            EngineFactory { name: "ends-early", open: open::<3> },
+            &[Workload::ReadSeq, Workload::SeekRandom],
+        ),
+        (
+            EngineFactory { name: "skips-an-entry", open: open::<4> },
+            &[Workload::ReadSeq, Workload::SeekRandom],
+        ),
+    ];
+    for (engine, workloads) in cases {
+        for workload in workloads {
+            let error = error_of(&engine, &[Workload::FillRandom, *workload]);
+            let name = workload.name();
+            assert!(error.starts_with(&format!("{name}: ")), "{}: {error}", engine.name);
+            assert!(error.contains("; the store stays in "), "{error}");
+        }
+    }
+}
+
+#[test]
+fn reads_need_a_store_that_a_workload_filled() {
+    for workloads in [
+        &[Workload::ReadRandom][..],
+        &[Workload::FillSync, Workload::ReadSeq],
+        &[Workload::FillSeq, Workload::DeleteRandom, Workload::ReadMissing],
+        &[Workload::FillSeq, Workload::DeleteRandom, Workload::Overwrite, Workload::SeekRandom],
+    ] {
+        let error = error_of(&btree_map::FACTORY, workloads);
+        assert!(error.contains("wants every key"), "{error}");
+    }
+    let good = [Workload::FillBatch, Workload::ReadRandom, Workload::Overwrite, Workload::ReadSeq];
+    assert!(plan(Path::new("unused"), &good).check().is_ok());
+}

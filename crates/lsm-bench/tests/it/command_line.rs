@@ -1,0 +1,53 @@
+//! The binary: engines in turn, lines of JSON, a table, and refusals.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lsm_bench::report::Outcome;
+
+use crate::support::folder;
+
+fn lsm_bench(dir: &Path, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-bench"));
+    command.args(["--keys", "2000", "--read-seconds", "0.02", "--memtable-bytes", "65536"]);
+    command.args(line.split(' ')).arg("--dir").arg(dir).output().unwrap()
+}
+
+#[test]
+fn each_round_gives_a_line_for_each_workload_and_the_last_line_is_a_table() {
+    let dir = folder();
+    let output = lsm_bench(dir.path(), "--rounds 2 --workloads fillrandom,readrandom");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let outcomes: Vec<Outcome> =
+        lines[..4].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = outcomes.iter().map(|outcome| outcome.workload.as_str()).collect();
+    assert_eq!(names, ["fillrandom", "readrandom", "fillrandom", "readrandom"]);
+    assert!(lines[4].starts_with("| workload"), "{text}");
+    assert_eq!(lines[4..].len(), 4, "a header, a rule and a row for each workload: {text}");
+}
+
+#[test]
+fn json_alone_is_json_alone() {
+    let dir = folder();
+    let output = lsm_bench(dir.path(), "--json --engines lsm --uncompressed --workloads fillseq");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let outcome: Outcome = serde_json::from_str(&text).unwrap();
+    assert_eq!((outcome.keys, outcome.compression.as_str()), (2000, "none"));
+}
+
+#[test]
+fn what_cannot_be_run_is_refused() {
+    let dir = folder();
+    for (line, reason) in [
+        ("--engines nobody", "no engine \"nobody\"; there are lsm"),
+        ("--workloads readrandom", "readrandom wants every key"),
+        ("--workloads readmost", "invalid value 'readmost'"),
+    ] {
+        let output = lsm_bench(dir.path(), line);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && errors.contains(reason), "{line}: {errors}");
+        assert_eq!(output.stdout, b"", "{line}");
+    }
+}

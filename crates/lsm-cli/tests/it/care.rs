@@ -1,0 +1,113 @@
+//! `stats`, `levels`, `verify`, `flush` and `compact`.
+
+use crate::lsm::{Lsm, damage, items};
+
+fn filled() -> Lsm {
+    let lsm = Lsm::new();
+    lsm.run_with(&["import"], items(3_000).as_bytes()).ok();
+    lsm
+}
+
+#[test]
+fn figures_and_drawings_tell_of_the_store() {
+    let lsm = filled();
+    let stats = lsm.ok(&["stats"]);
+    assert!(stats.contains("sequence             3,000\n"), "{stats}");
+    assert!(stats.contains("keyspace default     about 3,000 entries"), "{stats}");
+    let levels = lsm.ok(&["levels"]);
+    assert!(levels.starts_with("keyspace default\n"), "{levels}");
+    let row = levels.lines().find(|line| line.contains("L6")).unwrap();
+    assert!(row.contains("3,000") && row.ends_with("█"), "{levels}");
+}
+
+#[test]
+fn documents_are_those_of_a_server() {
+    let lsm = filled();
+    let stats: lsm_server::wire::Stats =
+        serde_json::from_str(&lsm.ok(&["stats", "--json"])).unwrap();
+    assert_eq!((stats.seq, stats.keyspaces[0].entries_estimate), (3_000, 3_000));
+    let tree: lsm_server::wire::Tree =
+        serde_json::from_str(&lsm.ok(&["levels", "--json"])).unwrap();
+    let tables = tree.keyspaces[0].levels.iter().flat_map(|level| &level.tables);
+    assert_eq!(tables.map(|table| table.entries).sum::<u64>(), 3_000);
+}
+
+#[test]
+fn a_compaction_leaves_one_table_and_everything_in_it() {
+    let lsm = Lsm::new();
+    for value in ["1", "2", "3"] {
+        lsm.ok(&["put", "a", value]);
+        lsm.ok(&["put", "b", value]);
+        lsm.ok(&["flush"]);
+    }
+    lsm.ok(&["del", "b"]);
+    lsm.ok(&["compact"]);
+    assert_eq!(lsm.files(".sst").len(), 1);
+    assert_eq!(lsm.ok(&["scan"]), "a\t3\n");
+    lsm.ok(&["put", "z", "1"]);
+    let before = lsm.files(".sst");
+    // What lies behind every key has no table to merge.
+    lsm.ok(&["compact", "--start", "zz"]);
+    assert!(before.iter().all(|table| table.exists()));
+}
+
+#[test]
+fn a_whole_store_verifies() {
+    let lsm = filled();
+    let report = lsm.ok(&["verify"]);
+    assert!(report.starts_with("clean: 1 tables with 3000 entries in "), "{report}");
+    let json = lsm.ok(&["verify", "--json"]);
+    assert!(json.starts_with("{\"is_clean\":true,\"tables\":1,"), "{json}");
+}
+
+#[test]
+fn damage_is_named_with_file_and_offset() {
+    let lsm = filled();
+    lsm.ok(&["put", "key-0", "before the others"]);
+    let tables = lsm.files(".sst");
+    assert_eq!(tables.len(), 2);
+    damage(&tables[0], 100);
+    let name = tables[0].to_str().unwrap();
+    let ran = lsm.run(&["verify"]);
+    ran.failed(4, &["1 file is damaged"]);
+    let report = String::from_utf8(ran.stdout).unwrap();
+    assert!(report.contains(&format!("corrupt {name} at 0: ")), "{report}");
+    assert!(report.contains("whole are: 1 tables with 1 entries"), "{report}");
+    lsm.run(&["get", "key-000000"]).failed(4, &[name, " at 0: ", "lsm verify"]);
+    lsm.run(&["export"]).failed(4, &[name]);
+    // What is not damaged can still be read.
+    assert_eq!(lsm.ok(&["get", "key-0"]), "before the others");
+    assert_eq!(lsm.ok(&["get", "key-002999"]).len(), 100);
+    damage(&tables[1], 10);
+    lsm.run(&["verify"]).failed(4, &["2 files are damaged"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_verified_all_the_same() {
+    let lsm = filled();
+    let (manifest, table) = (&lsm.files("MANIFEST")[0], &lsm.files(".sst")[0]);
+    damage(manifest, 100);
+    damage(table, 100);
+    let ran = lsm.run(&["verify", "--json"]);
+    ran.failed(4, &["2 files are damaged"]);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let damage = report["damage"].as_array().unwrap();
+    assert!(damage[0].as_str().unwrap().contains(manifest.to_str().unwrap()), "{report}");
+    assert!(damage[1].as_str().unwrap().contains(table.to_str().unwrap()), "{report}");
+    lsm.run(&["get", "key-000000"]).failed(4, &["MANIFEST"]);
+}
+
+#[test]
+fn a_file_that_is_gone_is_named() {
+    let lsm = filled();
+    let table = &lsm.files(".sst")[0];
+    std::fs::remove_file(table).unwrap();
+    let ran = lsm.run(&["verify"]);
+    ran.failed(4, &["1 file is damaged"]);
+    assert!(String::from_utf8(ran.stdout).unwrap().contains(table.to_str().unwrap()));
+    lsm.run(&["put", "a", "1"]).failed(4, &["missing file", table.to_str().unwrap()]);
+    std::fs::remove_file(lsm.db().join("CURRENT")).unwrap();
+    // Never a fresh database over the remains of another.
+    assert_eq!(lsm.run(&["put", "a", "1"]).code, Some(4));
+    assert_eq!(lsm.run(&["get", "a"]).code, Some(4));
+}

@@ -1,0 +1,10 @@
+//! The program as its users meet it: the built binary, its streams and its exit codes.
+
+mod bulk;
+mod care;
+mod data;
+mod inspect;
+mod lsm;
+mod place;
+mod server;
+mod streams;

@@ -1,0 +1,201 @@
+//! The same verbs on a server, which runs in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use lsm_engine::Db;
+use lsm_server::config::{Config, Settings};
+use lsm_server::serve::{Server, Timeouts};
+use tokio::sync::oneshot;
+
+use crate::lsm::{Lsm, Ran, bare, items, run};
+
+/// A server, closed when it is dropped.
+struct TestServer {
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    fn start(token: Option<&str>) -> TestServer {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let settings = Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
+        let config = Config::resolve(settings, token.map(str::to_owned)).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (bound, address) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.unwrap().block_on(async {
+                let server = Server::bind(&config, Timeouts::default()).await.unwrap();
+                server.begin(Db::open(&data).unwrap(), &data).unwrap();
+                bound.send(server.address()).unwrap();
+                tokio::select! {
+                    () = server.accept() => {}
+                    _ = stopped => {}
+                }
+                server.close().await.unwrap();
+            });
+        });
+        let address = address.recv().unwrap();
+        TestServer { address, dir, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, b"")
+    }
+
+    fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
+        run(bare(arguments).arg("--url").arg(format!("http://{}", self.address)), stdin)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        self.run(arguments).ok()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+#[test]
+fn keys_and_values_come_and_go() {
+    let server = TestServer::start(None);
+    server.ok(&["put", "a/b c", "red"]);
+    assert_eq!(server.ok(&["get", "a/b c"]), "red");
+    server.ok(&["put", "hex:00ff2e", "hex:ff"]);
+    assert_eq!(server.run(&["get", "hex:00ff2e"]).stdout, b"\xff");
+    let item = "{\"key\":\"a/b c\",\"value\":\"red\",\"seq\":1}\n";
+    assert_eq!(server.ok(&["get", "a/b c", "-o", "json"]), item);
+    server.run(&["get", "nothing"]).failed(3, &["no key nothing"]);
+    server.ok(&["del", "a/b c", "nothing"]);
+    server.run(&["get", "a/b c"]).failed(3, &[]);
+    server.run(&["del", "a/b c", "--must-exist"]).failed(3, &[]);
+    server.ok(&["del", "hex:00ff2e", "--must-exist"]);
+    server.run(&["put", "", "1"]).failed(1, &["empty_key"]);
+}
+
+#[test]
+fn keys_too_long_for_a_path_go_another_way() {
+    let server = TestServer::start(None);
+    let key = "k".repeat(60_000);
+    server.run(&["get", &key]).failed(3, &[]);
+    server.ok(&["put", &key, "long"]);
+    assert_eq!(server.ok(&["get", &key]), "long");
+    server.ok(&["del", &key]);
+    server.run(&["get", &key]).failed(3, &[]);
+}
+
+#[test]
+fn conditions_are_kept() {
+    let server = TestServer::start(None);
+    server.ok(&["put", "a", "1", "--if-absent"]);
+    server.run(&["put", "a", "2", "--if-absent"]).failed(1, &["precondition_failed", "1"]);
+    server.ok(&["put", "a", "2", "--if-seq", "1"]);
+    server.run(&["put", "a", "3", "--if-seq", "1"]).failed(1, &["last written at 2"]);
+    assert_eq!(server.ok(&["get", "a"]), "2");
+}
+
+#[test]
+fn a_scan_gives_what_was_asked_for() {
+    let server = TestServer::start(None);
+    server.run_with(&["import"], items(11_000).as_bytes()).ok();
+    assert_eq!(server.ok(&["scan", "--count"]), "11000\n");
+    assert_eq!(server.ok(&["scan", "--count", "--limit", "10500"]), "10500\n");
+    let keys =
+        server.ok(&["scan", "--keys-only", "--prefix", "key-01", "--reverse", "--limit", "2"]);
+    assert_eq!(keys, "key-010999\nkey-010998\n");
+    let keys = server.ok(&["scan", "--keys-only", "--start", "key-000003", "--end", "key-000005"]);
+    assert_eq!(keys, "key-000003\nkey-000004\n");
+}
+
+#[test]
+fn a_store_moves_between_servers_and_directories() {
+    let (server, lsm) = (TestServer::start(None), Lsm::new());
+    let odd = "{\"key_b64\":\"/w==\",\"value\":\"/v8=\",\"encoding\":\"base64\"}\n";
+    let lines = items(2_500) + odd;
+    server.run_with(&["import"], lines.as_bytes()).ok();
+    let exported = server.ok(&["export"]);
+    assert_eq!(exported, lines);
+    lsm.run_with(&["import"], exported.as_bytes()).ok();
+    assert_eq!(lsm.ok(&["export"]), lines);
+    // A value too large to be sent as JSON.
+    let large = vec![0xfe; 5 << 20];
+    server.run_with(&["put", "large", "-x"], &large).ok();
+    lsm.run_with(&["import"], server.ok(&["export"]).as_bytes()).ok();
+    assert_eq!(lsm.run(&["get", "large"]).stdout, large);
+    server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
+}
+
+#[test]
+fn the_store_is_looked_after_with_the_token_of_the_directory() {
+    let server = TestServer::start(None);
+    server.run_with(&["import"], items(1_000).as_bytes()).ok();
+    server.run(&["flush"]).failed(1, &["unauthorized", "--token-file", "ADMIN_TOKEN"]);
+    let token = server.data().join("ADMIN_TOKEN");
+    let token = token.to_str().unwrap();
+    server.ok(&["flush", "--token-file", token]);
+    server.ok(&["compact", "--token-file", token]);
+    server.run(&["compact", "--start", "a", "--token-file", token]).failed(2, &["everything"]);
+    let report = server.ok(&["verify", "--token-file", token]);
+    assert!(report.starts_with("clean: 1 tables with 1000 entries"), "{report}");
+    assert!(server.ok(&["levels"]).contains("L6"));
+    assert!(server.ok(&["stats", "--json"]).contains("\"seq\":1000,"));
+    crate::lsm::damage(
+        &std::fs::read_dir(server.data())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|ending| ending == "sst"))
+            .unwrap(),
+        100,
+    );
+    let ran = server.run(&["verify", "--token-file", token]);
+    ran.failed(4, &["1 file is damaged", "the server's log"]);
+}
+
+#[test]
+fn a_server_with_a_token_wants_it() {
+    const TOKEN: &str = "a-token-for-tests-only";
+    let server = TestServer::start(Some(TOKEN));
+    let lsm = Lsm::new();
+    server.run(&["get", "a"]).failed(1, &["unauthorized", "--token-file"]);
+    let file = lsm.file("token", format!("{TOKEN}\n").as_bytes());
+    server.ok(&["put", "a", "1", "--token-file", file.to_str().unwrap()]);
+    let mut command = bare(&["get", "a", "--url"]);
+    command.arg(format!("http://{}/", server.address)).env("LSM_TOKEN", TOKEN);
+    assert_eq!(run(&mut command, b"").ok(), "1");
+    let empty = lsm.file("empty", b"\n");
+    server.run(&["get", "a", "--token-file", empty.to_str().unwrap()]).failed(2, &["no token"]);
+    server.run(&["get", "a", "--token-file", "no-such"]).failed(1, &["cannot open no-such"]);
+}
+
+#[test]
+fn what_a_server_cannot_do_is_refused() {
+    let server = TestServer::start(None);
+    server.run(&["get", "a", "--keyspace", "users"]).failed(2, &["keyspaces"]);
+    server.run(&["get", "a", "--keyspace", "default"]).failed(3, &[]);
+    for (url, words) in [
+        ("https://127.0.0.1", "TLS"),
+        ("127.0.0.1:8080", "http://"),
+        ("http://", "host:port"),
+        ("http://h/path", "host:port"),
+    ] {
+        run(&mut bare(&["get", "a", "--url", url]), b"").failed(2, &[words]);
+    }
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    run(&mut bare(&["get", "a", "--url", &url]), b"").failed(1, &["no answer", "lsm-server"]);
+}

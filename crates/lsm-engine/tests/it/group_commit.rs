@@ -1,0 +1,146 @@
+//! Group commit: how many syncs many writers need, and who waits for one.
+//!
+//! A sync of the log takes as long as the test's own clock says: it waits at a turnstile for the
+//! next tick.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use lsm_engine::base::fs::{FaultFs, MemFs};
+use lsm_engine::base::{FileName, Fs};
+use lsm_engine::{Db, Durability, Options, Read, WriteOptions};
+use parking_lot::{Condvar, Mutex};
+
+use crate::support::{bounded, open};
+
+const WRITERS: u64 = 16;
+
+/// Where syncs of the log wait for the clock.
+#[derive(Default)]
+struct Turnstile {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_on: bool,
+    /// Syncs that came, and ticks that let one of them through.
+    arrived: u64,
+    ticks: u64,
+}
+
+impl Turnstile {
+    fn pass(&self) {
+        let mut state = self.state.lock();
+        if state.is_on {
+            state.arrived += 1;
+            self.changed.notify_all();
+            let own = state.arrived;
+            self.changed.wait_while(&mut state, |state| state.is_on && state.ticks < own);
+        }
+    }
+
+    fn switch(&self, is_on: bool) {
+        self.state.lock().is_on = is_on;
+        self.changed.notify_all();
+    }
+
+    fn wait_for_arrival(&self, number: u64) {
+        self.changed.wait_while(&mut self.state.lock(), |state| state.arrived < number);
+    }
+
+    fn tick(&self) {
+        self.state.lock().ticks += 1;
+        self.changed.notify_all();
+    }
+}
+
+/// A store whose log syncs wait at the turnstile.
+fn open_behind(turnstile: &Arc<Turnstile>) -> Db {
+    let fs = FaultFs::new(Arc::new(MemFs::new()));
+    let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &Options::default());
+    // By then the next segment is ready, and the only syncs are those of the log in use. Its file
+    // is known here by the name that it was made under.
+    db.wait_idle().unwrap();
+    let own = Arc::clone(turnstile);
+    fs.on_sync(move |path: &Path| {
+        let name = path.file_name().and_then(|name| FileName::parse(name.to_str()?));
+        if matches!(name, Some(FileName::Log(_) | FileName::LogTemp(_))) {
+            own.pass();
+        }
+    });
+    turnstile.switch(true);
+    db
+}
+
+#[test]
+fn many_synced_writers_share_their_syncs() {
+    const WRITES: u64 = 50;
+    bounded(|| {
+        let turnstile = Arc::new(Turnstile::default());
+        let db = open_behind(&turnstile);
+        // Calls that run, and writers that have calls left to make.
+        let (running, live) = (AtomicU64::new(0), AtomicU64::new(WRITERS));
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (db, running, live) = (db.clone(), &running, &live);
+                scope.spawn(move || {
+                    for i in 0..WRITES {
+                        running.fetch_add(1, Ordering::SeqCst);
+                        db.put(format!("{writer}/{i}"), "v").unwrap();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    live.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            // A millisecond is long: while a sync lasts, every writer has time to call again.
+            let mut syncs = 0;
+            while live.load(Ordering::SeqCst) != 0 {
+                let state = turnstile.state.lock();
+                let (arrived, ticks) = (state.arrived, state.ticks);
+                drop(state);
+                let all_call = live.load(Ordering::SeqCst) == running.load(Ordering::SeqCst);
+                if ticks < arrived && all_call {
+                    syncs = arrived;
+                    turnstile.tick();
+                }
+                thread::yield_now();
+            }
+            println!("{} synced writes by {WRITERS} threads took {syncs} syncs", WRITERS * WRITES);
+            assert!(0 < syncs && syncs <= WRITERS * WRITES / 4, "{syncs} syncs");
+        });
+        turnstile.switch(false);
+        assert_eq!(db.prefix("").count() as u64, WRITERS * WRITES);
+    });
+}
+
+#[test]
+fn buffered_writers_wait_for_no_sync_but_one_ahead_of_them() {
+    bounded(|| {
+        let turnstile = Arc::new(Turnstile::default());
+        let db = open_behind(&turnstile);
+        let buffered = WriteOptions::durability(Durability::Buffered);
+        for i in 0..1_000_u32 {
+            db.put_with(i.to_be_bytes(), "v", &buffered).unwrap();
+        }
+        assert_eq!(turnstile.state.lock().arrived, 0);
+        thread::scope(|scope| {
+            let synced = scope.spawn(|| db.put("synced", "v").unwrap());
+            turnstile.wait_for_arrival(1);
+            let behind = scope.spawn(|| {
+                let seq = db.put_with("behind", "v", &buffered).unwrap();
+                assert!(db.contains("synced").unwrap(), "visible before what stands ahead");
+                seq
+            });
+            // What is not on disk is not visible, and a reader does not wait for it.
+            assert!(!db.contains("synced").unwrap() && !db.contains("behind").unwrap());
+            turnstile.tick();
+            assert!(synced.join().unwrap() < behind.join().unwrap());
+        });
+        assert_eq!(turnstile.state.lock().arrived, 1);
+        turnstile.switch(false);
+    });
+}

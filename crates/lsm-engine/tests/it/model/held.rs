@@ -1,0 +1,76 @@
+//! Snapshots and cursors that are held while the store goes on, with what they must see.
+
+use std::cell::RefCell;
+use std::ops::Bound;
+use std::rc::Rc;
+
+use lsm_engine::{DbCursor, ErrorKind, Seq, Snapshot};
+
+use super::input::Input;
+use super::oracle::{Bounds, Space, from_key, up_to_key};
+
+/// A keyspace of the model; cursors go on when it was dropped.
+pub(crate) type Shared = Rc<RefCell<Space>>;
+
+/// A snapshot and the keyspaces that were there when it was taken.
+pub(crate) struct HeldSnapshot {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) spaces: Vec<Shared>,
+}
+
+/// A cursor, what it sees, and where it must stand.
+pub(crate) struct HeldCursor {
+    pub(crate) cursor: DbCursor,
+    pub(crate) space: Shared,
+    pub(crate) bounds: Bounds,
+    pub(crate) seq: Seq,
+    pub(crate) at: Option<Vec<u8>>,
+}
+
+impl HeldCursor {
+    /// Makes a random motion, and looks whether it went where it should.
+    pub(crate) fn step(&mut self, input: &mut Input) {
+        let (cursor, at) = (&mut self.cursor, self.at.clone());
+        let space = self.space.borrow();
+        let expected = match (input.below(20), at) {
+            (0, _) => {
+                cursor.seek_to_first().unwrap();
+                space.first(&self.bounds, self.seq)
+            }
+            (1, _) => {
+                cursor.seek_to_last().unwrap();
+                space.last(&self.bounds, self.seq)
+            }
+            (2..4, _) => {
+                let key = input.key();
+                cursor.seek(&key).unwrap();
+                space.first(&from_key(&self.bounds, Bound::Included(key)), self.seq)
+            }
+            (4..6, _) => {
+                let key = input.key();
+                cursor.seek_for_prev(&key).unwrap();
+                space.last(&up_to_key(&self.bounds, Bound::Included(key)), self.seq)
+            }
+            (6..13, at) => {
+                cursor.next().unwrap();
+                let rest = at.map(|key| from_key(&self.bounds, Bound::Excluded(key)));
+                rest.and_then(|rest| space.first(&rest, self.seq))
+            }
+            (_, at) => {
+                cursor.prev().unwrap();
+                let rest = at.map(|key| up_to_key(&self.bounds, Bound::Excluded(key)));
+                rest.and_then(|rest| space.last(&rest, self.seq))
+            }
+        };
+        let found = cursor.valid().then(|| (cursor.key(), cursor.value(), cursor.entry_seq()));
+        assert_eq!(found, expected, "{} as of {}", space.name, self.seq);
+        self.at = expected.map(|(key, _, _)| key.to_vec());
+    }
+
+    /// After a close every motion answers so, and the cursor stands on nothing.
+    pub(crate) fn assert_closed(mut self) {
+        assert_eq!(self.cursor.next().err().map(|e| e.kind()), self.at.map(|_| ErrorKind::Closed));
+        assert_eq!(self.cursor.seek_to_first().unwrap_err().kind(), ErrorKind::Closed);
+        assert!(!self.cursor.valid());
+    }
+}

@@ -1,0 +1,213 @@
+//! The reading half of the driver.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use lsm_engine::{Read, Scan, Seq};
+
+use super::driver::Driver;
+use super::held::{HeldCursor, HeldSnapshot, Shared};
+use super::input::Input;
+use super::oracle::{Bounds, Space};
+
+/// How many snapshots, and how many cursors, are held at most.
+const MAX_HELD: usize = 6;
+
+impl Driver {
+    pub(super) fn get(&mut self) {
+        let (keyspace, space) = self.pick_space();
+        let key = self.input.key();
+        get_from(&mut self.input, &keyspace, &space.borrow(), &key, self.seq);
+    }
+
+    pub(super) fn get_many(&mut self) {
+        let (keyspace, space) = self.pick_space();
+        let keys: Vec<_> = (0..self.input.below(12)).map(|_| self.input.key()).collect();
+        let found = keyspace.get_many(&keys).unwrap();
+        assert_eq!(found.len(), keys.len());
+        for (key, found) in keys.iter().zip(found) {
+            let expected = space.borrow().get(key, self.seq).map(|(value, _)| value.to_vec());
+            assert_eq!(found.map(Vec::from), expected, "{}", key.escape_ascii());
+        }
+    }
+
+    pub(super) fn scan(&mut self) {
+        let (keyspace, space) = self.pick_space();
+        let bounds = self.input.bounds();
+        let scan = keyspace.scan(bounds.clone());
+        compare_scan(&mut self.input, scan, &space.borrow(), &bounds, self.seq);
+    }
+
+    pub(super) fn prefix(&mut self) {
+        let (keyspace, space) = self.pick_space();
+        let mut prefix = self.input.key();
+        prefix.truncate(self.input.below(1 + prefix.len()));
+        let scan = keyspace.prefix(&prefix);
+        compare_prefix(scan, &space.borrow(), &prefix, self.seq);
+    }
+
+    pub(super) fn hold_cursor(&mut self) {
+        if MAX_HELD <= self.cursors.len() {
+            let index = self.input.below(self.cursors.len());
+            self.cursors.swap_remove(index);
+        }
+        let (keyspace, space) = self.pick_space();
+        let (cursor, bounds) = if self.input.once_in(2) {
+            (keyspace.cursor().unwrap(), (Bound::Unbounded, Bound::Unbounded))
+        } else {
+            let bounds = self.input.bounds();
+            (keyspace.cursor_in(bounds.clone()).unwrap(), bounds)
+        };
+        assert_eq!(cursor.seq(), self.seq);
+        assert!(!cursor.valid());
+        self.cursors.push(HeldCursor { cursor, space, bounds, seq: self.seq, at: None });
+    }
+
+    pub(super) fn step_cursor(&mut self) {
+        if self.cursors.is_empty() {
+            return;
+        }
+        let index = self.input.below(self.cursors.len());
+        for _ in 0..1 + self.input.below(4) {
+            self.cursors[index].step(&mut self.input);
+        }
+    }
+
+    pub(super) fn hold_snapshot(&mut self) {
+        if MAX_HELD <= self.snapshots.len() {
+            let index = self.input.below(self.snapshots.len());
+            self.snapshots.swap_remove(index);
+        }
+        let snapshot = self.db().snapshot().unwrap();
+        assert_eq!(snapshot.seq(), self.seq);
+        let spaces = self.spaces.iter().map(|(_, space)| Shared::clone(space)).collect();
+        self.snapshots.push(HeldSnapshot { snapshot, spaces });
+    }
+
+    pub(super) fn read_snapshot(&mut self) {
+        if self.snapshots.is_empty() {
+            return;
+        }
+        let index = self.input.below(self.snapshots.len());
+        let HeldSnapshot { snapshot, spaces } = &self.snapshots[index];
+        let space = spaces[self.input.below(spaces.len())].borrow();
+        let is_dropped = self.spaces.iter().all(|(known, _)| known.id() != space.id);
+        if is_dropped {
+            // Its name may stand for another keyspace by now, which the snapshot never saw.
+            if let Ok(view) = snapshot.keyspace(&space.name) {
+                assert_eq!(view.scan::<&[u8]>(..).count(), 0);
+            }
+            return;
+        }
+        let view = snapshot.keyspace(&space.name).unwrap();
+        let seq = snapshot.seq();
+        match self.input.below(4) {
+            0 => {
+                let bounds = self.input.bounds();
+                compare_scan(&mut self.input, view.scan(bounds.clone()), &space, &bounds, seq);
+            }
+            1 if self.cursors.len() < MAX_HELD => {
+                let cursor = view.cursor().unwrap();
+                assert_eq!(cursor.seq(), seq);
+                let bounds = (Bound::Unbounded, Bound::Unbounded);
+                let space =
+                    Shared::clone(spaces.iter().find(|s| s.borrow().id == space.id).unwrap());
+                self.cursors.push(HeldCursor { cursor, space, bounds, seq, at: None });
+            }
+            _ => {
+                let key = self.input.key();
+                get_from(&mut self.input, &view, &space, &key, seq);
+            }
+        }
+    }
+
+    /// Compares every keyspace as of now and of every snapshot, both ways and key by key.
+    pub(super) fn compare_all(&mut self) {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        for (keyspace, space) in &self.spaces {
+            let space = space.borrow();
+            compare_forwards(keyspace.scan::<&[u8]>(..), &space, &all, self.seq);
+            compare_backwards(keyspace.scan::<&[u8]>(..), &space, &all, self.seq);
+            for (key, value, seq) in space.range(&all, self.seq) {
+                let entry = keyspace.get_entry(key).unwrap().unwrap();
+                assert_eq!((&entry.value[..], entry.seq), (value, seq));
+            }
+        }
+        for held in &self.snapshots {
+            for space in &held.spaces {
+                let space = space.borrow();
+                if self.spaces.iter().all(|(known, _)| known.id() != space.id) {
+                    continue;
+                }
+                let view = held.snapshot.keyspace(&space.name).unwrap();
+                compare_forwards(view.scan::<&[u8]>(..), &space, &all, held.snapshot.seq());
+            }
+        }
+    }
+}
+
+/// Reads a key in one of the ways there are.
+fn get_from(input: &mut Input, from: &impl Read, space: &Space, key: &[u8], seq: Seq) {
+    let expected = space.get(key, seq);
+    let value = expected.map(|(value, _)| value);
+    match input.below(4) {
+        0 => assert_eq!(from.get(key).unwrap().as_deref(), value),
+        1 => assert_eq!(from.contains(key).unwrap(), value.is_some()),
+        2 => assert_eq!(from.get_with(key, <[u8]>::to_vec).unwrap().as_deref(), value),
+        _ => {
+            let entry = from.get_entry(key).unwrap();
+            assert_eq!(entry.as_ref().map(|entry| (&entry.value[..], entry.seq)), expected);
+        }
+    }
+}
+
+fn compare_scan(input: &mut Input, scan: Scan, space: &Space, bounds: &Bounds, seq: Seq) {
+    match input.below(3) {
+        0 => compare_forwards(scan, space, bounds, seq),
+        1 => compare_backwards(scan, space, bounds, seq),
+        _ => compare_both_ends(input, scan, space, bounds, seq),
+    }
+}
+
+fn compare_forwards(mut scan: Scan, space: &Space, bounds: &Bounds, seq: Seq) {
+    for (key, value, _) in space.range(bounds, seq) {
+        let (found, found_value) = scan.next().unwrap().unwrap();
+        assert_eq!((&found[..], &found_value[..]), (key, value));
+    }
+    assert!(scan.next().is_none());
+}
+
+fn compare_backwards(mut scan: Scan, space: &Space, bounds: &Bounds, seq: Seq) {
+    for (key, value, _) in space.range(bounds, seq).rev() {
+        let (found, found_value) = scan.next_back().unwrap().unwrap();
+        assert_eq!((&found[..], &found_value[..]), (key, value));
+    }
+    assert!(scan.next_back().is_none());
+}
+
+fn compare_both_ends(input: &mut Input, mut scan: Scan, space: &Space, bounds: &Bounds, seq: Seq) {
+    let mut expected: VecDeque<_> = space.range(bounds, seq).collect();
+    loop {
+        let (found, expected) = match input.below(2) {
+            0 => (scan.next(), expected.pop_front()),
+            _ => (scan.next_back(), expected.pop_back()),
+        };
+        let found = found.map(Result::unwrap);
+        let found = found.as_ref().map(|(key, value)| (&key[..], &value[..]));
+        assert_eq!(found, expected.map(|(key, value, _)| (key, value)));
+        if found.is_none() {
+            break;
+        }
+    }
+    assert!(scan.next().is_none() && scan.next_back().is_none());
+}
+
+fn compare_prefix(mut scan: Scan, space: &Space, prefix: &[u8], seq: Seq) {
+    let from = (Bound::Included(prefix.to_vec()), Bound::Unbounded);
+    let expected = space.range(&from, seq).take_while(|(key, _, _)| key.starts_with(prefix));
+    for (key, value, _) in expected {
+        let (found, found_value) = scan.next().unwrap().unwrap();
+        assert_eq!((&found[..], &found_value[..]), (key, value));
+    }
+    assert!(scan.next().is_none());
+}

@@ -1,0 +1,15 @@
+//! The benchmark of this store beside its peers, with the command line of `lsm-bench`.
+//!
+//! Each peer is one file: an [`EngineFactory`](lsm_bench::EngineFactory) with its settings argued at
+//! their place. Compression, memtable and cache bytes, filters and durability are those that
+//! `lsm-bench` asks of every engine; the rest is the peer's own default.
+
+#![forbid(unsafe_code)]
+
+mod rocksdb;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lsm_bench::cli::main(&[lsm_bench::lsm::FACTORY, rocksdb::FACTORY])
+}
