@@ -35,13 +35,13 @@ pub(crate) fn keep_panics_private() {
     }));
 }
 
-/// Logs a failed call of the engine, at most a few times a second.
+/// Logs a failure, at most a few times a second.
 pub(crate) fn failure(error: &dyn fmt::Display) {
     static LIMIT: Mutex<Limit> = Mutex::new(Limit::new());
     let passed = LIMIT.lock().expect("no holder of this lock panics").pass(Instant::now());
     if let Some(left_out) = passed {
         let error = Escaped(error.to_string().as_bytes()).to_string();
-        tracing::error!(left_out, "the engine failed: {error}");
+        tracing::error!(left_out, "{error}");
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn failure(error: &dyn fmt::Display) {
 pub(crate) fn engine_event(event: &Event) {
     match event {
         Event::BackgroundError { work, error } => {
-            failure(&format_args!("{work}: {error}"));
+            failure(&format_args!("background work ({work}) failed: {error}"));
         }
         Event::Resumed => tracing::info!("there is space on the disk again: writes go on"),
         _ => {}

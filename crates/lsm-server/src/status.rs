@@ -33,7 +33,7 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
         ErrorKind::Io => (Code::Io, "the server's log says which; a write may or may not be there"),
         _ => (Code::Internal, "the server's log says more"),
     };
-    crate::log::failure(error);
+    crate::log::failure(&format_args!("a request failed: {error}"));
     Problem::new(code, detail)
 }
 
