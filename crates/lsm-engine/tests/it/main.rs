@@ -1,10 +1,13 @@
 //! The engine from outside.
 
+mod bad_input;
 mod basics;
 mod death;
 mod faults;
+mod flips;
 mod full_disk;
 mod harness;
+mod kill;
 mod lost_sync;
 mod open;
 mod power_loss;
