@@ -12,3 +12,4 @@ mod lost_sync;
 mod open;
 mod power_loss;
 mod progress;
+mod verify;
