@@ -1,5 +1,7 @@
 //! Verification: every byte of every file is read and checked.
 
+use std::sync::Arc;
+
 use lsm_base::FileName;
 use lsm_wal::ReplayFrom;
 
@@ -82,19 +84,23 @@ impl Inner {
     }
 
     fn read_log(&self, report: &mut VerifyReport) -> Result<()> {
-        let state = std::sync::Arc::clone(&self.super_versions.load().version.state);
-        let mut from = ReplayFrom {
-            first_segment: state.log_floor.first_segment,
+        let state = Arc::clone(&self.super_versions.load().version.state);
+        let first_segment = state.log_floor.first_segment;
+        if self.write_side.is_some() {
+            if self.check_writable().is_ok() {
+                self.commit().sync(self)?;
+            }
+            // What is on disk for certain must be whole; what is being written may be torn.
+            let synced = self.wal().synced_lsn();
+            report.log_records = lsm_wal::check(&*self.fs, &self.dir, first_segment, synced)?;
+            return Ok(());
+        }
+        let from = ReplayFrom {
+            first_segment,
             synced: lsn(state.log_floor.synced),
             highest_used: state.log_floor.highest_segment,
             clean_end: state.clean_close.map(lsn),
         };
-        if self.check_writable().is_ok() {
-            // What is on disk for certain must be whole; what is being written may be torn.
-            self.commit().sync(self)?;
-            from.synced = from.synced.max(self.wal().synced_lsn());
-            from.highest_used = self.wal().active_segment();
-        }
         let read = lsm_wal::replay(&*self.fs, &self.dir, from, &mut |_| Ok(()))?;
         report.log_records = read.records;
         Ok(())

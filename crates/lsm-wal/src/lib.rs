@@ -59,6 +59,6 @@ pub use format::{
 pub use inspect::{Finding, Inspector, RecordInfo};
 pub use journal::{JournalReport, JournalWriter, read_journal};
 pub use lsn::Lsn;
-pub use replay::{ReplayFrom, ReplayRecord, ReplayReport, replay};
+pub use replay::{ReplayFrom, ReplayRecord, ReplayReport, check, replay};
 pub use segment::remove_segments;
 pub use wal::{Record, Wal, WalOptions};

@@ -18,9 +18,11 @@ use lsm_base::{Error, FileName, Fs, Result, Seq};
 
 use crate::lsn::Lsn;
 
+mod check;
 mod segments;
 mod verdict;
 
+pub use check::check;
 use segments::{Survey, Walk};
 use verdict::Verdict;
 

@@ -1,13 +1,18 @@
 //! The engine from outside.
 
+mod bad_input;
 mod basics;
 mod concurrency;
 mod death;
 mod faults;
+mod flips;
 mod full_disk;
+mod golden;
 mod group_commit;
 mod harness;
+mod kill;
 mod lost_sync;
+mod manifest;
 mod model;
 mod open;
 mod power_loss;
@@ -15,3 +20,4 @@ mod progress;
 mod settings;
 mod snapshots;
 mod support;
+mod verify;

@@ -1,8 +1,13 @@
 //! What an open finds, does and leaves behind.
 
-use lsm_engine::{Durability, Read, WriteOptions};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::harness::{self, kill, open};
+use lsm_base::FileName;
+use lsm_base::fs::{Fault, Keep, OpKind};
+use lsm_engine::{Db, Durability, ErrorKind, Read, WriteOptions};
+
+use crate::harness::{self, DIR, changes_the_disk, kill, on, open, orphans, tree, write_file};
 
 /// Whatever fits no single memtable of the recovery.
 fn fill(db: &lsm_engine::Db, from: u32) {
@@ -31,4 +36,177 @@ fn a_tombstone_that_is_replayed_behind_its_value_hides_it() {
     let db = open(&fs, 0).unwrap();
     assert_eq!(db.recovery_report().replayed_records, 402);
     assert_eq!(db.get("a").unwrap(), None);
+}
+
+/// Contract P-4: a first open that died or lost power at any point leaves no database, or an
+/// empty one that opens.
+#[test]
+fn a_first_open_that_was_cut_short_is_begun_anew() {
+    for changes in 0.. {
+        let (memory, fs) = harness::disk();
+        let mut seen = 0;
+        fs.set_plan(move |op| {
+            seen += u32::from(changes_the_disk(op));
+            (changes < seen).then_some(Fault::Eio)
+        });
+        let has_opened = open(&fs, 0).is_ok();
+        fs.clear_plan();
+        let keeps = (0..20).map(|seed| Keep::Subset { seed });
+        let images = keeps.chain([Keep::SyncedOnly, Keep::Everything]);
+        for image in images.map(|keep| memory.crash(keep)).chain([memory.clone()]) {
+            let db = open(&on(&image), 0).unwrap_or_else(|error| panic!("{changes}: {error}"));
+            assert_eq!(db.prefix("").count(), 0);
+            db.put("k", "v").unwrap();
+            assert_eq!(orphans(&image, &db), [""; 0]);
+        }
+        if has_opened {
+            return assert!(10 < changes);
+        }
+    }
+}
+
+/// Contract F-2 and K-3.
+#[test]
+fn files_of_ours_that_nothing_names_go_and_foreign_ones_stay() {
+    let (_, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    fill(&db, 0);
+    db.flush().unwrap();
+    kill(&fs, db);
+    let foreign = [
+        ".DS_Store",
+        "._000001.sst",
+        "1.sst",
+        "000001.sst.bak",
+        "LOCK.tmp",
+        "notes.txt",
+        "72057594037927936.sst",
+    ];
+    let ours = ["000077.sst", "000078.sst.tmp", "MANIFEST-000079", "MANIFEST-000080.tmp"];
+    let logs = ["000099.log.tmp", "CURRENT.tmp"];
+    for name in foreign.iter().chain(&ours).chain(&logs) {
+        write_file(&fs, name, b"something");
+    }
+    let db = open(&fs, 0).unwrap();
+    assert_eq!(orphans(&fs, &db), [""; 0]);
+    assert!(ours.len() as u64 <= db.recovery_report().orphans_removed);
+    let left: Vec<String> = tree(&fs).into_iter().map(|(name, _)| name).collect();
+    assert!(foreign.iter().all(|name| left.contains(&(*name).to_owned())), "{left:?}");
+    // The next file has a number above every one that was there.
+    fill(&db, 200);
+    db.flush().unwrap();
+    let newest = harness::names(&fs, |name| matches!(name, FileName::Table(_))).pop().unwrap();
+    assert!(*"000080.sst" < *newest, "{newest}");
+}
+
+/// Contract K-3: nothing grows over opens, deaths and closes.
+#[test]
+fn many_lives_leave_as_many_files_as_one() {
+    let (memory, fs) = harness::disk();
+    for life in 0..30 {
+        let db = open(&fs, 0).unwrap();
+        assert_eq!(orphans(&memory, &db), [""; 0], "life {life}");
+        fill(&db, 0);
+        match life % 3 {
+            0 => db.close().unwrap(),
+            1 => kill(&fs, db),
+            _ => {
+                db.wait_idle().unwrap();
+                assert_eq!(orphans(&memory, &db), [""; 0], "life {life}, idle");
+                drop(db);
+            }
+        }
+    }
+}
+
+/// Contract F-3.
+#[test]
+fn a_directory_has_one_opener_by_whatever_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let db = Db::open(&data).unwrap();
+    db.put("k", "v").unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    for path in [&data, &link] {
+        let started = Instant::now();
+        assert_eq!(Db::open(path).unwrap_err().kind(), ErrorKind::Locked);
+        let read_only = Db::builder(path).open_read_only();
+        assert_eq!(read_only.unwrap_err().kind(), ErrorKind::Locked);
+        assert!(started.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(db.get("k").unwrap().unwrap(), b"v");
+    db.close().unwrap();
+    // A reader keeps writers out too, and the lock goes with its holder.
+    let reader = Db::builder(&link).open_read_only().unwrap();
+    assert_eq!(Db::open(&data).unwrap_err().kind(), ErrorKind::Locked);
+    drop(reader);
+    Db::open(&data).unwrap();
+}
+
+/// Contract E-5: whatever state the store was left in.
+#[test]
+fn an_open_for_reading_only_changes_nothing() {
+    for is_closed in [true, false] {
+        let (_, fs) = harness::disk();
+        let db = open(&fs, 0).unwrap();
+        fill(&db, 0);
+        db.wait_idle().unwrap();
+        fill(&db, 200);
+        match is_closed {
+            true => db.close().unwrap(),
+            false => kill(&fs, db),
+        }
+        let before = tree(&fs);
+        fs.clear_trace();
+        let builder = Db::builder(DIR).options(harness::small_options(1));
+        let db = builder.fs(Arc::new(fs.clone())).open_read_only().unwrap();
+        assert_eq!(db.prefix("").count(), 400);
+        assert_eq!(db.snapshot().unwrap().get("fill00399").unwrap().unwrap(), &[7; 100]);
+        assert!(db.verify().unwrap().is_clean());
+        for refused in [db.put("k", "v").map(drop), db.flush(), db.sync(), db.wait_idle()] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::ReadOnly);
+        }
+        assert_eq!(db.keyspace("new").unwrap_err().kind(), ErrorKind::ReadOnly);
+        db.close().unwrap();
+        assert_eq!(tree(&fs), before);
+        let changes = fs.trace().into_iter().filter(changes_the_disk);
+        let changes: Vec<_> = changes.filter(|op| op.kind != OpKind::Lock).collect();
+        assert!(changes.is_empty(), "{changes:?}");
+    }
+}
+
+/// Contract P-2: an open jumps beyond whatever may have been handed out and lost.
+#[test]
+fn sequences_jump_after_a_death_and_not_after_a_close() {
+    let (_, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    let first = db.put("k", "1").unwrap().get();
+    db.close().unwrap();
+    let db = open(&fs, 0).unwrap();
+    let second = db.put("k", "2").unwrap().get();
+    assert_eq!(second, first + 1);
+    kill(&fs, db);
+    let db = open(&fs, 0).unwrap();
+    let third = db.put("k", "3").unwrap().get();
+    assert_eq!(third, second + 1 + (1 << 32));
+    kill(&fs, db);
+    // Nothing was written: the jump counts from what the open before wrote down.
+    kill(&fs, open(&fs, 0).unwrap());
+    let db = open(&fs, 0).unwrap();
+    assert_eq!(db.put("k", "4").unwrap().get(), third + 1 + (2 << 32));
+}
+
+/// Contract F-7: nothing in a directory depends on where it is.
+#[test]
+fn a_closed_directory_may_be_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    let db = Db::open(&here).unwrap();
+    fill(&db, 0);
+    db.close().unwrap();
+    std::fs::rename(&here, &there).unwrap();
+    let db = Db::open(&there).unwrap();
+    assert!(db.recovery_report().was_closed);
+    assert_eq!(db.prefix("").count(), 200);
 }

@@ -195,7 +195,7 @@ fn check_present(dir: &Path, numbers: &[u64], highest: u64, floor: u64) -> Resul
     Ok(())
 }
 
-fn read_link(file: &mut RecordFile) -> Result<Option<Link>> {
+pub(super) fn read_link(file: &mut RecordFile) -> Result<Option<Link>> {
     let number = file.header().number;
     let is_link_payload = |link: &Link| {
         let begins = *link == Link::BEGIN;

@@ -1,0 +1,66 @@
+//! Reading a log that is in use, to see whether it is as it was written.
+
+use std::path::Path;
+
+use lsm_base::{Error, FileName, Fs, Result};
+
+use super::{corruption_at, segments};
+use crate::format::FILE_HEADER_LEN;
+use crate::lsn::Lsn;
+
+/// Reads every record from the beginning of `first_segment` up to `upto`, and the headers of the
+/// segments behind that; returns how many data records there are.
+///
+/// Appends may go on meanwhile: what stands behind `upto`, which the log was synced to, is not
+/// looked at, and neither is anything concluded from it.
+///
+/// # Errors
+/// [`Error::Corruption`] for the first record or header that is not whole, [`Error::MissingFile`],
+/// [`Error::Io`].
+pub fn check(fs: &dyn Fs, dir: &Path, first_segment: u64, upto: Lsn) -> Result<u64> {
+    let mut records = 0;
+    for number in first_segment..=upto.segment {
+        let mut file = open(fs, dir, number)?;
+        let end = end(fs, dir, number, upto)?;
+        if file.len() < end {
+            let detail = format!("the log goes on to {end} of a segment that ends before");
+            return Err(file.corruption(file.len(), detail));
+        }
+        let walk = segments::walk(&mut file, Some(end), &mut |_| Ok(()))?;
+        if walk.end != end {
+            let why = walk.stop.unwrap_or("a record ends elsewhere");
+            let detail = format!("{why}, but the log was synced up to {upto}");
+            return Err(file.corruption(walk.end, detail));
+        }
+        records += walk.records;
+    }
+    let mut number = first_segment.max(upto.segment + 1);
+    while fs.exists(&FileName::Log(number).path(dir))? {
+        open(fs, dir, number)?;
+        number += 1;
+    }
+    Ok(records)
+}
+
+/// Where a segment ends: the next one says so, but for the last.
+fn end(fs: &dyn Fs, dir: &Path, number: u64, upto: Lsn) -> Result<u64> {
+    if number == upto.segment {
+        return Ok(upto.offset);
+    }
+    let next = number + 1;
+    let link = segments::read_link(&mut open(fs, dir, next)?)?;
+    match link.filter(|link| link.segment == number) {
+        Some(link) => Ok(link.length),
+        None => {
+            let at = Lsn::new(next, FILE_HEADER_LEN);
+            Err(corruption_at(dir, at, "the first record is no link to the segment before"))
+        }
+    }
+}
+
+fn open(fs: &dyn Fs, dir: &Path, number: u64) -> Result<crate::scan::RecordFile> {
+    segments::open(fs, dir, number).map_err(|error| match error.is_not_found() {
+        true => Error::MissingFile(FileName::Log(number).path(dir)),
+        false => error,
+    })
+}
