@@ -5,6 +5,7 @@
 //! - [`Item`] and [`ItemRef`]: one key with its value and its sequence;
 //! - [`Line`]: one line of a newline-delimited scan;
 //! - [`Problem`]: what went wrong, as `application/problem+json`;
+//! - [`Tree`] and [`Stats`]: the shape of the store, and figures about it;
 //! - [`json`]: the strict reader on which they are built.
 //!
 //! A key or a value is any string of bytes, and JSON has text only. Text is sent as text, so that
@@ -24,10 +25,14 @@ pub mod json;
 mod item;
 mod line;
 mod problem;
+mod stats;
+pub mod tree;
 
 pub use item::{Item, ItemRef, KeyForm, item_from, key_from, put_key, value_from};
 pub use line::Line;
 pub use problem::{Code, Problem};
+pub use stats::{Amplification, Disk, KeyspaceStats, Memory, Recovery, Stats};
+pub use tree::Tree;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

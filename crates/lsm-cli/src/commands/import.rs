@@ -1,0 +1,145 @@
+//! `import`: what a file or stdin lists is stored, in whole batches.
+//!
+//! Batches are bounded in bytes and in count, so that an input of any length takes little memory.
+//! They are written ahead of the disk, which is waited for once, at the end: exit code 0 means on
+//! disk. Whatever ends an import early, a bad line or Ctrl-C, what came before it is stored,
+//! and to import the same input again does no harm.
+
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::args::{Import, Place, RecordFormat};
+use crate::exit::{Failure, Outcome};
+use crate::files::Input;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::records::PairReader;
+use crate::source::{self, Access, Pair, Source};
+
+/// A batch is written when it has so many pairs, or so many bytes.
+const BATCH_PAIRS: usize = 1_000;
+const BATCH_BYTES: usize = 1 << 20;
+
+pub(super) fn run(place: &Place, import: &Import) -> Outcome {
+    let path = import.file.as_deref().unwrap_or(Path::new("-"));
+    let format = import.format.unwrap_or_else(|| format_of(path));
+    let input = Input::open(path)?;
+    let target = Target::new(source::open(place, Access::Create)?);
+    let last_act = target.clone();
+    interrupt::set_last_act(move || last_act.interrupt());
+    let progress = Progress::of_bytes(input.len);
+    let mut pairs = PairReader::new(BufReader::with_capacity(256 << 10, input.reader), format);
+    let outcome = copy(&mut pairs, &target, &progress);
+    progress.clear();
+    let finished = target.finish();
+    match (outcome, finished) {
+        (Ok(()), finished) => finished.map(drop),
+        (Err(failure), Ok(stored)) => {
+            let more = format!("the {stored} items before it are stored");
+            Err(in_input(failure, &input.name).and(&more))
+        }
+        // What went wrong first is the cause.
+        (Err(failure), Err(_)) => Err(in_input(failure, &input.name)),
+    }
+}
+
+fn format_of(path: &Path) -> RecordFormat {
+    match path.extension() {
+        Some(ending) if ending.eq_ignore_ascii_case("csv") => RecordFormat::Csv,
+        _ => RecordFormat::Ndjson,
+    }
+}
+
+/// A failure that names a line gets the name of the input before it.
+fn in_input(failure: Failure, name: &str) -> Failure {
+    match failure {
+        Failure::Said { status, message } if message.starts_with("line ") => {
+            Failure::new(status, format!("{name}, {message}"))
+        }
+        other => other,
+    }
+}
+
+fn copy(
+    pairs: &mut PairReader<BufReader<Box<dyn std::io::Read>>>,
+    target: &Target,
+    progress: &Progress,
+) -> Outcome {
+    let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+    loop {
+        let next = pairs.next_pair();
+        if let Ok(Some(pair)) = next {
+            batch_bytes += pair.key.len() + pair.value.len();
+            batch.push(pair);
+            if batch.len() < BATCH_PAIRS && batch_bytes < BATCH_BYTES {
+                continue;
+            }
+            let stored = target.write(&batch)?;
+            progress.set_with_items(pairs.bytes(), stored);
+            batch.clear();
+            batch_bytes = 0;
+            continue;
+        }
+        // The end, good or bad: what came before it is stored.
+        if !batch.is_empty() {
+            target.write(&batch)?;
+        }
+        return next.map(drop);
+    }
+}
+
+/// The store that is imported to, which Ctrl-C may end between two batches.
+#[derive(Clone)]
+struct Target {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// Gone once it was finished.
+    source: Option<Box<dyn Source>>,
+    stored: u64,
+}
+
+impl Target {
+    fn new(source: Box<dyn Source>) -> Target {
+        Target { state: Arc::new(Mutex::new(State { source: Some(source), stored: 0 })) }
+    }
+
+    /// Writes a batch. Returns how many pairs are stored by now.
+    fn write(&self, batch: &[Pair]) -> Outcome<u64> {
+        let mut state = self.lock();
+        let Some(source) = &state.source else { return Err(interrupted()) };
+        source.write(batch)?;
+        state.stored += batch.len() as u64;
+        Ok(state.stored)
+    }
+
+    /// Ends the use of the store. Returns how many pairs are stored.
+    fn finish(&self) -> Outcome<u64> {
+        let mut state = self.lock();
+        let source = state.source.take().ok_or_else(interrupted)?;
+        source.finish()?;
+        Ok(state.stored)
+    }
+
+    /// Ends it from the thread that watches for Ctrl-C. Returns what to say.
+    fn interrupt(&self) -> String {
+        match self.finish() {
+            Ok(stored) => {
+                format!(
+                    "interrupted; the first {stored} items are stored, begin again for the rest"
+                )
+            }
+            Err(_) => "interrupted while the import came to its end".into(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(crate::exit::Status::Interrupted, "interrupted")
+}

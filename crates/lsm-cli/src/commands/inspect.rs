@@ -1,0 +1,99 @@
+//! `inspect`: what is in one file of a database, whole or damaged.
+//!
+//! No lock is taken and nothing is changed. A file is judged alone: what follows a crash looks like
+//! damage here, while the engine, which knows what was synced, can tell. Damage is reported in its
+//! place, and the rest is shown all the same; the exit code is 4 then.
+
+mod manifest;
+mod table;
+mod wal;
+
+use std::path::PathBuf;
+
+use crate::args::{Inspect, InspectFile, Place};
+use crate::exit::{Failure, Outcome, Status};
+use crate::output::Output;
+use crate::text;
+
+pub(super) fn run(place: &Place, inspect: Inspect) -> Outcome {
+    if place.url.is_some() || place.token_file.is_some() {
+        return Err(Failure::usage("a server shows no files; give the path of one"));
+    }
+    let inspected = match inspect {
+        Inspect::Wal(file) => wal::inspect(resolve(place, file)?)?,
+        Inspect::Sst(file) => table::inspect(resolve(place, file)?)?,
+        Inspect::Manifest(file) => manifest::inspect(resolve(place, file)?)?,
+    };
+    let Inspected { path, damage } = inspected;
+    match damage {
+        0 => Ok(()),
+        _ => {
+            let message = format!("{}: {damage} damaged places", path.display());
+            Err(Failure::new(Status::Corruption, message))
+        }
+    }
+}
+
+/// What an inspection needs, and leaves.
+struct Inspected {
+    path: PathBuf,
+    /// How many damaged places there are.
+    damage: u64,
+}
+
+fn resolve(place: &Place, file: InspectFile) -> Outcome<InspectFile> {
+    let file = match &place.db {
+        Some(dir) => InspectFile { file: dir.join(file.file), ..file },
+        None => file,
+    };
+    if !file.file.exists() {
+        return Err(Failure::error(format!("there is no file {}", file.file.display())));
+    }
+    Ok(file)
+}
+
+/// A key, or what fits a line of it.
+fn shown(key: &[u8]) -> String {
+    const LONGEST: usize = 64;
+    match key.len() <= LONGEST {
+        true => text::print(key),
+        false => format!("{}... ({} bytes)", text::print(&key[..LONGEST]), key.len()),
+    }
+}
+
+/// Prints a document where one was asked for, and lines where not.
+struct Printer {
+    output: Output,
+    wants_json: bool,
+    records: Vec<serde_json::Value>,
+}
+
+impl Printer {
+    fn new(file: &InspectFile) -> Printer {
+        Printer { output: Output::new(), wants_json: file.json, records: Vec::new() }
+    }
+
+    /// Prints a line, or several, unless JSON was asked for.
+    fn line(&mut self, text: impl std::fmt::Display) -> Outcome {
+        if self.wants_json { Ok(()) } else { self.output.line(text) }
+    }
+
+    /// Keeps a record for the document, if that was asked for.
+    fn record(&mut self, record: impl FnOnce() -> serde_json::Value) {
+        if self.wants_json {
+            self.records.push(record());
+        }
+    }
+
+    /// Prints the document, with the records that were kept.
+    fn finish(
+        mut self,
+        document: impl FnOnce(Vec<serde_json::Value>) -> serde_json::Value,
+    ) -> Outcome {
+        if self.wants_json {
+            let records = std::mem::take(&mut self.records);
+            self.output.json(&document(records))?;
+        }
+        self.output.finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! Failures, and the exit code of each.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | it is done; also if whoever read stdout had enough |
+//! | 1 | it failed |
+//! | 2 | the arguments make no sense, or are refused |
+//! | 3 | there is no such key |
+//! | 4 | data is damaged or missing |
+//! | 5 | another process has the directory |
+//! | 130 | Ctrl-C |
+//!
+//! A failure is one line on stderr, and says what to do where there is something to do.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use lsm_engine::{ErrorKind, base};
+use lsm_server::wire::{Code, Problem, WireError};
+
+/// The result of whatever may end the program.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why the program ends early.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Failure {
+    /// With this code and this sentence.
+    Said { status: Status, message: String },
+    /// Whoever read stdout is gone; there is nobody to tell.
+    ClosedPipe,
+}
+
+/// The exit codes of failures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    Error = 1,
+    Usage = 2,
+    NotFound = 3,
+    Corruption = 4,
+    Locked = 5,
+    Interrupted = 130,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Failure {
+        Failure::Said { status, message: message.into() }
+    }
+
+    pub(crate) fn error(message: impl Into<String>) -> Failure {
+        Failure::new(Status::Error, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Status::Usage, message)
+    }
+
+    pub(crate) fn not_found(key: &[u8]) -> Failure {
+        Failure::new(Status::NotFound, format!("there is no key {}", crate::text::print(key)))
+    }
+
+    /// A file of the user that cannot be used.
+    pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Failure {
+        Failure::error(format!("cannot {what} {}: {error}", path.display()))
+    }
+
+    /// The same failure, with what happened to the rest.
+    pub(crate) fn and(self, more: &str) -> Failure {
+        match self {
+            Failure::Said { status, message } => Failure::new(status, format!("{message}; {more}")),
+            Failure::ClosedPipe => Failure::ClosedPipe,
+        }
+    }
+
+    /// Tells the user, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Failure::ClosedPipe => ExitCode::SUCCESS,
+            Failure::Said { status, message } => {
+                say(&message);
+                ExitCode::from(status as u8)
+            }
+        }
+    }
+}
+
+/// One line on stderr.
+pub(crate) fn say(message: &str) {
+    use std::io::Write as _;
+    // Line ends of a message, of a file's name say, would make it look like several.
+    let line = message.replace(['\n', '\r'], " ");
+    // If stderr is closed, the exit code has to do.
+    let _ = writeln!(io::stderr(), "lsm: {line}");
+}
+
+impl From<lsm_engine::Error> for Failure {
+    fn from(error: lsm_engine::Error) -> Failure {
+        let (status, hint) = match error.kind() {
+            ErrorKind::Corruption => {
+                (Status::Corruption, "`lsm verify` lists all damage; restore the file from a copy")
+            }
+            ErrorKind::MissingFile => {
+                (Status::Corruption, "restore the file from a copy of the directory")
+            }
+            ErrorKind::Locked => {
+                (Status::Locked, "end that process, or ask it by --url if it is a server")
+            }
+            ErrorKind::UnsupportedFormat => (Status::Error, "use a newer release of lsm"),
+            ErrorKind::NoSpace => (Status::Error, "free some space and try again"),
+            _ => (Status::Error, ""),
+        };
+        let message = error.to_string();
+        Failure::new(status, if hint.is_empty() { message } else { format!("{message}; {hint}") })
+    }
+}
+
+impl From<base::Error> for Failure {
+    fn from(error: base::Error) -> Failure {
+        lsm_engine::Error::from(error).into()
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Failure {
+        Failure::error(error.detail)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        let (status, hint) = match problem.code {
+            Code::Corruption => {
+                (Status::Corruption, "; the server's log names the file, `lsm verify` all of them")
+            }
+            Code::Unauthorized => (Status::Error, "; give the server's token by --token-file"),
+            Code::Busy | Code::Starting | Code::Draining => (Status::Error, "; try again later"),
+            _ => (Status::Error, ""),
+        };
+        let Problem { code, detail, .. } = problem;
+        let (status, detail) = match problem.current_seq {
+            Some(Some(seq)) => (status, format!("{detail} (last written at {seq})")),
+            _ => (status, detail),
+        };
+        Failure::new(status, format!("the server answers {}: {detail}{hint}", code.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(failure: &Failure) -> Status {
+        match failure {
+            Failure::Said { status, .. } => *status,
+            Failure::ClosedPipe => panic!("no status"),
+        }
+    }
+
+    #[test]
+    fn errors_of_the_engine_have_their_codes() {
+        let path = Path::new("x/000001.sst");
+        let corrupt = Failure::from(base::Error::corruption(path, 40, "block checksum mismatch"));
+        assert_eq!(status_of(&corrupt), Status::Corruption);
+        let Failure::Said { message, .. } = corrupt else { panic!("no message") };
+        assert!(message.contains("x/000001.sst at 40"), "{message}");
+        let missing = Failure::from(base::Error::MissingFile(path.into()));
+        assert_eq!(status_of(&missing), Status::Corruption);
+        assert_eq!(status_of(&Failure::from(base::Error::Locked(path.into()))), Status::Locked);
+        assert_eq!(status_of(&Failure::from(base::Error::invalid("x"))), Status::Error);
+    }
+
+    #[test]
+    fn problems_of_a_server_have_theirs() {
+        let status = |code| status_of(&Failure::from(Problem::new(code, "x")));
+        assert_eq!(status(Code::Corruption), Status::Corruption);
+        assert_eq!(status(Code::Busy), Status::Error);
+        let problem = Problem::new(Code::PreconditionFailed, "no").with_current_seq(Some(7));
+        let Failure::Said { message, .. } = Failure::from(problem) else { panic!("no message") };
+        assert!(message.contains("precondition_failed") && message.contains("at 7"), "{message}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Records as they are imported and exported: NDJSON, and CSV.
+//!
+//! NDJSON has the server's items, one a line. An import takes what a server gives, `seq` and the
+//! last line included, and checks that line; so the answer to a scan can be imported as it is.
+
+mod csv;
+
+use std::io::{self, BufRead};
+
+use lsm_server::wire::{ItemRef, Line};
+
+use self::csv::CsvReader;
+pub(crate) use self::csv::CsvWriter;
+use crate::args::RecordFormat;
+use crate::exit::{Failure, Outcome};
+use crate::source::Pair;
+
+/// Longest line in bytes: the longest value in the longest form that JSON has for text, and a key.
+const MAX_LINE_LEN: usize = (256 << 20) * 2;
+
+/// Reads the pairs of an import.
+pub(crate) struct PairReader<R> {
+    records: Records<R>,
+    count: u64,
+    is_done: bool,
+}
+
+enum Records<R> {
+    Ndjson(LineReader<R>),
+    Csv(CsvReader<R>),
+}
+
+impl<R: BufRead> PairReader<R> {
+    pub(crate) fn new(reader: R, format: RecordFormat) -> PairReader<R> {
+        let lines = LineReader::new(reader);
+        let records = match format {
+            RecordFormat::Ndjson => Records::Ndjson(lines),
+            RecordFormat::Csv => Records::Csv(CsvReader::new(lines)),
+        };
+        PairReader { records, count: 0, is_done: false }
+    }
+
+    /// The next pair; `None` at a good end. A failure says on which line.
+    pub(crate) fn next_pair(&mut self) -> Outcome<Option<Pair>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let pair = match &mut self.records {
+            Records::Ndjson(lines) => next_item(lines, self.count),
+            Records::Csv(records) => records.next_pair(),
+        };
+        let line = self.line();
+        let pair = pair.map_err(|detail| Failure::error(format!("line {line}: {detail}")))?;
+        self.count += u64::from(pair.is_some());
+        self.is_done = pair.is_none();
+        Ok(pair)
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lines().bytes
+    }
+
+    fn line(&self) -> u64 {
+        self.lines().count
+    }
+
+    fn lines(&self) -> &LineReader<R> {
+        match &self.records {
+            Records::Ndjson(lines) => lines,
+            Records::Csv(records) => records.lines(),
+        }
+    }
+}
+
+/// The next item, which is the one behind `count` others.
+fn next_item(lines: &mut LineReader<impl BufRead>, count: u64) -> Result<Option<Pair>, String> {
+    let Some(line) = lines.next_line().map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    match Line::parse(line).map_err(|error| error.to_string())? {
+        Line::Item(item) => {
+            let value = item.value.ok_or("value is missing")?;
+            Ok(Some(Pair { key: item.key, value }))
+        }
+        Line::Done { count: told, .. } if told != count => {
+            Err(format!("the input tells of {told} items and has {count}: some are missing"))
+        }
+        Line::Done { .. } => match lines.next_line().map_err(|error| error.to_string())? {
+            None => Ok(None),
+            Some(_) => Err("something stands behind the line that ends the input".into()),
+        },
+        Line::Failed(problem) => {
+            let (code, detail) = (problem.code.name(), problem.detail);
+            Err(format!("whoever wrote the input failed there with {code}: {detail}"))
+        }
+    }
+}
+
+/// Prints the records of an export.
+pub(crate) enum RecordWriter {
+    Ndjson,
+    Csv(CsvWriter),
+}
+
+impl RecordWriter {
+    pub(crate) fn new(format: RecordFormat) -> RecordWriter {
+        match format {
+            RecordFormat::Ndjson => RecordWriter::Ndjson,
+            RecordFormat::Csv => RecordWriter::Csv(CsvWriter::default()),
+        }
+    }
+
+    /// Appends a record, with what has to stand before it.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, item: ItemRef<'_>) {
+        match self {
+            RecordWriter::Ndjson => {
+                ItemRef { seq: None, ..item }.write(out, lsm_server::wire::KeyForm::Utf8);
+                out.push(b'\n');
+            }
+            RecordWriter::Csv(writer) => writer.write(out, item),
+        }
+    }
+}
+
+/// Reads lines of a bounded length, and counts.
+pub(crate) struct LineReader<R> {
+    reader: R,
+    line: Vec<u8>,
+    count: u64,
+    bytes: u64,
+}
+
+impl<R: BufRead> LineReader<R> {
+    pub(crate) fn new(reader: R) -> LineReader<R> {
+        LineReader { reader, line: Vec::new(), count: 0, bytes: 0 }
+    }
+
+    /// The next line that is not empty, without its line end.
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+        while let Some(len) = self.read_line()? {
+            if len != 0 {
+                return Ok(Some(&self.line[..len]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a line; returns its length without the line end.
+    fn read_line(&mut self) -> io::Result<Option<usize>> {
+        self.line.clear();
+        let limited = &mut io::Read::take(&mut self.reader, MAX_LINE_LEN as u64 + 1);
+        let read = limited.read_until(b'\n', &mut self.line)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.count += 1;
+        self.bytes += read as u64;
+        if MAX_LINE_LEN < read {
+            let detail = format!("more than {MAX_LINE_LEN} bytes without a line end");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
+        }
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, format: RecordFormat) -> Outcome<Vec<Pair>> {
+        let mut reader = PairReader::new(text.as_bytes(), format);
+        let mut pairs = Vec::new();
+        while let Some(pair) = reader.next_pair()? {
+            pairs.push(pair);
+        }
+        Ok(pairs)
+    }
+
+    fn refusal(text: &str, format: RecordFormat) -> String {
+        match read(text, format) {
+            Err(Failure::Said { message, .. }) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_server_sends_is_read() {
+        let text = concat!(
+            "{\"key\":\"a\",\"value\":\"1\",\"seq\":7}\n\r\n",
+            "{\"key_b64\":\"/w==\",\"value\":\"/w==\",\"encoding\":\"base64\"}\r\n",
+            "{\"done\":true,\"count\":2,\"seq\":9}\n",
+        );
+        let pair = |key: &[u8], value: &[u8]| Pair { key: key.into(), value: value.into() };
+        let pairs = read(text, RecordFormat::Ndjson).unwrap();
+        assert_eq!(pairs, [pair(b"a", b"1"), pair(b"\xff", b"\xff")]);
+        // A file need not have the last line, nor a line end.
+        assert_eq!(read(r#"{"key":"a","value":"1"}"#, RecordFormat::Ndjson).unwrap().len(), 1);
+        assert_eq!(read("", RecordFormat::Ndjson).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let item = "{\"key\":\"a\",\"value\":\"1\"}\n";
+        for (text, line, reason) in [
+            (format!("{item}\n{{\"key\":\"b\"}}"), 3, "value is missing"),
+            (format!("{item}nonsense"), 2, "expected"),
+            (format!("{item}{{\"done\":true,\"count\":2}}"), 2, "some are missing"),
+            (format!("{{\"done\":true,\"count\":0}}\n{item}"), 2, "stands behind"),
+        ] {
+            let message = refusal(&text, RecordFormat::Ndjson);
+            assert!(message.starts_with(&format!("line {line}: ")), "{message}");
+            assert!(message.contains(reason), "{message}");
+        }
+        let problem = lsm_server::wire::Problem::new(lsm_server::wire::Code::Io, "no luck");
+        let mut text = Vec::new();
+        Line::write_failed(&mut text, &problem);
+        let message = refusal(std::str::from_utf8(&text).unwrap(), RecordFormat::Ndjson);
+        assert!(message.contains("no luck"), "{message}");
+    }
+}

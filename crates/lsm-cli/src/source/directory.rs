@@ -1,0 +1,166 @@
+//! A directory: the engine in this process.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use lsm_engine::base::fs::{Fs, StdFs};
+use lsm_engine::base::{FileName, WriteBatch};
+use lsm_engine::{Condition, Db, Durability, ErrorKind, Health, Keyspace, Read as _, WriteOptions};
+use lsm_server::wire::{ItemRef, Stats, Tree};
+
+use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Wanted};
+use crate::exit::{Failure, Outcome};
+
+/// A directory that was opened, and one of its keyspaces.
+pub(crate) struct Directory {
+    db: Db,
+    keyspace: Keyspace,
+}
+
+impl Directory {
+    /// Opens the directory. Only a command that stores something begins a new database, and only
+    /// it creates a keyspace.
+    pub(super) fn open(path: &Path, keyspace: Option<&str>, access: Access) -> Outcome<Directory> {
+        if access != Access::Create {
+            must_exist(path)?;
+        }
+        let builder = Db::builder(path);
+        let db = match access {
+            Access::Read => builder.open_read_only(),
+            Access::Change | Access::Create => builder.open(),
+        }?;
+        let name = keyspace.unwrap_or("default");
+        let keyspace = match access {
+            Access::Create => db.keyspace(name)?,
+            Access::Read | Access::Change => find_keyspace(&db, name)?,
+        };
+        Ok(Directory { db, keyspace })
+    }
+
+    fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Outcome {
+        self.db.write(batch, options)?;
+        Ok(())
+    }
+}
+
+/// Refuses a directory without any file of a database, where opening it would begin one.
+///
+/// Where CURRENT alone is gone, the engine says what is wrong.
+pub(super) fn must_exist(path: &Path) -> Outcome {
+    let entries = if StdFs.exists(path)? { StdFs.list(path)? } else { Vec::new() };
+    if entries.iter().any(|entry| FileName::parse(&entry.name).is_some()) {
+        return Ok(());
+    }
+    let message = format!("there is no database in {}", path.display());
+    Err(Failure::error(message + "; `lsm put` and `lsm import` begin one"))
+}
+
+fn find_keyspace(db: &Db, name: &str) -> Outcome<Keyspace> {
+    let keyspaces = db.keyspaces()?;
+    if let Some(found) = keyspaces.iter().find(|keyspace| keyspace.name() == name) {
+        return Ok(found.clone());
+    }
+    let names: Vec<&str> = keyspaces.iter().map(Keyspace::name).collect();
+    Err(Failure::error(format!("there is no keyspace {name:?}; there are: {}", names.join(", "))))
+}
+
+impl Source for Directory {
+    fn get(&self, key: &[u8]) -> Outcome<Option<Found>> {
+        let entry = self.keyspace.get_entry(key)?;
+        Ok(entry.map(|entry| Found { value: entry.value.into(), seq: entry.seq.get() }))
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], condition: PutCondition) -> Outcome {
+        let options = match condition {
+            PutCondition::Always => WriteOptions::default(),
+            PutCondition::Absent => WriteOptions::condition(Condition::Absent),
+            PutCondition::Seq(seq) => {
+                let seq = lsm_engine::Seq::try_new(seq)
+                    .ok_or_else(|| Failure::usage("--if-seq is above every sequence"))?;
+                WriteOptions::condition(Condition::Seq(seq))
+            }
+        };
+        self.keyspace.put_with(key, value, &options)?;
+        Ok(())
+    }
+
+    fn delete(&self, keys: &[Vec<u8>]) -> Outcome {
+        let mut batch = WriteBatch::new();
+        for key in keys {
+            batch.delete_in(&self.keyspace, key);
+        }
+        Directory::write(self, batch, &WriteOptions::default())
+    }
+
+    fn delete_existing(&self, key: &[u8]) -> Outcome<bool> {
+        let options = WriteOptions::condition(Condition::Exists);
+        match self.keyspace.delete_with(key, &options) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&self, pairs: &[Pair]) -> Outcome {
+        let mut batch = WriteBatch::new();
+        for pair in pairs {
+            batch.put_in(&self.keyspace, &pair.key, &pair.value);
+        }
+        Directory::write(self, batch, &WriteOptions::durability(Durability::Buffered))
+    }
+
+    fn scan(
+        &self,
+        range: &Range,
+        what: Wanted,
+        each: &mut dyn FnMut(ItemRef<'_>) -> Outcome,
+    ) -> Outcome {
+        let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let start = Bound::Included(&range.start[..]);
+        let mut cursor = self.keyspace.cursor_in::<&[u8]>((start, end))?;
+        match range.direction {
+            Direction::Up => cursor.seek_to_first()?,
+            Direction::Down => cursor.seek_to_last()?,
+        }
+        let mut left = range.limit.unwrap_or(u64::MAX);
+        while cursor.valid() && left != 0 {
+            let value = (what == Wanted::KeysAndValues).then(|| cursor.value());
+            each(ItemRef { key: cursor.key(), value, seq: Some(cursor.entry_seq().get()) })?;
+            left -= 1;
+            match range.direction {
+                Direction::Up => cursor.next()?,
+                Direction::Down => cursor.prev()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> Outcome<Stats> {
+        // What a server would say of a store in this state; a store that is open for reading
+        // only is as ready as a command needs it.
+        let state = match self.db.health() {
+            Health::NoSpace => "no_space",
+            Health::Poisoned(_) => "poisoned",
+            _ => "ready",
+        };
+        Ok(Stats::of(&self.db, "sync", state, self.db.opened().elapsed()))
+    }
+
+    fn tree(&self) -> Outcome<Tree> {
+        Ok(Tree::of(&self.db))
+    }
+
+    fn flush(&self) -> Outcome {
+        Ok(self.db.flush()?)
+    }
+
+    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>) -> Outcome {
+        let start = start.map_or(Bound::Unbounded, Bound::Included);
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self.db.compact::<&[u8]>((start, end))?)
+    }
+
+    fn finish(self: Box<Self>) -> Outcome {
+        Ok(self.db.close()?)
+    }
+}
