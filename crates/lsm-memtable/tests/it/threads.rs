@@ -28,7 +28,7 @@ fn ascending(seq: u64) -> [u8; 8] {
 
 fn zig_zag(seq: u64) -> [u8; 8] {
     let number = fresh(seq);
-    (if number % 2 == 0 { number } else { u64::MAX - number }).to_be_bytes()
+    (if number.is_multiple_of(2) { number } else { u64::MAX - number }).to_be_bytes()
 }
 
 /// A table, and how far it is published.
