@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn poison_is_not_lost_to_a_disk_that_fills_and_empties_at_that_moment() {
-        for round in 0..1_000 {
+        for round in 0..10_000 {
             let health = HealthCell::running();
             std::thread::scope(|scope| {
                 let poisoning = scope.spawn(|| health.poison("cause"));

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_sync_is_not_lost_to_a_lead_that_is_taken_at_that_moment() {
-        for round in 0..1_000 {
+        for round in 0..10_000 {
             let request = Request::write(Arc::default(), Durability::Sync, None);
             thread::scope(|scope| {
                 let appointing = scope.spawn(|| request.wake(Turn::Sync));
