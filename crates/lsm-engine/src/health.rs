@@ -52,7 +52,11 @@ impl HealthCell {
     }
 
     pub(crate) fn get(&self) -> Health {
-        match self.state.load(Ordering::Acquire) {
+        self.describe(self.state.load(Ordering::Acquire))
+    }
+
+    fn describe(&self, state: u8) -> Health {
+        match state {
             RUNNING => Health::Running,
             NO_SPACE => Health::NoSpace,
             POISONED => Health::Poisoned(self.cause.lock().clone()),
@@ -96,15 +100,16 @@ impl HealthCell {
         if kept.is_empty() {
             cause.clone_into(&mut kept);
         }
-        // The cause is in place before anybody can ask for it.
-        self.change(RUNNING, POISONED) || self.change(NO_SPACE, POISONED)
+        // The cause is in place before anybody can ask for it. One step: the disk may become full,
+        // or have space again, right now.
+        let if_live = |now| matches!(now, RUNNING | NO_SPACE).then_some(POISONED);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, if_live).is_ok()
     }
 
     /// Returns what the state was before.
     pub(crate) fn close(&self) -> Health {
-        let before = self.get();
-        self.state.store(CLOSED, Ordering::Release);
-        before
+        // One step: what poisoned the store a moment before is not to be overlooked.
+        self.describe(self.state.swap(CLOSED, Ordering::AcqRel))
     }
 
     fn change(&self, from: u8, to: u8) -> bool {
@@ -130,5 +135,23 @@ mod tests {
         health.close();
         assert!(!health.poison("late"));
         assert_eq!(health.check_open().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn poison_is_not_lost_to_a_disk_that_fills_and_empties_at_that_moment() {
+        for round in 0..10_000 {
+            let health = HealthCell::running();
+            std::thread::scope(|scope| {
+                let poisoning = scope.spawn(|| health.poison("cause"));
+                while !poisoning.is_finished() {
+                    for _ in 0..64 {
+                        health.set_no_space();
+                        health.resume();
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            assert_eq!(health.close(), Health::Poisoned("cause".into()), "in round {round}");
+        }
     }
 }

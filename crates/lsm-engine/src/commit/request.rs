@@ -164,8 +164,12 @@ impl Request {
         let changed = match turn {
             Turn::Done => self.turn.swap(Turn::Done as u8, Ordering::AcqRel) != Turn::Done as u8,
             // A sync that falls to a thread must not be lost to the lead of a group, which any
-            // other may take.
-            Turn::Sync => self.try_turn(Turn::Wait, turn) || self.try_turn(Turn::Lead, turn),
+            // other may take. One step: the thread may be taking its lead right now.
+            Turn::Sync => {
+                let unless_done = |now| (now != Turn::Done as u8).then_some(Turn::Sync as u8);
+                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+                self.turn.fetch_update(success, failure, unless_done).is_ok()
+            }
             Turn::Lead | Turn::Wait => self.try_turn(Turn::Wait, turn),
         };
         if changed {
@@ -216,4 +220,28 @@ fn op_sizes(batch: &WriteBatch) -> impl Iterator<Item = (usize, usize)> + '_ {
         let op = op.expect("the bytes of a batch always parse");
         (op.key.len(), op.value.len())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_is_not_lost_to_a_lead_that_is_taken_at_that_moment() {
+        for round in 0..10_000 {
+            let request = Request::write(Arc::default(), Durability::Sync, None);
+            thread::scope(|scope| {
+                let appointing = scope.spawn(|| request.wake(Turn::Sync));
+                while !appointing.is_finished() {
+                    for _ in 0..64 {
+                        request.wake(Turn::Lead);
+                        // What the owner does when it is woken.
+                        let _ = request.try_turn(Turn::Lead, Turn::Wait);
+                    }
+                    thread::yield_now();
+                }
+            });
+            assert_eq!(request.turn.load(Ordering::Acquire), Turn::Sync as u8, "in {round}");
+        }
+    }
 }

@@ -32,6 +32,12 @@ struct State {
     ticks: u64,
 }
 
+impl State {
+    fn is_waiting(&self) -> bool {
+        self.ticks < self.arrived
+    }
+}
+
 impl Turnstile {
     fn pass(&self) {
         let mut state = self.state.lock();
@@ -82,37 +88,38 @@ fn many_synced_writers_share_their_syncs() {
     bounded(|| {
         let turnstile = Arc::new(Turnstile::default());
         let db = open_behind(&turnstile);
-        // Calls that run, and writers that have calls left to make.
-        let (running, live) = (AtomicU64::new(0), AtomicU64::new(WRITERS));
+        let appended = || db.metrics().wal_appended_bytes;
+        db.put_with("00/00", "v", &WriteOptions::durability(Durability::Buffered)).unwrap();
+        let record = appended();
+        // Calls that returned, and writers that have calls left to make.
+        let (returned, live) = (AtomicU64::new(1), AtomicU64::new(WRITERS));
         thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let (db, running, live) = (db.clone(), &running, &live);
+                let (db, returned, live) = (db.clone(), &returned, &live);
                 scope.spawn(move || {
                     for i in 0..WRITES {
-                        running.fetch_add(1, Ordering::SeqCst);
-                        db.put(format!("{writer}/{i}"), "v").unwrap();
-                        running.fetch_sub(1, Ordering::SeqCst);
+                        db.put(format!("{writer:02}/{i:02}"), "v").unwrap();
+                        // The last call takes its writer along, as one step for the clock.
+                        live.fetch_sub(u64::from(i + 1 == WRITES), Ordering::SeqCst);
+                        returned.fetch_add(1, Ordering::SeqCst);
                     }
-                    live.fetch_sub(1, Ordering::SeqCst);
                 });
             }
-            // A millisecond is long: while a sync lasts, every writer has time to call again.
-            let mut syncs = 0;
+            // A millisecond is long: while a sync lasts, every writer that has a call left to
+            // make has it in the log.
             while live.load(Ordering::SeqCst) != 0 {
-                let state = turnstile.state.lock();
-                let (arrived, ticks) = (state.arrived, state.ticks);
-                drop(state);
-                let all_call = live.load(Ordering::SeqCst) == running.load(Ordering::SeqCst);
-                if ticks < arrived && all_call {
-                    syncs = arrived;
+                let waiting = turnstile.state.lock().is_waiting();
+                let in_log = appended() / record - returned.load(Ordering::SeqCst);
+                if waiting && in_log == live.load(Ordering::SeqCst) {
                     turnstile.tick();
                 }
                 thread::yield_now();
             }
-            println!("{} synced writes by {WRITERS} threads took {syncs} syncs", WRITERS * WRITES);
-            assert!(0 < syncs && syncs <= WRITERS * WRITES / 4, "{syncs} syncs");
         });
         turnstile.switch(false);
+        let syncs = turnstile.state.lock().arrived;
+        println!("{} synced writes by {WRITERS} threads took {syncs} syncs", WRITERS * WRITES);
+        assert!(0 < syncs && syncs <= WRITERS * WRITES / 4, "{syncs} syncs");
         assert_eq!(db.prefix("").count() as u64, WRITERS * WRITES);
     });
 }

@@ -11,13 +11,15 @@ pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// An entry as a reader sees it.
 pub(crate) type Seen<'a> = (&'a [u8], &'a [u8], Seq);
 
+/// The versions of a key, oldest first; a tombstone has no value.
+type Versions = Vec<(Seq, Option<Vec<u8>>)>;
+
 /// One keyspace, with all that was ever written to it.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     pub(crate) name: String,
     pub(crate) id: KeyspaceId,
-    /// The versions of each key, oldest first; a tombstone has no value.
-    keys: BTreeMap<Vec<u8>, Vec<(Seq, Option<Vec<u8>>)>>,
+    keys: BTreeMap<Vec<u8>, Versions>,
 }
 
 impl Space {
