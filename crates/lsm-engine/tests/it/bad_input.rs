@@ -16,7 +16,11 @@ use crate::harness::{
     self, DIR, kill, names, open, patch_file, read_file, small_options, tree, write_file,
 };
 
+/// What is called, and the answer.
 type Row = (&'static str, fn(&Db) -> Result<()>, ErrorKind, &'static str);
+
+/// What is done to the files, and the answer to an open.
+type OpenRow = (&'static str, fn(&FaultFs), ErrorKind, &'static str);
 
 /// Calls on an open store.
 const CALLS: [Row; 14] = [
@@ -114,7 +118,7 @@ const CALLS: [Row; 14] = [
 
 /// Opens of a directory that is not as it should be. The row breaks the files of a store that was
 /// not closed, in all sorts of which there is one file at least.
-const OPENS: [(&str, fn(&FaultFs), ErrorKind, &str); 16] = [
+const OPENS: [OpenRow; 16] = [
     (
         "CURRENT is gone",
         |fs| fs.remove(&Path::new(DIR).join("CURRENT")).unwrap(),
@@ -126,7 +130,7 @@ const OPENS: [(&str, fn(&FaultFs), ErrorKind, &str); 16] = [
         |fs| {
             remove(fs, |name| {
                 matches!(name, FileName::Current | FileName::Manifest(_) | FileName::Table(_))
-            })
+            });
         },
         ErrorKind::MissingFile,
         "db/CURRENT",
@@ -136,7 +140,7 @@ const OPENS: [(&str, fn(&FaultFs), ErrorKind, &str); 16] = [
         |fs| {
             remove(fs, |name| {
                 matches!(name, FileName::Current | FileName::Manifest(_) | FileName::Log(_))
-            })
+            });
         },
         ErrorKind::MissingFile,
         "db/CURRENT",
@@ -146,7 +150,7 @@ const OPENS: [(&str, fn(&FaultFs), ErrorKind, &str); 16] = [
         |fs| {
             remove(fs, |name| {
                 matches!(name, FileName::Current | FileName::Table(_) | FileName::Log(_))
-            })
+            });
         },
         ErrorKind::MissingFile,
         "db/CURRENT",

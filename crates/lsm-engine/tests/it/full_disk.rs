@@ -55,7 +55,8 @@ fn without_threads_the_next_write_notices_that_there_is_space_again() {
 
 #[test]
 fn every_call_that_writes_notices_it() {
-    let calls: [(&str, fn(&Db) -> lsm_engine::Result<()>); 6] = [
+    type Call = fn(&Db) -> lsm_engine::Result<()>;
+    let calls: [(&str, Call); 6] = [
         ("sync", Db::sync),
         ("flush", Db::flush),
         ("compact", |db| db.compact::<&str>(..)),

@@ -346,7 +346,7 @@ struct Inside {
 impl Inside {
     fn new(memory: &MemFs, random: &mut SplitMix64) -> Inside {
         let seed = random.next_u64();
-        let keep = if seed % 2 == 0 { Keep::SyncedOnly } else { Keep::Subset { seed } };
+        let keep = if seed.is_multiple_of(2) { Keep::SyncedOnly } else { Keep::Subset { seed } };
         Inside { memory: memory.clone(), keep, after: random.below(24), image: Arc::default() }
     }
 

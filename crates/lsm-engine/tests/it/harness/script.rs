@@ -178,10 +178,10 @@ impl Script {
             };
         }
         // A drop is durable for itself, before any write behind it.
-        if let Some(step) = self.drop_between(got, next_write.min(bounds.begun), is_missing) {
-            if found.content == self.content(step + 1, is_missing) {
-                return Ok(got);
-            }
+        if let Some(step) = self.drop_between(got, next_write.min(bounds.begun), is_missing)
+            && found.content == self.content(step + 1, is_missing)
+        {
+            return Ok(got);
         }
         Err(format!("after {got} steps: {}", difference(&found.content, &expected)))
     }
@@ -321,7 +321,7 @@ fn read_all(db: &Db) -> Result<Found> {
                     let number: u16 = number.expect("a number in the key");
                     let step = value.split(|byte| *byte == b':').next().expect("a first part");
                     let step = parse(std::str::from_utf8(step).unwrap_or("no step"));
-                    let is_whole = self::value(step, number) == &value[..];
+                    let is_whole = *self::value(step, number) == value[..];
                     assert!(is_whole, "{name} has bytes that nobody wrote");
                     found.content.insert((is_side, number), step);
                 }
