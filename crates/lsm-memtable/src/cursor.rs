@@ -122,17 +122,16 @@ impl Cursor for MemtableCursor {
 
     fn seek(&mut self, user_key: &[u8], seq: Seq) -> Result<()> {
         let table = &*self.memtable;
-        let floor = table.floor(user_key);
+        let (floor, next) = table.around(user_key);
         let hit = floor.filter(|entry| entry.key() == user_key);
         let seen = hit.and_then(|entry| Some(Position::new(entry, entry.version_at(seq)?)));
-        self.position =
-            seen.or_else(|| table.list().after(table.space(), floor).map(Position::newest_of));
+        self.position = seen.or_else(|| next.map(Position::newest_of));
         Ok(())
     }
 
     fn seek_before(&mut self, user_key: &[u8], seq: Seq) -> Result<()> {
         let table = &*self.memtable;
-        self.position = table.floor(user_key).and_then(|floor| {
+        self.position = table.around(user_key).0.and_then(|floor| {
             if floor.key() != user_key {
                 return Some(Position::oldest_of(floor));
             }

@@ -194,18 +194,21 @@ impl Memtable {
         self.tree.prefetch_behind(self.space(), self.tree.target(entry.key()), count);
     }
 
-    /// The last entry whose key is `key` or before it.
-    pub(crate) fn floor(&self, key: &[u8]) -> Option<KeyEntry<'_>> {
+    /// The last entry whose key is `key` or before it, and the first whose key is behind.
+    ///
+    /// They are neighbours at one moment: asked for one after the other they need not be, for an
+    /// entry on the near side of `key` may come between.
+    pub(crate) fn around(&self, key: &[u8]) -> (Option<KeyEntry<'_>>, Option<KeyEntry<'_>>) {
         let space = self.space();
         let mut floor = self.tree.floor(space, self.tree.target(key));
-        // The tree may lag behind the list by an insert or more that came during the search.
-        while let Some(next) = self.list.after(space, floor) {
-            if next.compare(key).is_gt() {
-                break;
+        // The tree may lag behind the list, by what is inserted during the search.
+        loop {
+            let next = self.list.after(space, floor);
+            if next.is_none_or(|next| next.compare(key).is_gt()) {
+                return (floor, next);
             }
-            floor = Some(next);
+            floor = next;
         }
-        floor
     }
 }
 

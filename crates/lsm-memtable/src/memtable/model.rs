@@ -105,15 +105,45 @@ fn cursor_finds_all(table: &Arc<Memtable>, keys: &[u8]) {
     }
 }
 
-/// A seek lands on a published key from either side.
-fn seeks_find_all(table: &Arc<Memtable>, keys: &[u8]) {
-    let visible = Seq::new(keys.len() as u64);
+/// What a cursor met on its way forward it meets again on its way back.
+fn cursor_retraces(table: &Arc<Memtable>, keys: &[u8]) {
     let mut cursor = table.cursor();
-    for &key in keys {
-        cursor.seek(&[key], visible).unwrap();
-        assert_eq!(cursor.key().user_key, [key]);
-        cursor.seek_before(&[key, 0], visible).unwrap();
-        assert_eq!(cursor.key().user_key, [key]);
+    let mut forward = Vec::new();
+    cursor.seek_to_first().unwrap();
+    while cursor.valid() {
+        forward.push(cursor.key().user_key[0]);
+        cursor.next().unwrap();
+    }
+    assert!(keys.iter().all(|key| forward.contains(key)));
+    let Some(&last) = forward.last() else { return };
+    cursor.seek(&[last], Seq::MAX).unwrap();
+    let mut backward = Vec::new();
+    while cursor.valid() {
+        backward.push(cursor.key().user_key[0]);
+        cursor.prev().unwrap();
+    }
+    assert!(forward.iter().all(|key| backward.contains(key)), "{forward:?}, then {backward:?}");
+}
+
+/// A seek to a key that is being inserted, or right behind it, lands on its side of the point and
+/// leads on to every published entry of that side.
+fn seeks_keep_their_side(table: &Arc<Memtable>, keys: &[u8]) {
+    let mut cursor = table.cursor();
+    for point in [&b"b"[..], b"b\0"] {
+        let mut met = Vec::new();
+        cursor.seek(point, Seq::MAX).unwrap();
+        while cursor.valid() {
+            assert!(point <= cursor.key().user_key);
+            met.push(cursor.key().user_key[0]);
+            cursor.next().unwrap();
+        }
+        cursor.seek_before(point, Seq::MAX).unwrap();
+        while cursor.valid() {
+            assert!(cursor.key().user_key < point);
+            met.push(cursor.key().user_key[0]);
+            cursor.prev().unwrap();
+        }
+        assert!(keys.iter().all(|key| met.contains(key)), "{met:?} of {keys:?}");
     }
 }
 
@@ -167,6 +197,11 @@ fn loom_cursor_beside_an_insert_between() {
 }
 
 #[test]
+fn loom_cursor_retraces_its_way() {
+    model(b"bd", b"c", 2, cursor_retraces);
+}
+
+#[test]
 fn loom_cursor_beside_a_new_first_and_last() {
     model(b"b", b"ac", 0, cursor_finds_all);
 }
@@ -178,5 +213,5 @@ fn loom_cursor_beside_overwrites() {
 
 #[test]
 fn loom_seeks_beside_a_rotation() {
-    model(b"ac", b"b", 2, seeks_find_all);
+    model(b"ac", b"b", 2, seeks_keep_their_side);
 }
