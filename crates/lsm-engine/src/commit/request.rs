@@ -163,14 +163,22 @@ impl Request {
     pub(super) fn wake(&self, turn: Turn) {
         let changed = match turn {
             Turn::Done => self.turn.swap(Turn::Done as u8, Ordering::AcqRel) != Turn::Done as u8,
-            // A sync that falls to a thread must not be lost to the lead of a group, which any
-            // other may take.
-            Turn::Sync => self.try_turn(Turn::Wait, turn) || self.try_turn(Turn::Lead, turn),
+            Turn::Sync => self.appoint_to_sync(),
             Turn::Lead | Turn::Wait => self.try_turn(Turn::Wait, turn),
         };
         if changed {
             self.thread.unpark();
         }
+    }
+
+    /// A sync that falls to a thread must not be lost to the lead of a group, which any other may
+    /// take; nor because the thread takes the lead at this moment. Returns whether it is news.
+    fn appoint_to_sync(&self) -> bool {
+        let appoint = |turn| {
+            let is_free = turn == Turn::Wait as u8 || turn == Turn::Lead as u8;
+            is_free.then_some(Turn::Sync as u8)
+        };
+        self.turn.fetch_update(Ordering::AcqRel, Ordering::Acquire, appoint).is_ok()
     }
 
     fn try_turn(&self, from: Turn, to: Turn) -> bool {
@@ -216,4 +224,34 @@ fn op_sizes(batch: &WriteBatch) -> impl Iterator<Item = (usize, usize)> + '_ {
         let op = op.expect("the bytes of a batch always parse");
         (op.key.len(), op.value.len())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn a_sync_is_not_lost_to_a_thread_that_takes_the_lead() {
+        const ROUNDS: usize = 20_000;
+        let request = Request::write(Arc::new(WriteBatch::new()), Durability::Sync, None);
+        let (begin, end) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    begin.wait();
+                    request.try_turn(Turn::Lead, Turn::Wait);
+                    end.wait();
+                }
+            });
+            for round in 0..ROUNDS {
+                request.turn.store(Turn::Lead as u8, Ordering::Release);
+                begin.wait();
+                request.wake(Turn::Sync);
+                end.wait();
+                let turn = request.turn.load(Ordering::Acquire);
+                assert_eq!(turn, Turn::Sync as u8, "round {round}");
+            }
+        });
+    }
 }
