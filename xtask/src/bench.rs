@@ -39,13 +39,15 @@ fn command(args: &Args, root: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["run", "--release", "--locked"]);
+    command.current_dir(root).args(["run", "--release"]);
     if args.peers {
+        // Not locked: no check sees that lock file, so it lags whenever a crate of ours gains or
+        // loses a dependency. Cargo then corrects that entry, and keeps all versions.
         // One folder for both: the crates that they share are compiled once.
         command.args(["--manifest-path", "xtask/peers/Cargo.toml"]);
         command.env("CARGO_TARGET_DIR", root.join(target));
     } else {
-        command.args(["--package", "lsm-bench"]);
+        command.args(["--locked", "--package", "lsm-bench"]);
     }
     command.arg("--").args(&args.arguments);
     command
@@ -86,7 +88,7 @@ mod tests {
     fn peers_are_a_package_of_their_own() {
         let words = words(&["--peers", "--rounds", "3"]);
         assert!(words.windows(2).any(|pair| pair == ["--manifest-path", "xtask/peers/Cargo.toml"]));
-        assert!(!words.contains(&"--package".to_string()));
+        assert!(!words.contains(&"--package".to_string()) && !words.contains(&"--locked".into()));
         assert_eq!(words[words.len() - 3..], ["--", "--rounds", "3"]);
         assert!(crate::workspace_root().join("xtask/peers/Cargo.toml").is_file());
     }
