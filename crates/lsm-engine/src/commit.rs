@@ -188,10 +188,10 @@ impl Commit {
                 first.wake(Turn::Lead);
                 return;
             }
-            if let Need::Room { log_len } = need {
-                if let Err(error) = inner.make_room(log_len, deadline) {
-                    self.withdraw(own, error);
-                }
+            if let Need::Room { log_len } = need
+                && let Err(error) = inner.make_room(log_len, deadline)
+            {
+                self.withdraw(own, error);
             }
         }
     }

@@ -59,10 +59,10 @@ impl Inner {
                 let compaction = picker.pick()?;
                 Some((picker.scores()[compaction.level].score, compaction))
             });
-            if let Some((score, compaction)) = picked {
-                if best.as_ref().is_none_or(|(best_score, _)| *best_score < score) {
-                    best = Some((score, compaction));
-                }
+            if let Some((score, compaction)) = picked
+                && best.as_ref().is_none_or(|(best_score, _)| *best_score < score)
+            {
+                best = Some((score, compaction));
             }
         }
         let (_, compaction) = best?;

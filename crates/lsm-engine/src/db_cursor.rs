@@ -180,6 +180,7 @@ impl DbCursor {
     }
 
     /// Moves to the next key, or off the end. On a cursor that stands on nothing it does nothing.
+    #[expect(clippy::should_implement_trait, reason = "a std iterator cannot lend")]
     pub fn next(&mut self) -> Result<()> {
         if !self.valid() {
             return Ok(());

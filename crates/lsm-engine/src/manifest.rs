@@ -113,7 +113,7 @@ pub(crate) fn read_current(fs: &dyn Fs, dir: &Path) -> Result<u64> {
     parse_current(&path, &bytes)
 }
 
-fn parse_current(path: &PathBuf, bytes: &[u8]) -> Result<u64> {
+fn parse_current(path: &Path, bytes: &[u8]) -> Result<u64> {
     let text = std::str::from_utf8(bytes).ok();
     let name = text.and_then(|text| text.lines().next()).and_then(FileName::parse);
     match name {

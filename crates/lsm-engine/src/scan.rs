@@ -21,6 +21,7 @@ pub struct Scan {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a scan is one value, and mostly open")]
 enum State {
     /// The scan could not begin.
     Failed(Error),

@@ -108,7 +108,11 @@ impl Publication {
                 // Release: the entries of the batch were linked before.
                 self.visible.store(seq.get(), Ordering::Release);
             }
-            request.complete();
+            // The log may have been synced beyond a request whose place was not known yet when
+            // its turn to sync was given out. Whoever comes next must not count on that sync.
+            if request.complete() {
+                pending.is_syncing = false;
+            }
             pending.requests.pop_front();
         }
     }
@@ -120,5 +124,30 @@ impl Publication {
         if let Some(request) = pending.requests.front() {
             request.wake(Turn::Sync);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Durability;
+    use lsm_base::WriteBatch;
+
+    fn synced_write(end: u64) -> Arc<Request> {
+        let request = Request::write(Arc::new(WriteBatch::new()), Durability::Sync, None);
+        request.set_end(Lsn { segment: 1, offset: end });
+        Arc::new(request)
+    }
+
+    #[test]
+    fn a_sync_that_its_request_no_longer_needs_falls_to_the_next() {
+        let publication = Publication::new(Seq::ZERO);
+        let (first, second) = (synced_write(10), synced_write(20));
+        // The leader read how far the log is synced before a sync ended that covers the write.
+        publication.push(vec![Arc::clone(&first)], Lsn { segment: 1, offset: 5 });
+        // The next leader read it later, before the first thread has looked at its turn.
+        publication.push(vec![Arc::clone(&second)], Lsn { segment: 1, offset: 12 });
+        assert_eq!(first.wait(), Turn::Done);
+        assert_eq!(second.wait(), Turn::Sync);
     }
 }

@@ -128,8 +128,9 @@ impl Request {
         (progress.last_seq, progress.end.filter(|_| waits_for_disk))
     }
 
-    /// Answers the request: success, or the refusal that was noted.
-    pub(super) fn complete(&self) {
+    /// Answers the request: success, or the refusal that was noted. Returns whether the sync had
+    /// fallen to its thread and was not begun: it falls to nobody then.
+    pub(super) fn complete(&self) -> bool {
         let mut progress = self.progress.lock();
         let result = match progress.refusal.take() {
             Some(error) => Err(error),
@@ -137,7 +138,9 @@ impl Request {
         };
         progress.outcome = Some(Outcome::Answered(result));
         drop(progress);
-        self.wake(Turn::Done);
+        let turn = self.turn.swap(Turn::Done as u8, Ordering::AcqRel);
+        self.thread.unpark();
+        turn == Turn::Sync as u8
     }
 
     /// Answers the request because the log failed before it became visible.
