@@ -105,7 +105,7 @@ fn scan_prefixes(db: &Db, oracle: &Oracle) {
         assert!(1 < expected.len());
         let owned = |item: lsm_engine::Result<_>| {
             let (key, value): (_, lsm_engine::Value) = item.unwrap();
-            (Vec::from(key), value.to_vec())
+            (key, value.to_vec())
         };
         let up: Vec<(Vec<u8>, Vec<u8>)> = db.prefix(&prefix).map(owned).collect();
         let mut down: Vec<(Vec<u8>, Vec<u8>)> = db.prefix(&prefix).rev().map(owned).collect();
@@ -172,7 +172,7 @@ fn write(db: &Db, n: usize, batch: &Batch) {
             None => operations.delete(key),
         };
     }
-    let durability = if n % 2 == 0 { Durability::Sync } else { Durability::Buffered };
+    let durability = if n.is_multiple_of(2) { Durability::Sync } else { Durability::Buffered };
     db.write(operations, &WriteOptions::durability(durability)).unwrap();
 }
 
