@@ -59,13 +59,15 @@ impl Records {
 
     /// The first import: a put of every record.
     pub(crate) fn first_edition(&self) -> Vec<Batch> {
-        batches(self.records.clone())
+        batches(&self.records)
     }
 
     /// Deletes of every third record.
     pub(crate) fn deletion(&self) -> Vec<Batch> {
         let third = self.records.iter().skip(1).step_by(3);
-        batches(third.map(|record| Op { key: record.key.clone(), value: None }).collect())
+        batches(
+            &third.map(|record| Op { key: record.key.clone(), value: None }).collect::<Vec<_>>(),
+        )
     }
 
     /// The second import: another value for every record, and a delete of every 97th.
@@ -75,7 +77,7 @@ impl Records {
             let value = record.value.as_ref().filter(|_| n % 97 != 0).map(new);
             Op { key: record.key.clone(), value }
         };
-        batches(self.records.iter().enumerate().map(op).collect())
+        batches(&self.records.iter().enumerate().map(op).collect::<Vec<_>>())
     }
 }
 
@@ -110,7 +112,7 @@ fn utf16(text: &str) -> Vec<u8> {
     mark.into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
-fn batches(ops: Vec<Op>) -> Vec<Batch> {
+fn batches(ops: &[Op]) -> Vec<Batch> {
     ops.chunks(BATCH_LEN).map(<[Op]>::to_vec).collect()
 }
 

@@ -1,11 +1,14 @@
 //! The walk through the library: imports run in a process of their own, which is this test's program
 //! started again, so that it can be killed.
 //!
-//! The importer writes batch after batch, by turns synced and buffered, and prints a line for each
-//! that it was told is safe. It may run ahead of the lines that were read by [`AHEAD`] batches, so
-//! that it always has work while it is killed, and never comes to the end of it.
+//! The importer's threads write batch after batch, by turns synced and buffered, and print a line for
+//! each that they were told is safe. They may run ahead of the lines that were read by [`AHEAD`]
+//! batches, so that they are busy while they are killed, and never come to the end of their work.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use lsm_engine::{Db, Durability, Options, Read as _, WriteBatch, WriteOptions};
@@ -20,8 +23,10 @@ use crate::server_process::ServerProcess;
 const DIRECTORY: &str = "LSM_END_TO_END_DIRECTORY";
 /// Which import: `first` or `second`.
 const EDITION: &str = "LSM_END_TO_END_EDITION";
+/// How many threads of the importer write at once.
+const WRITERS: usize = 3;
 /// How many batches the importer may be ahead.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2 * WRITERS;
 
 #[test]
 fn a_library_keeps_what_it_acknowledged() {
@@ -47,15 +52,16 @@ fn a_library_keeps_what_it_acknowledged() {
     cli::assert_export(Place::Directory(&data), &oracle);
 
     let batches = records.second_edition();
-    let acknowledged = import_until_killed(&data, &batches, &mut oracle);
+    let left = import_until_killed(&data, &batches, &mut oracle);
     let db = open(&data);
     assert!(!db.recovery_report().was_closed);
-    let fate = settle(&db, &batches[acknowledged], &mut oracle);
+    let absent = settle(&db, &batches, &left, &mut oracle);
+    let whole = left.len() - absent.len();
+    assert!(whole <= WRITERS, "{whole} batches are there that nobody can have waited for");
     read_back(&db, &oracle);
-    let is_whole = usize::from(fate == Fate::Whole);
-    for (n, batch) in batches.iter().enumerate().skip(acknowledged + is_whole) {
-        write(&db, n, batch);
-        oracle.apply(batch);
+    for n in absent {
+        write(&db, n, &batches[n]);
+        oracle.apply(&batches[n]);
     }
     assert!(db.verify().unwrap().is_clean());
     db.close().unwrap();
@@ -64,9 +70,10 @@ fn a_library_keeps_what_it_acknowledged() {
     cli::assert_export(Place::Server(&server.url), &oracle);
     server.stop();
     say(&format!(
-        "library: {} records, {:?}; killed after {acknowledged} of {} batches, the next one {fate:?}",
+        "library: {} records, {:?}; killed after {} of {} batches, of those in flight {whole} are there",
         records.len(),
         start.elapsed(),
+        batches.len() - left.len(),
         batches.len(),
     ));
 }
@@ -76,11 +83,12 @@ fn import_first_edition(data: &Path, dir: &Path, records: &Records, oracle: &mut
     let batches = records.first_edition();
     let (by_library, by_cli) = batches.split_at(batches.len() / 4 * 3);
     let mut importer = start_importer(data, "first");
-    for n in 0..by_library.len() {
-        assert_eq!(acknowledgement(&importer), Some(n));
+    let mut acknowledged = BTreeSet::new();
+    while let Some(n) = acknowledgement(&importer) {
+        assert!(acknowledged.insert(n), "{n} twice");
         importer.tell("next");
     }
-    assert_eq!(acknowledgement(&importer), None);
+    assert!(acknowledged.into_iter().eq(0..by_library.len()));
     assert!(importer.wait().success());
     cli::import(Place::Directory(data), dir, by_cli);
     batches.iter().for_each(|batch| oracle.apply(batch));
@@ -105,7 +113,7 @@ fn scan_prefixes(db: &Db, oracle: &Oracle) {
         assert!(1 < expected.len());
         let owned = |item: lsm_engine::Result<_>| {
             let (key, value): (_, lsm_engine::Value) = item.unwrap();
-            (Vec::from(key), value.to_vec())
+            (key, value.to_vec())
         };
         let up: Vec<(Vec<u8>, Vec<u8>)> = db.prefix(&prefix).map(owned).collect();
         let mut down: Vec<(Vec<u8>, Vec<u8>)> = db.prefix(&prefix).rev().map(owned).collect();
@@ -124,37 +132,39 @@ fn delete_a_third(db: &Db, records: &Records, oracle: &mut Oracle) {
     assert!((before - oracle.len()).abs_diff(before / 3) <= 1);
 }
 
-/// Imports the second edition, and kills the importer in the middle. Returns how many batches it
-/// acknowledged.
-fn import_until_killed(data: &Path, batches: &[Batch], oracle: &mut Oracle) -> usize {
+/// Imports the second edition, and kills the importer in the middle, at an acknowledgement of one of
+/// its threads, while the others wait for theirs. Returns the batches that were not acknowledged.
+fn import_until_killed(data: &Path, batches: &[Batch], oracle: &mut Oracle) -> BTreeSet<usize> {
     let kill_at = batches.len() / 2;
     let mut importer = start_importer(data, "second");
-    for n in 0..kill_at {
-        assert_eq!(acknowledgement(&importer), Some(n));
-        // For the last one, the importer is already busy with the next batches.
-        importer.tell("next");
-    }
-    importer.kill();
-    // What it said before it was killed is still in the pipe.
-    let mut count = kill_at;
+    let mut left: BTreeSet<usize> = (0..batches.len()).collect();
+    // What it said before it was killed is still in the pipe afterwards.
     while let Some(n) = acknowledgement(&importer) {
-        assert_eq!(n, count);
-        count += 1;
+        assert!(left.remove(&n), "{n} twice");
+        oracle.apply(&batches[n]);
+        match (batches.len() - left.len()).cmp(&kill_at) {
+            std::cmp::Ordering::Less => importer.tell("next"),
+            std::cmp::Ordering::Equal => importer.kill(),
+            std::cmp::Ordering::Greater => {}
+        }
     }
     assert!(!importer.wait().success());
+    let count = batches.len() - left.len();
     assert!(batches.len() <= count * 5 && count * 5 <= batches.len() * 4, "{count} acknowledged");
-    batches[..count].iter().for_each(|batch| oracle.apply(batch));
-    count
+    left
 }
 
-/// Finds out what became of the batch behind the last that was acknowledged.
-fn settle(db: &Db, batch: &Batch, oracle: &mut Oracle) -> Fate {
+/// Finds out what became of the batches that were not acknowledged. Returns those that are absent.
+fn settle(db: &Db, batches: &[Batch], left: &BTreeSet<usize>, oracle: &mut Oracle) -> Vec<usize> {
     let item = |Op { key, .. }: &Op| {
         let value = db.get(key).unwrap().map(|value| value.to_vec());
         oracle::item_or_null((key, value.as_ref()))
     };
-    let found: Vec<_> = batch.iter().map(item).collect();
-    oracle.settle(batch, &found)
+    let is_absent = |&n: &usize| {
+        let found: Vec<_> = batches[n].iter().map(item).collect();
+        oracle.settle(&batches[n], &found) == Fate::Absent
+    };
+    left.iter().copied().filter(is_absent).collect()
 }
 
 /// Opens a store with memtables so small that the data fills many of them.
@@ -172,7 +182,7 @@ fn write(db: &Db, n: usize, batch: &Batch) {
             None => operations.delete(key),
         };
     }
-    let durability = if n % 2 == 0 { Durability::Sync } else { Durability::Buffered };
+    let durability = if n.is_multiple_of(2) { Durability::Sync } else { Durability::Buffered };
     db.write(operations, &WriteOptions::durability(durability)).unwrap();
 }
 
@@ -211,13 +221,22 @@ fn import(directory: &Path, edition: &str) {
     let db = open(directory);
     // Ends the line that the test harness has begun.
     println!();
-    for (n, batch) in batches.iter().enumerate() {
-        if AHEAD <= n && std::io::stdin().read_line(&mut String::new()).unwrap() == 0 {
-            // Who started it is gone.
-            return;
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(batch) = batches.get(n) else { return };
+                    if AHEAD <= n && std::io::stdin().read_line(&mut String::new()).unwrap() == 0 {
+                        // Who started it is gone.
+                        return;
+                    }
+                    write(&db, n, batch);
+                    println!("acknowledged {n}");
+                }
+            });
         }
-        write(&db, n, batch);
-        println!("acknowledged {n}");
-    }
+    });
     db.close().unwrap();
 }

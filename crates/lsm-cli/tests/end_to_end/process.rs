@@ -43,9 +43,10 @@ impl Process {
         }
     }
 
-    /// Writes a line to its stdin. Returns whether it still listens.
-    pub(crate) fn tell(&mut self, line: &str) -> bool {
-        writeln!(self.stdin, "{line}").is_ok()
+    /// Writes a line to its stdin, if it still listens.
+    pub(crate) fn tell(&mut self, line: &str) {
+        // Who has ended needs to be told nothing.
+        let _ = writeln!(self.stdin, "{line}");
     }
 
     /// Asks it to end.

@@ -198,5 +198,5 @@ fn complete(
 
 /// Both durabilities by turns.
 fn durability(n: usize) -> Durability {
-    if n % 2 == 0 { Durability::Sync } else { Durability::Buffered }
+    if n.is_multiple_of(2) { Durability::Sync } else { Durability::Buffered }
 }

@@ -50,6 +50,8 @@ impl Default for Setup {
 #[derive(Debug)]
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// The store behind it, unless it stays in recovery.
+    db: Option<Db>,
     dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -70,7 +72,7 @@ impl TestServer {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let (stop, stopped) = oneshot::channel();
-        let (bound, address) = std::sync::mpsc::channel();
+        let (bound, bound_to) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -80,12 +82,17 @@ impl TestServer {
                 .unwrap();
             runtime.block_on(serve(setup, data, bound, stopped));
         });
-        let address = address.recv().expect("the server is bound");
-        TestServer { address, dir, stop: Some(stop), thread: Some(thread) }
+        let (address, db) = bound_to.recv().expect("the server is bound");
+        TestServer { address, db, dir, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// The store, as the rest of the server's process would use it.
+    pub(crate) fn db(&self) -> &Db {
+        self.db.as_ref().expect("the store is open")
     }
 
     /// The directory of the store.
@@ -172,18 +179,18 @@ impl Drop for TestServer {
 async fn serve(
     setup: Setup,
     data: PathBuf,
-    bound: std::sync::mpsc::Sender<SocketAddr>,
+    bound: std::sync::mpsc::Sender<(SocketAddr, Option<Db>)>,
     stopped: oneshot::Receiver<()>,
 ) {
     let token = setup.has_token.then(|| TOKEN.to_owned());
     let config = Config::resolve(setup.settings, token).unwrap();
     let server = Server::bind(&config, setup.timeouts).await.unwrap();
     let is_poisoned_on_purpose = setup.faults.is_some();
-    if setup.is_open {
-        let db = open(&config, &data, setup.faults);
-        server.begin(db, &data).unwrap();
+    let db = setup.is_open.then(|| open(&config, &data, setup.faults));
+    if let Some(db) = &db {
+        server.begin(db.clone(), &data).unwrap();
     }
-    bound.send(server.address()).unwrap();
+    bound.send((server.address(), db)).unwrap();
     tokio::select! {
         () = server.accept() => {}
         _ = stopped => {}

@@ -14,6 +14,7 @@ mod harness;
 mod metrics;
 mod paths;
 mod process;
+mod races;
 mod scans;
 mod smuggling;
 mod state;
