@@ -10,7 +10,7 @@
 //! Invariant: the MANIFEST that CURRENT names was whole and synced, its directory entry included,
 //! before CURRENT named it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::checksum::checksum64;
@@ -125,6 +125,7 @@ fn parse_current(path: &Path, bytes: &[u8]) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn every_change_of_current_is_noticed() {
