@@ -196,7 +196,7 @@ fn complete(
     }
 }
 
-/// Both durabilities by turns.
+/// Every fourth batch is synced.
 fn durability(n: usize) -> Durability {
-    if n.is_multiple_of(2) { Durability::Sync } else { Durability::Buffered }
+    if n.is_multiple_of(4) { Durability::Sync } else { Durability::Buffered }
 }
