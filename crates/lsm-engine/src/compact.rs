@@ -190,7 +190,12 @@ impl Inner {
                 }
             };
             match step {
-                Some(job) => self.run_job(&job)?,
+                Some(job) => {
+                    let result = self.run_job(&job);
+                    drop(job);
+                    self.background.changed();
+                    result?;
+                }
                 None => {
                     self.background.wait_for_change(seen, None);
                 }

@@ -23,17 +23,19 @@ use crate::verify::VerifyReport;
 
 /// A database. Cheap to clone; every clone is the same database, usable from any thread.
 ///
-/// It is closed by [`close`](Db::close), which reports errors, or when the last handle is dropped.
+/// It is closed by [`close`](Db::close), which reports errors, or when the last handle is dropped:
+/// keyspaces and snapshots are handles too, cursors and scans are not.
 /// The methods of [`Read`] read its default keyspace.
 #[derive(Clone, Debug)]
 pub struct Db {
     inner: Arc<Inner>,
-    /// Closes the database when the last handle goes. Worker threads hold no clone of it.
-    _closer: Arc<Closer>,
+    closer: Arc<Closer>,
 }
 
+/// Closes the database when the last handle goes: [`Db`], [`Keyspace`] or [`Snapshot`]. Cursors
+/// and worker threads hold none.
 #[derive(Debug)]
-struct Closer(Arc<Inner>);
+pub(crate) struct Closer(Arc<Inner>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
@@ -59,7 +61,7 @@ impl Db {
     }
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Db {
-        Db { _closer: Arc::new(Closer(Arc::clone(&inner))), inner }
+        Db { closer: Arc::new(Closer(Arc::clone(&inner))), inner }
     }
 
     /// Stores `value` under `key`. Returns the sequence of the write: the key's new version.
@@ -125,17 +127,18 @@ impl Db {
             None => Pin::ReadOnly(self.inner.read_only_seq),
         };
         let keyspace = KeyspaceId::DEFAULT;
-        Ok(Snapshot { inner: Arc::clone(&self.inner), keyspace, pin: Arc::new(slot) })
+        let (inner, closer) = (Arc::clone(&self.inner), Arc::clone(&self.closer));
+        Ok(Snapshot { inner, keyspace, pin: Arc::new(slot), _closer: closer })
     }
 
     /// The keyspace of this name, created if there is none: 1 to 64 of `[A-Za-z0-9_-]`.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        self.inner.keyspace(name)
+        self.inner.keyspace(name, &self.closer)
     }
 
     /// Every keyspace, by name; `default` is always there.
     pub fn keyspaces(&self) -> Result<Vec<Keyspace>> {
-        self.inner.keyspaces()
+        self.inner.keyspaces(&self.closer)
     }
 
     /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
@@ -234,6 +237,7 @@ pub struct Snapshot {
     inner: Arc<Inner>,
     keyspace: KeyspaceId,
     pin: Arc<Pin>,
+    _closer: Arc<Closer>,
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use lsm_compaction::VersionEdit;
 use lsm_compaction::edit::{CreatedKeyspace, DroppedKeyspace};
 use lsm_compaction::version::is_keyspace_name;
 
+use crate::db::Closer;
 use crate::error::{Error, Result};
 use crate::inner::Inner;
 use crate::options::WriteOptions;
@@ -21,6 +22,7 @@ pub struct Keyspace {
     inner: Arc<Inner>,
     id: KeyspaceId,
     name: Arc<str>,
+    _closer: Arc<Closer>,
 }
 
 impl Keyspace {
@@ -80,7 +82,7 @@ impl From<&Keyspace> for KeyspaceId {
 
 impl Inner {
     /// The keyspace of this name, created if there is none.
-    pub(crate) fn keyspace(self: &Arc<Self>, name: &str) -> Result<Keyspace> {
+    pub(crate) fn keyspace(self: &Arc<Self>, name: &str, closer: &Arc<Closer>) -> Result<Keyspace> {
         self.check_open()?;
         if !is_keyspace_name(name) {
             let detail = format!("a keyspace name has 1 to 64 of A-Z a-z 0-9 _ -: {name:?}");
@@ -90,19 +92,27 @@ impl Inner {
             Some(id) => id,
             None => self.create_keyspace(name)?,
         };
-        Ok(Keyspace { inner: Arc::clone(self), id, name: name.into() })
+        Ok(self.keyspace_handle(id, name, closer))
     }
 
     /// Every keyspace, by name.
-    pub(crate) fn keyspaces(self: &Arc<Self>) -> Result<Vec<Keyspace>> {
+    pub(crate) fn keyspaces(self: &Arc<Self>, closer: &Arc<Closer>) -> Result<Vec<Keyspace>> {
         self.check_open()?;
         let super_version = self.super_versions.load();
         let trees = super_version.version.state.version.trees();
-        let mut keyspaces: Vec<_> = trees
-            .map(|(id, tree)| Keyspace { inner: Arc::clone(self), id, name: tree.name().into() })
-            .collect();
+        let mut keyspaces: Vec<_> =
+            trees.map(|(id, tree)| self.keyspace_handle(id, tree.name(), closer)).collect();
         keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(keyspaces)
+    }
+
+    fn keyspace_handle(
+        self: &Arc<Self>,
+        id: KeyspaceId,
+        name: &str,
+        closer: &Arc<Closer>,
+    ) -> Keyspace {
+        Keyspace { inner: Arc::clone(self), id, name: name.into(), _closer: Arc::clone(closer) }
     }
 
     fn create_keyspace(&self, name: &str) -> Result<KeyspaceId> {

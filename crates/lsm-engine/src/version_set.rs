@@ -19,7 +19,8 @@ use lsm_sstable::Table;
 use lsm_wal::JournalWriter;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::health::Health;
 use crate::inner::{Inner, random_u64};
 use crate::manifest::{self, SetCurrentError};
 use crate::open_tree::OpenVersion;
@@ -114,7 +115,10 @@ impl VersionSet {
             {
                 manifest::append(journal, &change.edit)
             }
-            _ => return self.rotate(inner, current, &next, change),
+            Some(_) => return self.rotate(inner, current, &next, change),
+            // An append failed for good, and the next open decides what it did: a new MANIFEST
+            // from here on would decide it behind the back of what was answered.
+            None => return Err(Error::poisoned("the MANIFEST could not be written")),
         };
         match appended {
             Ok(()) => {
@@ -135,6 +139,9 @@ impl VersionSet {
 
     /// Decides an edit that a full disk left undecided.
     pub(crate) fn decide(&self, inner: &Inner, current: &mut Current) -> Result<()> {
+        if let Health::Poisoned(cause) = inner.health.get() {
+            return Err(Error::poisoned(cause));
+        }
         let Some(change) = current.undecided.take() else { return Ok(()) };
         let next = Arc::new(current.state.apply(&change.edit)?);
         self.rotate(inner, current, &next, change)
@@ -162,6 +169,8 @@ impl VersionSet {
                 return Err(error.into());
             }
             Err(error) => {
+                // Which MANIFEST counts is not known: neither is appended to any more.
+                current.journal = None;
                 inner.poison(&error);
                 return Err(error.into());
             }

@@ -34,6 +34,10 @@ impl Inner {
 
     /// Waits for as long as the pressure of background work asks of a write of this size.
     fn pay(&self, bytes: u64, deadline: Option<Instant>) -> Result<()> {
+        if self.options.background_threads == 0 {
+            // Nobody works meanwhile, so waiting would bring nothing.
+            return Ok(());
+        }
         let took = self.admission.admit(bytes, deadline).map_err(|_| Error::busy())?;
         if !took.is_zero() {
             self.metrics.stall_nanos.record(took.as_nanos() as u64);

@@ -201,3 +201,14 @@ fn a_compaction_leaves_no_table_behind_when_the_store_is_closed() {
     });
     assert_eq!(files.count(), tables);
 }
+
+#[test]
+fn a_keyspace_keeps_its_database_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = open(&dir).keyspace("users").unwrap();
+    users.put("k", "v").unwrap();
+    assert_eq!(users.get("k").unwrap().unwrap(), b"v");
+    drop(users);
+    let snapshot = open(&dir).snapshot().unwrap();
+    assert_eq!(snapshot.keyspace("users").unwrap().get("k").unwrap().unwrap(), b"v");
+}
