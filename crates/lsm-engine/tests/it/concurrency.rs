@@ -320,8 +320,11 @@ fn the_last_handle_closes_and_one_opener_has_the_store() {
             assert_eq!(second.join().unwrap(), ErrorKind::Locked);
         });
         assert_eq!(users.get("k").unwrap().unwrap(), b"v");
+        let mut cursor = users.cursor().unwrap();
         drop(clone);
-        assert_eq!(users.get("k").unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(users.get("k").unwrap().unwrap(), b"v");
+        drop(users);
+        assert_eq!(cursor.seek_to_first().unwrap_err().kind(), ErrorKind::Closed);
         let db = open(&fs, &tiny());
         assert!(db.recovery_report().was_closed);
         assert_eq!(db.keyspace("users").unwrap().get("k").unwrap().unwrap(), b"v");

@@ -247,8 +247,11 @@ impl Driver {
         if self.input.once_in(2) {
             db.close().unwrap();
         } else {
+            // Keyspaces and snapshots are handles too.
             drop(db);
+            self.snapshots.clear();
         }
+        let spaces: Vec<_> = self.spaces.drain(..).map(|(_, space)| space).collect();
         for held in self.snapshots.drain(..) {
             assert_eq!(held.snapshot.get("k").unwrap_err().kind(), ErrorKind::Closed);
         }
@@ -258,9 +261,10 @@ impl Driver {
         assert_eq!(db.recovery_report().replayed_records, 0);
         assert!(self.seq <= db.seq(), "{} after {}", db.seq(), self.seq);
         self.seq = db.seq();
-        for (keyspace, space) in &mut self.spaces {
-            *keyspace = db.keyspace(&space.borrow().name).unwrap();
+        for space in spaces {
+            let keyspace = db.keyspace(&space.borrow().name).unwrap();
             assert_eq!(keyspace.id(), space.borrow().id);
+            self.spaces.push((keyspace, space));
         }
         self.db = Some(db);
     }
