@@ -35,10 +35,10 @@
 //! # Locks
 //!
 //! Taken in this order, and none while a later one is held:
-//! flushing (`background`), version set, compactions that run (`background`), commit state, commit
-//! queue, publication, installation of SuperVersions, the signal of `background`. Readers take
-//! none. Files are synced under the first two only; under the commit lock there is the append to
-//! the log and no other I/O.
+//! the directory's lock and calls (`inner`, for the close), flushing (`background`), version set,
+//! compactions that run (`background`), commit state, commit queue, publication, installation of
+//! SuperVersions, the signal of `background`. Readers take none. From compactions on nothing is
+//! synced under a lock; under the commit lock there is the append to the log and no other I/O.
 
 #![forbid(unsafe_code)]
 
@@ -92,6 +92,7 @@ pub use keyspace::Keyspace;
 pub use levels::{CompactionInfo, KeyspaceLevels, LevelInfo, MemtableInfo, TableInfo};
 pub use lsm_base as base;
 pub use lsm_base::{KeyspaceId, Seq, WriteBatch};
+pub use lsm_compaction::edit::FORMAT_VERSION;
 pub use lsm_sstable::Resident;
 pub use metrics::{DiskUse, MemoryUse, Metrics};
 pub use options::{Compression, Condition, Durability, Options, ReadMode, WriteOptions};

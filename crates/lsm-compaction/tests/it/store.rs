@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lsm_base::cursor::VecCursor;
 use lsm_base::fs::MemFs;
 use lsm_base::key::hash_user_key;
-use lsm_base::{Cursor, FileName, Fs, InternalKey, InternalKeyRef, KeyspaceId, Kind, Result, Seq};
+use lsm_base::{Cursor, FileName, Fs, InternalKey, KeyspaceId, Kind, Result, Seq};
 use lsm_compaction::compaction::Compaction;
 use lsm_compaction::job::{self, Aborted, JobContext, Outcome, Recheck};
 use lsm_compaction::output::{NewTable, OutputOptions};
@@ -88,7 +89,7 @@ impl Store {
         let level = self.picker(Seq::ZERO).flush_level(&range);
         let expected = entries.len() as u64;
         let elision = Elision::whole(self.tree());
-        let cursor = EntryCursor { position: entries.len(), entries };
+        let cursor = VecCursor::new(entries);
         let outcome =
             self.run(vec![cursor], level, elision, &[], snapshots, expected, &mut never)?;
         Ok((level, outcome))
@@ -219,59 +220,4 @@ impl Store {
 
 pub(crate) fn never() -> bool {
     false
-}
-
-/// A cursor over sorted entries in memory.
-pub(crate) struct EntryCursor {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) position: usize,
-}
-
-impl EntryCursor {
-    fn go(&mut self, position: Option<usize>) -> Result<()> {
-        self.position = position.unwrap_or(self.entries.len());
-        Ok(())
-    }
-
-    fn point(&self, user_key: &[u8], seq: Seq) -> usize {
-        self.entries.partition_point(|(key, _)| key.as_ref().cmp_point(user_key, seq).is_lt())
-    }
-}
-
-impl Cursor for EntryCursor {
-    fn valid(&self) -> bool {
-        self.position < self.entries.len()
-    }
-
-    fn key(&self) -> InternalKeyRef<'_> {
-        self.entries[self.position].0.as_ref()
-    }
-
-    fn value(&self) -> &[u8] {
-        &self.entries[self.position].1
-    }
-
-    fn seek_to_first(&mut self) -> Result<()> {
-        self.go(Some(0))
-    }
-
-    fn seek_to_last(&mut self) -> Result<()> {
-        self.go(self.entries.len().checked_sub(1))
-    }
-
-    fn seek(&mut self, user_key: &[u8], seq: Seq) -> Result<()> {
-        self.go(Some(self.point(user_key, seq)))
-    }
-
-    fn seek_before(&mut self, user_key: &[u8], seq: Seq) -> Result<()> {
-        self.go(self.point(user_key, seq).checked_sub(1))
-    }
-
-    fn next(&mut self) -> Result<()> {
-        self.go(Some(self.position + 1))
-    }
-
-    fn prev(&mut self) -> Result<()> {
-        self.go(self.position.checked_sub(1))
-    }
 }

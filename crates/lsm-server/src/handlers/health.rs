@@ -9,9 +9,6 @@ use crate::route::Route;
 use crate::service::Call;
 use crate::wire::{Problem, put_string};
 
-/// The version of the files that this build writes.
-const FORMAT_VERSION: u64 = 0;
-
 /// Answers one of the three.
 pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
@@ -57,7 +54,7 @@ fn version() -> Answer {
     let mut body = b"{\"name\":\"lsm-server\",\"version\":".to_vec();
     put_string(&mut body, env!("CARGO_PKG_VERSION"));
     body.extend_from_slice(b",\"format\":");
-    crate::wire::put_number(&mut body, FORMAT_VERSION);
+    crate::wire::put_number(&mut body, u64::from(lsm_engine::FORMAT_VERSION));
     body.extend_from_slice(b",\"commit\":");
     match option_env!("LSM_COMMIT") {
         Some(commit) => put_string(&mut body, commit),
