@@ -99,11 +99,31 @@ impl Admission {
 
     /// Pays for a write of `bytes`, waiting if need be. Returns how long that took.
     pub(crate) fn admit(&self, bytes: u64, deadline: Option<Instant>) -> Result<Duration, TooLate> {
-        let price = self.price.load(Ordering::Relaxed);
-        if price == 0 {
+        if self.price.load(Ordering::Relaxed) == 0 {
             return Ok(Duration::ZERO);
         }
         let now = Instant::now();
+        let Some(due) = self.reserve(now, bytes, deadline)? else { return Ok(Duration::ZERO) };
+        let mut account = self.account.lock();
+        while self.price.load(Ordering::Relaxed) != 0 {
+            if self.relieved.wait_until(&mut account, due).timed_out() {
+                break;
+            }
+        }
+        Ok(now.elapsed())
+    }
+
+    /// Pays at `now` for a write of `bytes`. Returns until when it has to wait, if it does.
+    pub(crate) fn reserve(
+        &self,
+        now: Instant,
+        bytes: u64,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Instant>, TooLate> {
+        let price = self.price.load(Ordering::Relaxed);
+        if price == 0 {
+            return Ok(None);
+        }
         let cost = Duration::from_nanos(bytes.saturating_mul(price) / 1_000);
         let mut account = self.account.lock();
         let due = account.paid_until.max(now) + cost.min(MAX_DELAY);
@@ -112,15 +132,7 @@ impl Admission {
             return Err(TooLate);
         }
         account.paid_until = due;
-        if due < now + MIN_DELAY {
-            return Ok(Duration::ZERO);
-        }
-        while self.price.load(Ordering::Relaxed) != 0 {
-            if self.relieved.wait_until(&mut account, due).timed_out() {
-                break;
-            }
-        }
-        Ok(now.elapsed())
+        Ok((now + MIN_DELAY <= due).then_some(due))
     }
 }
 

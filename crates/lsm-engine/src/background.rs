@@ -4,7 +4,9 @@
 //! - the *flusher* turns sealed generations into tables, oldest first;
 //! - the *compactors* keep the shape of the tree.
 //!
-//! Each looks for work until there is none, and then waits for a change, or for the interval to
+//! Two more, the *attendants*, work for asynchronous writes ([`commit`](crate::commit)).
+//!
+//! Each worker looks for work until there is none, and then waits for a change, or for the interval to
 //! pass. With no threads, the calls that need the work do it themselves.
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Instant;
 use lsm_compaction::InProgress;
 use parking_lot::{Condvar, Mutex};
 
+use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
@@ -24,6 +27,8 @@ pub(crate) struct Background {
     signal: Mutex<Signal>,
     changed: Condvar,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    /// The threads that work for asynchronous writes, once there was one.
+    attendants: Mutex<Vec<JoinHandle<()>>>,
     /// Held by whoever flushes: generations become tables one after the other.
     pub(crate) flushing: Mutex<()>,
     /// The compactions that run. Taken after the lock of the version set.
@@ -105,10 +110,12 @@ impl Background {
     pub(crate) fn stop(&self) {
         self.signal.lock().is_stopping = true;
         self.changed.notify_all();
-        for worker in std::mem::take(&mut *self.workers.lock()) {
-            // A worker that panicked has said so on stderr; what it held is released.
-            let _ = worker.join();
-        }
+        join(&self.workers);
+    }
+
+    /// Waits for the attendants of the commit path, which were told to stop.
+    pub(crate) fn join_attendants(&self) {
+        join(&self.attendants);
     }
 
     /// Whether workers are to end.
@@ -168,7 +175,49 @@ impl Background {
     }
 }
 
+fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
+    for thread in std::mem::take(&mut *threads.lock()) {
+        // One that panicked has said so on stderr; what it held is released.
+        let _ = thread.join();
+    }
+}
+
+/// What an attendant of the commit path does until it is told to stop.
+type Attend = fn(&Commit, &Inner);
+
+const ATTENDANTS: [(&str, Attend); 2] =
+    [("lsm-commit", Commit::attend_lead), ("lsm-sync", Commit::attend_sync)];
+
+/// Stops writes if the thread that holds this panics: others would wait for it.
+struct PoisonOnPanic<'a>(&'a Inner);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // No listener is told: it may be what panicked.
+            self.0.health.poison("a thread of the commit path panicked");
+            self.0.background.changed();
+        }
+    }
+}
+
 impl Inner {
+    /// Starts the threads that work for asynchronous writes, unless they run.
+    pub(crate) fn start_attendants(self: &Arc<Self>) -> Result<()> {
+        let mut running = self.background.attendants.lock();
+        while let Some((name, attend)) = ATTENDANTS.get(running.len()) {
+            let shared = Arc::clone(self);
+            let work = move || {
+                let _guard = PoisonOnPanic(&shared);
+                attend(shared.commit(), &shared);
+            };
+            let spawned = thread::Builder::new().name((*name).into()).spawn(work);
+            let start_failed = |error| lsm_base::Error::io("start a thread for", &self.dir, error);
+            running.push(spawned.map_err(start_failed)?);
+        }
+        Ok(())
+    }
+
     /// Does a kind of work until there is none left.
     fn work_until_idle(&self, name: &'static str, work: Work) -> Result<()> {
         loop {
@@ -239,20 +288,32 @@ impl Inner {
         error.into()
     }
 
-    /// Waits, before a request is logged, until a generation can be begun that has room for it.
-    pub(crate) fn make_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+    /// Waits until a generation can be begun with room for a record of this length, or until
+    /// nobody needs it any more.
+    pub(crate) fn make_room(
+        &self,
+        log_len: u64,
+        deadline: Option<Instant>,
+        is_needed: impl Fn() -> bool,
+    ) -> Result<()> {
         let _call = self.begin_call()?;
         let started = Instant::now();
-        let result = self.wait_for_room(log_len, deadline);
-        let took = started.elapsed();
-        self.metrics.stall_nanos.record(took.as_nanos() as u64);
-        self.emit(&Event::Stalled { took });
+        let result = self.wait_for_room(log_len, deadline, is_needed);
+        self.note_stall(started.elapsed());
         result
     }
 
-    fn wait_for_room(&self, log_len: u64, deadline: Option<Instant>) -> Result<()> {
+    fn wait_for_room(
+        &self,
+        log_len: u64,
+        deadline: Option<Instant>,
+        is_needed: impl Fn() -> bool,
+    ) -> Result<()> {
         loop {
             let seen = self.background.changes();
+            if !is_needed() {
+                return Ok(());
+            }
             self.check_writable()?;
             if !self.wal().is_ready(log_len) {
                 self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;

@@ -21,6 +21,10 @@ impl Inner {
         // Whoever was ahead of the close comes to an end: first those who work on files, then a
         // leader, who holds the commit lock. Nothing is written from here on.
         drop(self.calls.write());
+        if let Some(side) = &self.write_side {
+            side.commit.stop(self);
+            self.background.join_attendants();
+        }
         let is_all_flushed = self.is_all_flushed();
         let ended = match (&flushed, before) {
             // A writer ahead of the close may have written since the flush: then the log has no

@@ -20,6 +20,7 @@ use crate::recovery::RecoveryReport;
 use crate::scan::key_bounds;
 use crate::snapshot::SnapshotSlot;
 use crate::verify::VerifyReport;
+use crate::write::WriteFuture;
 
 /// A database. Cheap to clone; every clone is the same database, usable from any thread.
 ///
@@ -107,6 +108,23 @@ impl Db {
         self.inner.write(batch, options)
     }
 
+    /// Writes all operations of a batch, or none, without keeping the thread: for event loops.
+    ///
+    /// The batch is queued at the call: a thread's asynchronous writes are committed in the order
+    /// of its calls. The call itself does at most what a moment takes: the append of a few small
+    /// writes to the page cache, and to memory. Syncs, delays and waits for room are left to two
+    /// threads of the database, which start with the first such write.
+    ///
+    /// With no [`background_threads`](crate::Options::background_threads) the call does all of it,
+    /// and waits.
+    ///
+    /// # Errors
+    /// As [`put_with`](Db::put_with), when the future is awaited; also kind `InvalidArgument` if
+    /// there is a condition, which may have to read the disk.
+    pub fn write_async(&self, batch: WriteBatch, options: &WriteOptions) -> WriteFuture {
+        self.inner.write_async(batch, options)
+    }
+
     /// Returns when every write that was acknowledged before is on disk.
     pub fn sync(&self) -> Result<()> {
         self.inner.begin_change()?;
@@ -121,7 +139,7 @@ impl Db {
         self.inner.check_open()?;
         let slot = match &self.inner.write_side {
             Some(side) => {
-                let visible = side.commit.publication.visible_cell();
+                let visible = side.commit.publication().visible_cell();
                 Pin::Slot(self.inner.snapshots.acquire(visible))
             }
             None => Pin::ReadOnly(self.inner.read_only_seq),

@@ -184,16 +184,20 @@ impl Inner {
         }
     }
 
+    fn active_generation(&self) -> u64 {
+        self.super_versions.load().active.generation.number
+    }
+
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self) -> Result<()> {
         let _call = self.begin_call()?;
-        let target = self.super_versions.load().active.generation.number;
-        while self.super_versions.load().active.generation.number == target {
+        let target = self.active_generation();
+        while self.active_generation() == target {
             if self.commit().is_active_empty() {
                 break;
             }
             if !self.commit().try_seal(self) {
-                self.make_room(0, None)?;
+                self.make_room(0, None, || self.active_generation() == target)?;
             }
         }
         loop {

@@ -74,7 +74,7 @@ impl Inner {
     /// The last sequence that readers see.
     pub(crate) fn visible(&self) -> Seq {
         match &self.write_side {
-            Some(side) => side.commit.publication.visible(),
+            Some(side) => side.commit.publication().visible(),
             None => self.read_only_seq,
         }
     }
@@ -82,7 +82,7 @@ impl Inner {
     /// The sequences that flush and compaction must respect, ascending.
     pub(crate) fn live_seqs(&self) -> Vec<Seq> {
         match &self.write_side {
-            Some(side) => self.snapshots.live(side.commit.publication.visible_cell()),
+            Some(side) => self.snapshots.live(side.commit.publication().visible_cell()),
             None => vec![self.read_only_seq],
         }
     }

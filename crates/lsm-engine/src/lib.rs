@@ -36,7 +36,7 @@
 //!
 //! Taken in this order, and none while a later one is held:
 //! the directory's lock and calls (`inner`, for the close), flushing (`background`), version set,
-//! compactions that run (`background`), commit state, commit queue, publication, installation of
+//! compactions that run (`background`), commit state, delayed writes, commit queue, publication, installation of
 //! SuperVersions, the signal of `background`. Readers take none. From compactions on nothing is
 //! synced under a lock; under the commit lock there is the append to the log and no other I/O.
 
@@ -77,6 +77,7 @@ mod scan;
 mod snapshot;
 mod source;
 mod super_version;
+mod sync;
 mod value;
 mod verify;
 mod version_set;
@@ -101,3 +102,4 @@ pub use recovery::RecoveryReport;
 pub use scan::Scan;
 pub use value::{Entry, Value};
 pub use verify::VerifyReport;
+pub use write::WriteFuture;

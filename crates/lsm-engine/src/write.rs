@@ -1,13 +1,58 @@
 //! Writes: what is checked and paid before a batch queues.
 
-use std::time::Instant;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use lsm_base::{Kind, Seq, WriteBatch};
+use lsm_base::{Seq, WriteBatch};
 
+use crate::commit::Request;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::inner::Inner;
 use crate::options::WriteOptions;
+
+/// A write on its way: the sequence of its last operation, once it is done.
+///
+/// It is on its way whether or not it is polled; dropping this cancels nothing. It may be polled
+/// by any executor, and does not keep the database open: a write that the close comes before
+/// answers `Closed`.
+#[derive(Debug)]
+#[must_use = "whether the write succeeded shows when this is awaited"]
+pub struct WriteFuture(State);
+
+#[derive(Debug)]
+enum State {
+    Queued(Arc<Request>),
+    Known(Result<Seq>),
+    Taken,
+}
+
+impl WriteFuture {
+    fn known(result: Result<Seq>) -> WriteFuture {
+        WriteFuture(State::Known(result))
+    }
+}
+
+impl Future for WriteFuture {
+    type Output = Result<Seq>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
+        match std::mem::replace(&mut self.0, State::Taken) {
+            State::Known(result) => Poll::Ready(result),
+            State::Queued(request) => {
+                let outcome = request.poll(context);
+                if outcome.is_pending() {
+                    self.0 = State::Queued(request);
+                }
+                outcome
+            }
+            State::Taken => panic!("a write was polled after its outcome was taken"),
+        }
+    }
+}
 
 impl Inner {
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
@@ -21,15 +66,45 @@ impl Inner {
             return Ok(self.visible());
         }
         let deadline = options.stall_timeout.map(|timeout| Instant::now() + timeout);
-        let bytes = batch.as_bytes().len() as u64;
-        self.pay(bytes, deadline)?;
-        let (puts, deletes) = count_kinds(&batch);
+        self.pay(batch.as_bytes().len() as u64, deadline)?;
         let durability = options.durability.unwrap_or(self.options.durability);
-        let seq = self.commit().write(self, batch, durability, options, deadline)?;
-        self.metrics.puts.add(puts);
-        self.metrics.deletes.add(deletes);
-        self.metrics.write_bytes.add(bytes);
-        Ok(seq)
+        self.commit().write(self, batch, durability, options, deadline)
+    }
+
+    /// Queues all operations of a batch, or none.
+    pub(crate) fn write_async(
+        self: &Arc<Self>,
+        batch: WriteBatch,
+        options: &WriteOptions,
+    ) -> WriteFuture {
+        if self.options.background_threads == 0 {
+            return WriteFuture::known(self.write(batch, options));
+        }
+        self.queue_write(batch, options).unwrap_or_else(|error| WriteFuture::known(Err(error)))
+    }
+
+    fn queue_write(
+        self: &Arc<Self>,
+        batch: WriteBatch,
+        options: &WriteOptions,
+    ) -> Result<WriteFuture> {
+        batch.check()?;
+        if options.condition.is_some() {
+            let detail = "a condition may have to read the disk: an asynchronous write takes none";
+            return Err(Error::invalid(detail));
+        }
+        let _call = self.begin_call()?;
+        if batch.is_empty() {
+            return Ok(WriteFuture::known(Ok(self.visible())));
+        }
+        self.start_attendants()?;
+        let now = Instant::now();
+        let deadline = options.stall_timeout.map(|timeout| now + timeout);
+        let bytes = batch.as_bytes().len() as u64;
+        let due = self.admission.reserve(now, bytes, deadline).map_err(|_| Error::busy())?;
+        let durability = options.durability.unwrap_or(self.options.durability);
+        let request = self.commit().write_async(self, batch, durability, deadline, due);
+        Ok(WriteFuture(State::Queued(request)))
     }
 
     /// Waits for as long as the pressure of background work asks of a write of this size.
@@ -40,18 +115,14 @@ impl Inner {
         }
         let took = self.admission.admit(bytes, deadline).map_err(|_| Error::busy())?;
         if !took.is_zero() {
-            self.metrics.stall_nanos.record(took.as_nanos() as u64);
-            self.emit(&Event::Stalled { took });
+            self.note_stall(took);
         }
         Ok(())
     }
-}
 
-fn count_kinds(batch: &WriteBatch) -> (u64, u64) {
-    if batch.count() == 1 {
-        let is_put = matches!(batch.ops().next(), Some(Ok(op)) if op.kind == Kind::Put);
-        return if is_put { (1, 0) } else { (0, 1) };
+    /// Notes that a write was held back on account of background work.
+    pub(crate) fn note_stall(&self, took: Duration) {
+        self.metrics.stall_nanos.record(took.as_nanos() as u64);
+        self.emit(&Event::Stalled { took });
     }
-    let puts = batch.ops().filter(|op| matches!(op, Ok(op) if op.kind == Kind::Put)).count() as u64;
-    (puts, u64::from(batch.count()) - puts)
 }

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 use lsm_base::Seq;
 use lsm_wal::Lsn;
-use parking_lot::Mutex;
 
-use super::request::{Request, Turn};
+use super::request::Request;
+use crate::sync::Mutex;
 
 /// What was committed and is not visible yet.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Publication {
     pub(super) fn new(visible: Seq) -> Publication {
         Publication {
             visible: CachePadded::new(AtomicU64::new(visible.get())),
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending::default()),
         }
     }
 
@@ -54,6 +54,11 @@ impl Publication {
     /// The cell itself, for the register of snapshots.
     pub(crate) fn visible_cell(&self) -> &AtomicU64 {
         &self.visible
+    }
+
+    /// Whether nothing waits to become visible.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.lock().requests.is_empty()
     }
 
     /// Takes over requests that were applied, in commit order. Requires: the commit lock, so that
@@ -122,19 +127,19 @@ impl Publication {
     fn appoint(pending: &mut Pending) {
         pending.is_syncing = !pending.requests.is_empty();
         if let Some(request) = pending.requests.front() {
-            request.wake(Turn::Sync);
+            request.wake_to_sync();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::request::Turn;
     use super::*;
     use crate::options::Durability;
-    use lsm_base::WriteBatch;
 
     fn synced_write(end: u64) -> Arc<Request> {
-        let request = Request::write(Arc::new(WriteBatch::new()), Durability::Sync, None);
+        let request = Request::of_thread(Arc::default(), Durability::Sync, None, None);
         request.set_end(Lsn { segment: 1, offset: end });
         Arc::new(request)
     }
@@ -147,7 +152,7 @@ mod tests {
         publication.push(vec![Arc::clone(&first)], Lsn { segment: 1, offset: 5 });
         // The next leader read it later, before the first thread has looked at its turn.
         publication.push(vec![Arc::clone(&second)], Lsn { segment: 1, offset: 12 });
-        assert_eq!(first.wait(), Turn::Done);
-        assert_eq!(second.wait(), Turn::Sync);
+        assert_eq!(first.wait(None), Turn::Done);
+        assert_eq!(second.wait(None), Turn::Sync);
     }
 }

@@ -1,30 +1,35 @@
-//! A write on its way through the commit path, and the thread that waits for it.
+//! A write on its way through the commit path, and who is told of it.
 //!
 //! ```text
 //! queued ──▶ logged and applied ──▶ visible: done
 //!    │                 │
-//!    ╰─ turn: Lead     ╰─ turn: Sync        the thread is woken to work for all, then waits on
+//!    ╰─ turn: Lead     ╰─ turn: Sync        the owner is woken to work for all, then waits on
 //! ```
+//!
+//! The owner is the thread that waits, or a future: then the work falls to the engine's own
+//! [`Attendants`], and the outcome to whoever polls.
 
 use std::hint;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::{self, Thread};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use lsm_base::{KeyspaceId, Seq, WriteBatch};
 use lsm_memtable::Memtable;
 use lsm_wal::Lsn;
-use parking_lot::Mutex;
 
+use super::attendants::Attendants;
 use super::check::Check;
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::sync::{AtomicU8, Mutex, Thread, current, park_until};
 
 /// How long a waiter watches its turn before it sleeps: about 2 µs of pauses. On two cores a
 /// longer watch would take the core from the thread it waits for.
-const SPINS: u32 = 40;
+const SPINS: u32 = if cfg!(loom) { 0 } else { 40 };
 
-/// What a waiting thread is woken for.
+/// What the owner of a request is woken for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Turn {
@@ -49,17 +54,29 @@ pub(super) enum Outcome {
 
 /// One call on its way through the commit path.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     batch: Arc<WriteBatch>,
     pub(super) durability: Durability,
     pub(super) check: Option<Check>,
+    /// When the caller stops waiting for room.
+    deadline: Option<Instant>,
     /// The most arena that applying the batch takes.
     pub(super) arena_bound: usize,
     /// What the batch takes in the log.
-    pub(super) log_len: u64,
-    turn: AtomicU8,
-    thread: Thread,
+    log_len: u64,
+    owner: Owner,
+    /// 1 while it stands in the queue because there was no room for it.
+    needs_room: AtomicU8,
     progress: Mutex<Progress>,
+}
+
+/// Who works when it is the request's turn.
+#[derive(Debug)]
+enum Owner {
+    /// The thread that waits in the call.
+    Thread { turn: AtomicU8, thread: Thread },
+    /// The engine's threads, for a future.
+    Future(Arc<Attendants>),
 }
 
 /// What the leader found out.
@@ -72,27 +89,86 @@ struct Progress {
     /// What to answer when everything before is visible, if not success.
     refusal: Option<Error>,
     outcome: Option<Outcome>,
+    /// Whom to tell when the outcome is there.
+    waker: Option<Waker>,
 }
 
 impl Request {
-    pub(super) fn write(
+    /// A write whose caller waits on this thread.
+    pub(super) fn of_thread(
         batch: Arc<WriteBatch>,
         durability: Durability,
+        deadline: Option<Instant>,
         check: Option<Check>,
-    ) -> Self {
+    ) -> Request {
+        let turn = AtomicU8::new(Turn::Wait as u8);
+        let owner = Owner::Thread { turn, thread: current() };
+        Request { check, ..Request::new(batch, durability, deadline, owner) }
+    }
+
+    /// A write whose outcome is [polled](Self::poll).
+    pub(super) fn of_future(
+        batch: WriteBatch,
+        durability: Durability,
+        deadline: Option<Instant>,
+        attendants: &Arc<Attendants>,
+    ) -> Request {
+        let owner = Owner::Future(Arc::clone(attendants));
+        Request::new(Arc::new(batch), durability, deadline, owner)
+    }
+
+    fn new(
+        batch: Arc<WriteBatch>,
+        durability: Durability,
+        deadline: Option<Instant>,
+        owner: Owner,
+    ) -> Request {
         let arena_bound =
             op_sizes(&batch).map(|(key, value)| Memtable::insert_bound(key, value)).sum();
         let log_len = lsm_wal::Wal::record_len(batch.as_bytes().len() as u64);
+        let progress = Mutex::new(Progress::default());
         Request {
             batch,
             durability,
-            check,
+            check: None,
+            deadline,
             arena_bound,
             log_len,
-            turn: AtomicU8::new(Turn::Wait as u8),
-            thread: thread::current(),
-            progress: Mutex::new(Progress::default()),
+            owner,
+            needs_room: AtomicU8::new(0),
+            progress,
         }
+    }
+
+    /// When the caller stops waiting for room.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What the batch takes in the log.
+    pub(super) fn log_len(&self) -> u64 {
+        self.log_len
+    }
+
+    /// Whether the engine's threads work for it.
+    pub(super) fn is_attended(&self) -> bool {
+        matches!(self.owner, Owner::Future(_))
+    }
+
+    /// Whether it still waits for room: no leader has taken it since there was none.
+    pub(super) fn needs_room(&self) -> bool {
+        self.needs_room.load(Ordering::Acquire) == 1
+    }
+
+    /// Notes that there is no room for it. Requires: the commit lock.
+    pub(super) fn set_needs_room(&self) {
+        self.needs_room.store(1, Ordering::Release);
+    }
+
+    /// Notes that a leader has taken it. Returns whether its owner may be waiting for room: that
+    /// has to be woken, because there may be other work for it. Requires: the commit lock.
+    pub(super) fn take_needs_room(&self) -> bool {
+        self.needs_room.swap(0, Ordering::AcqRel) == 1
     }
 
     /// The keyspaces that the batch writes to, with repetitions.
@@ -137,68 +213,93 @@ impl Request {
             None => Ok(progress.last_seq.unwrap_or_default()),
         };
         progress.outcome = Some(Outcome::Answered(result));
+        let waker = progress.waker.take();
         drop(progress);
-        let turn = self.turn.swap(Turn::Done as u8, Ordering::AcqRel);
-        self.thread.unpark();
-        turn == Turn::Sync as u8
+        match &self.owner {
+            Owner::Thread { turn, thread } => {
+                let turn = turn.swap(Turn::Done as u8, Ordering::AcqRel);
+                thread.unpark();
+                turn == Turn::Sync as u8
+            }
+            Owner::Future(_) => {
+                wake_task(waker);
+                // An attendant that was asked to sync does so, needed or not.
+                false
+            }
+        }
     }
 
     /// Answers the request because the log failed before it became visible.
     pub(super) fn fail(&self, error: &lsm_base::Error) {
-        let mut progress = self.progress.lock();
         // What would have been a refusal rests on versions that nobody will ever see.
-        let error = match progress.refusal.take() {
+        let error = match self.progress.lock().refusal.take() {
             Some(_) => Error::poisoned(error.to_string()),
             None => Error::indeterminate(error.clone()),
         };
-        progress.outcome = Some(Outcome::Answered(Err(error)));
-        drop(progress);
-        self.wake(Turn::Done);
+        self.answer(Outcome::Answered(Err(error)));
     }
 
     /// Answers a request that was not logged.
     pub(super) fn answer(&self, outcome: Outcome) {
-        self.progress.lock().outcome = Some(outcome);
-        self.wake(Turn::Done);
-    }
-
-    /// Gives the waiting thread something to do, unless it has its answer already.
-    pub(super) fn wake(&self, turn: Turn) {
-        let changed = match turn {
-            Turn::Done => self.turn.swap(Turn::Done as u8, Ordering::AcqRel) != Turn::Done as u8,
-            // A sync that falls to a thread must not be lost to the lead of a group, which any
-            // other may take. One step: the thread may be taking its lead right now.
-            Turn::Sync => {
-                let unless_done = |now| (now != Turn::Done as u8).then_some(Turn::Sync as u8);
-                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-                self.turn.fetch_update(success, failure, unless_done).is_ok()
+        let mut progress = self.progress.lock();
+        progress.outcome = Some(outcome);
+        let waker = progress.waker.take();
+        drop(progress);
+        match &self.owner {
+            Owner::Thread { turn, thread } => {
+                turn.store(Turn::Done as u8, Ordering::Release);
+                thread.unpark();
             }
-            Turn::Lead | Turn::Wait => self.try_turn(Turn::Wait, turn),
-        };
-        if changed {
-            self.thread.unpark();
+            Owner::Future(_) => wake_task(waker),
         }
     }
 
-    fn try_turn(&self, from: Turn, to: Turn) -> bool {
-        self.turn
-            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// Gives the owner the lead of the next group, unless it has its answer or something to do.
+    pub(super) fn wake_to_lead(&self) {
+        match &self.owner {
+            Owner::Thread { turn, thread } => {
+                if try_turn(turn, Turn::Wait, Turn::Lead) {
+                    thread.unpark();
+                }
+            }
+            Owner::Future(attendants) => attendants.lead.raise(),
+        }
     }
 
-    /// Waits until there is something to do, and takes it.
-    pub(super) fn wait(&self) -> Turn {
+    /// Gives the owner the sync of the log, unless it has its answer.
+    pub(super) fn wake_to_sync(&self) {
+        match &self.owner {
+            Owner::Thread { turn, thread } => {
+                // A sync that falls to a thread must not be lost to the lead of a group, which any
+                // other may take. One step: the thread may be taking its lead right now.
+                let unless_done = |now| (now != Turn::Done as u8).then_some(Turn::Sync as u8);
+                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+                if turn.fetch_update(success, failure, unless_done).is_ok() {
+                    thread.unpark();
+                }
+            }
+            Owner::Future(attendants) => attendants.sync.raise(),
+        }
+    }
+
+    /// Waits until there is something to do, and takes it. [`Turn::Wait`] if `until` came first.
+    ///
+    /// Requires: the calling thread is the owner.
+    pub(super) fn wait(&self, until: Option<Instant>) -> Turn {
+        let Owner::Thread { turn, .. } = &self.owner else {
+            unreachable!("a future is polled, not waited for")
+        };
         let mut spins = 0;
         loop {
-            match self.turn.load(Ordering::Acquire) {
-                turn if turn == Turn::Done as u8 => return Turn::Done,
-                turn if turn == Turn::Lead as u8 => {
-                    if self.try_turn(Turn::Lead, Turn::Wait) {
+            match turn.load(Ordering::Acquire) {
+                now if now == Turn::Done as u8 => return Turn::Done,
+                now if now == Turn::Lead as u8 => {
+                    if try_turn(turn, Turn::Lead, Turn::Wait) {
                         return Turn::Lead;
                     }
                 }
-                turn if turn == Turn::Sync as u8 => {
-                    if self.try_turn(Turn::Sync, Turn::Wait) {
+                now if now == Turn::Sync as u8 => {
+                    if try_turn(turn, Turn::Sync, Turn::Wait) {
                         return Turn::Sync;
                     }
                 }
@@ -206,7 +307,8 @@ impl Request {
                     spins += 1;
                     hint::spin_loop();
                 }
-                _ => thread::park(),
+                _ if until.is_some_and(|until| until <= Instant::now()) => return Turn::Wait,
+                _ => park_until(until),
             }
         }
     }
@@ -214,6 +316,29 @@ impl Request {
     /// The outcome. Requires: the turn is [`Turn::Done`].
     pub(super) fn take_outcome(&self) -> Outcome {
         self.progress.lock().outcome.take().expect("a request is done once it has its outcome")
+    }
+
+    /// The outcome if it is there; else the task of `context` is woken when it is.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<Seq>> {
+        let mut progress = self.progress.lock();
+        match progress.outcome.take() {
+            Some(Outcome::Answered(result)) => Poll::Ready(result),
+            Some(Outcome::ReadAgain) => unreachable!("a future has no condition"),
+            None => {
+                progress.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn try_turn(turn: &AtomicU8, from: Turn, to: Turn) -> bool {
+    turn.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+}
+
+fn wake_task(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -225,26 +350,28 @@ fn op_sizes(batch: &WriteBatch) -> impl Iterator<Item = (usize, usize)> + '_ {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn a_sync_is_not_lost_to_a_lead_that_is_taken_at_that_moment() {
         for round in 0..10_000 {
-            let request = Request::write(Arc::default(), Durability::Sync, None);
+            let request = Request::of_thread(Arc::default(), Durability::Sync, None, None);
+            let Owner::Thread { turn, .. } = &request.owner else { unreachable!() };
             thread::scope(|scope| {
-                let appointing = scope.spawn(|| request.wake(Turn::Sync));
+                let appointing = scope.spawn(|| request.wake_to_sync());
                 while !appointing.is_finished() {
                     for _ in 0..64 {
-                        request.wake(Turn::Lead);
+                        request.wake_to_lead();
                         // What the owner does when it is woken.
-                        let _ = request.try_turn(Turn::Lead, Turn::Wait);
+                        let _ = try_turn(turn, Turn::Lead, Turn::Wait);
                     }
                     thread::yield_now();
                 }
             });
-            assert_eq!(request.turn.load(Ordering::Acquire), Turn::Sync as u8, "in {round}");
+            assert_eq!(turn.load(Ordering::Acquire), Turn::Sync as u8, "in {round}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use lsm_base::{KeyspaceId, Seq, WriteBatch, key};
+use lsm_base::{KeyspaceId, Kind, Seq, WriteBatch, key};
 use lsm_memtable::{Arena, ArenaWriter, Memtable};
 use lsm_wal::{Record, Wal};
 
@@ -73,7 +73,7 @@ impl CommitState {
 
     pub(super) fn push(&mut self, request: Arc<Request>) {
         self.group_arena += request.arena_bound;
-        self.group_log += request.log_len;
+        self.group_log += request.log_len();
         self.group.push(request);
     }
 
@@ -143,8 +143,11 @@ impl CommitState {
 
     /// Applies a batch whose first operation has the sequence `seq`; returns the one behind it.
     fn apply(&mut self, inner: &Inner, batch: &WriteBatch, mut seq: Seq) -> Seq {
+        let first = seq;
+        let mut deletes = 0;
         for op in batch.ops() {
             let op = op.expect("the bytes of a batch always parse");
+            deletes += u64::from(op.kind == Kind::Delete);
             let hash = key::hash_user_key(op.key);
             let memtable = self.memtable(inner, op.keyspace);
             memtable
@@ -153,6 +156,9 @@ impl CommitState {
             self.last_applied = seq;
             seq = seq.plus(1);
         }
+        inner.metrics.puts.add(seq.get() - first.get() - deletes);
+        inner.metrics.deletes.add(deletes);
+        inner.metrics.write_bytes.add(batch.as_bytes().len() as u64);
         seq
     }
 

@@ -1,0 +1,229 @@
+//! The hand-over: which thread leads, which one syncs, and how the others learn of it.
+//!
+//! - A request is queued first, and its owner tries to take the commit lock then. Who holds the
+//!   lock looks at the queue after giving it back, and wakes the owner of the first. So either the
+//!   owner gets the lock, or the holder sees the request.
+//! - Who leads with its own request first goes on leading; for another's it gives the lead away,
+//!   because only the owner can wait for room without keeping somebody else from its answer.
+//! - One owner syncs the log at a time; [`Publication`] appoints it.
+//!
+//! What leading and syncing consist of is the [`Duty`]'s: the models of this module run the same
+//! hand-over over a log of their own.
+//!
+//! Invariant: as long as a request is queued, somebody has the lead or has been woken for it; as
+//! long as a published prefix waits for the disk, somebody has the sync.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lsm_base::Seq;
+use lsm_wal::Lsn;
+
+use super::attendants::Attendants;
+use super::publication::Publication;
+use super::request::{Outcome, Request, Turn};
+use crate::error::{Error, Result};
+use crate::sync::Mutex;
+
+/// What a leader needs before it can go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Need {
+    /// Nothing.
+    Nothing,
+    /// A new generation with room for the first request.
+    Room,
+}
+
+/// How much of the queue a leader takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// Group after group while there is work, as a thread that has to wait anyway.
+    Whole,
+    /// No more than a moment's work, as the thread of an event loop.
+    Moment,
+}
+
+/// What falls to whoever leads or syncs.
+pub(super) trait Duty {
+    /// What the commit lock guards.
+    type State;
+
+    /// Takes requests off the queue, from the first on, commits them, and hands them to
+    /// publication. The first stays if it needs room.
+    fn lead(&self, handover: &Handover<Self::State>, state: &mut Self::State, pace: Pace) -> Need;
+
+    /// Syncs the log; returns up to where.
+    fn sync_log(&self) -> Result<Lsn, lsm_base::Error>;
+
+    /// Waits until there is room for this request, or it [needs none](Request::needs_room) any more.
+    fn make_room(&self, request: &Request) -> Result<()>;
+}
+
+/// The queue, the commit lock, and who is told what.
+#[derive(Debug)]
+pub(super) struct Handover<S> {
+    queue: Mutex<VecDeque<Arc<Request>>>,
+    state: Mutex<S>,
+    pub(super) publication: Publication,
+    pub(super) attendants: Arc<Attendants>,
+}
+
+impl<S> Handover<S> {
+    /// A hand-over with nothing in it; everything up to `visible` is published.
+    pub(super) fn new(state: S, visible: Seq) -> Handover<S> {
+        Handover {
+            queue: Mutex::new(VecDeque::new()),
+            state: Mutex::new(state),
+            publication: Publication::new(visible),
+            attendants: Arc::new(Attendants::new()),
+        }
+    }
+
+    /// Brings a request of this thread to its outcome; works for others meanwhile.
+    pub(super) fn submit(&self, duty: &impl Duty<State = S>, request: &Arc<Request>) -> Outcome {
+        self.enqueue(Arc::clone(request));
+        self.lead_own(duty, request);
+        let mut deadline = request.deadline();
+        loop {
+            match request.wait(deadline) {
+                Turn::Done => return request.take_outcome(),
+                Turn::Lead => self.lead_own(duty, request),
+                // A failure is everybody's outcome, the own one's too.
+                Turn::Sync => drop(self.sync(duty)),
+                Turn::Wait => {
+                    // Too late, unless a leader has taken it: then there is nothing to wait for
+                    // but the disk.
+                    deadline = None;
+                    self.withdraw(request, Error::busy());
+                    // The lead may have come to it just now; it is passed on.
+                    self.lead_own(duty, request);
+                }
+            }
+        }
+    }
+
+    /// Queues a request. Its owner is to lead next, or to be woken for it.
+    pub(super) fn enqueue(&self, request: Arc<Request>) {
+        self.queue.lock().push_back(request);
+    }
+
+    /// Leads until the queue is empty, the own request is done, or somebody else leads.
+    fn lead_own(&self, duty: &impl Duty<State = S>, own: &Arc<Request>) {
+        self.lead_while(duty, |first| Arc::ptr_eq(first, own));
+    }
+
+    /// Leads, for as long as the first request is one that this thread waits for room for.
+    fn lead_while(&self, duty: &impl Duty<State = S>, is_own: impl Fn(&Arc<Request>) -> bool) {
+        while let Some(mut state) = self.state.try_lock() {
+            let need = duty.lead(self, &mut state, Pace::Whole);
+            drop(state);
+            let Some(first) = self.first() else { return };
+            if !is_own(&first) {
+                first.wake_to_lead();
+                return;
+            }
+            if need == Need::Room
+                && let Err(error) = duty.make_room(&first)
+            {
+                self.withdraw(&first, error);
+            }
+        }
+    }
+
+    /// Leads once if nobody does, and waits for nothing.
+    pub(super) fn lead_in_passing(&self, duty: &impl Duty<State = S>) {
+        let Some(mut state) = self.state.try_lock() else { return };
+        duty.lead(self, &mut state, Pace::Moment);
+        drop(state);
+        self.pass_lead_on();
+    }
+
+    /// Is the attendant that leads, until it is stopped. `admit` queues what was held back and is
+    /// due, and says when more will be.
+    pub(super) fn attend_lead(
+        &self,
+        duty: &impl Duty<State = S>,
+        mut admit: impl FnMut() -> Option<Instant>,
+    ) {
+        while !self.attendants.is_stopping() {
+            let next_due = admit();
+            self.lead_while(duty, |first| first.is_attended());
+            self.attendants.lead.wait(next_due);
+        }
+    }
+
+    /// Is the attendant that syncs, until it is stopped.
+    pub(super) fn attend_sync(&self, duty: &impl Duty<State = S>) {
+        while !self.attendants.is_stopping() {
+            self.attendants.sync.wait(None);
+            // A failure is the outcome of whoever waits for it.
+            let _ = self.sync(duty);
+        }
+    }
+
+    /// Brings everything that is on its way to its outcome, and stops the attendants. Requires: no
+    /// request comes any more, and none finds room to wait for.
+    pub(super) fn finish(&self, duty: &impl Duty<State = S>) {
+        while self.first().is_some() {
+            duty.lead(self, &mut self.state.lock(), Pace::Whole);
+        }
+        // Whoever led besides comes to an end; what is left then waits for the disk at most.
+        drop(self.state.lock());
+        if !self.publication.is_idle() {
+            let _ = self.sync(duty);
+        }
+        self.attendants.stop();
+    }
+
+    /// Syncs the log, and publishes what that allows.
+    pub(super) fn sync(&self, duty: &impl Duty<State = S>) -> Result<(), lsm_base::Error> {
+        let result = duty.sync_log();
+        self.publication.sync_finished(result.clone());
+        result.map(|_| ())
+    }
+
+    /// Does something under the commit lock without leading.
+    pub(super) fn with_state<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        let result = f(&mut self.state.lock());
+        self.pass_lead_on();
+        result
+    }
+
+    /// Wakes whoever came while this thread held the commit lock, and found it taken.
+    fn pass_lead_on(&self) {
+        if let Some(first) = self.first() {
+            first.wake_to_lead();
+        }
+    }
+
+    fn first(&self) -> Option<Arc<Request>> {
+        self.queue.lock().front().map(Arc::clone)
+    }
+
+    /// Takes the first request off the queue, if it is one that `takes` agrees to. For leaders.
+    pub(super) fn pop_if(&self, takes: impl FnOnce(&Request) -> bool) -> Option<Arc<Request>> {
+        let mut queue = self.queue.lock();
+        if takes(queue.front()?) { queue.pop_front() } else { None }
+    }
+
+    /// Puts the request back that was taken off last, because there is no room for it. For leaders.
+    pub(super) fn put_back(&self, request: Arc<Request>) {
+        request.set_needs_room();
+        self.queue.lock().push_front(request);
+    }
+
+    /// Answers `request` with `error`, unless a leader took it off the queue meanwhile.
+    fn withdraw(&self, request: &Arc<Request>, error: Error) {
+        let mut queue = self.queue.lock();
+        let Some(index) = queue.iter().position(|queued| Arc::ptr_eq(queued, request)) else {
+            return;
+        };
+        queue.remove(index);
+        drop(queue);
+        request.answer(Outcome::Answered(Err(error)));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model;
