@@ -1,8 +1,9 @@
 //! What each route does.
 //!
 //! Calls of the engine may block, on a disk or behind other writers, so every route that makes one
-//! runs on the [pool](crate::pool); only what looks at memory alone is answered in place. That is
-//! most reads of one key: the engine is asked first whether it can answer without the disk.
+//! runs on the [pool](crate::pool); only what waits for nothing is answered in place. That is most
+//! reads of one key: the engine is asked first whether it can answer without the disk. And it is
+//! most writes: the engine queues them, and the task waits for the outcome.
 
 mod admin;
 mod batch;
@@ -16,8 +17,8 @@ mod value;
 mod write;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
 use lsm_engine::{Db, Seq};
 
 use crate::answer::Answer;
@@ -45,6 +46,10 @@ pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
         Route::Flush | Route::Compact | Route::Verify => admin::begin(call)?,
         Route::Scan if scan::wants_lines(&call.headers) => scan::lines(call)?,
         Route::Value | Route::Get if is_resident => blocking(call)?,
+        Route::Put | Route::Delete | Route::Batch => write::answer(call).await?,
+        Route::Value if call.method == Method::PUT || call.method == Method::DELETE => {
+            write::answer(call).await?
+        }
         _ => app.pool.run(move || blocking(call)).await??,
     };
     match answer.body().len() {
@@ -57,26 +62,26 @@ pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
     Ok(answer)
 }
 
-/// The routes that call the engine and wait for it.
+/// The routes that read, and wait for what they read.
 fn blocking(call: Call) -> Result<Answer, Problem> {
     match call.route {
-        Route::Put => legacy::put(call),
         Route::Get => legacy::get(call),
-        Route::Delete => legacy::delete(call),
-        Route::Value => value::answer(call),
+        Route::Value => value::read(call),
         Route::Scan => scan::page(call),
         Route::Mget => batch::mget(call),
-        Route::Batch => batch::batch(call),
         Route::Stats => stats::answer(call),
         Route::Tree => tree::answer(call),
         Route::Metrics => metrics::answer(call),
-        Route::Flush
+        Route::Put
+        | Route::Delete
+        | Route::Batch
+        | Route::Flush
         | Route::Compact
         | Route::Verify
         | Route::Job
         | Route::Healthz
         | Route::Readyz
-        | Route::Version => unreachable!("these routes are answered in place"),
+        | Route::Version => unreachable!("these routes are answered elsewhere"),
     }
 }
 

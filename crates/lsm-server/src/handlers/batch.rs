@@ -3,8 +3,8 @@
 use hyper::StatusCode;
 use lsm_engine::{Read as _, WriteBatch};
 
-use super::write::{Terms, check_value};
-use super::{check_key, json_object, ok_json, with_seq};
+use super::write::{Demand, Planned, Success, Terms, check_value};
+use super::{check_key, json_object, with_seq};
 use crate::answer::{self, Answer};
 use crate::service::Call;
 use crate::status::problem_of;
@@ -18,10 +18,10 @@ const MAX_KEYS: usize = 10_000;
 /// The largest answer to `/v1/mget`, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Writes all operations or none.
-pub(super) fn batch(mut call: Call) -> Result<Answer, Problem> {
-    let mut query = std::mem::take(&mut call.query);
-    let terms = Terms::of(&call, &mut query)?;
+/// What a batch asks for: all of its operations or none.
+pub(super) fn batch(call: &Call) -> Result<Planned, Problem> {
+    let mut query = call.query.clone();
+    let terms = Terms::of(call, &mut query)?;
     query.finish()?;
     let body = call.body_bytes();
     let mut object = json_object(&body)?;
@@ -37,10 +37,10 @@ pub(super) fn batch(mut call: Call) -> Result<Answer, Problem> {
     }
     let mut batch = WriteBatch::with_capacity(body.len());
     for (index, operation) in operations.into_iter().enumerate() {
-        add(&call, &mut batch, index, operation)?;
+        add(call, &mut batch, index, operation)?;
     }
-    let seq = call.db()?.write(batch, &terms.options(None)).map_err(|error| problem_of(&error))?;
-    Ok(terms.sign(ok_json(seq, &format!(",\"count\":{count}")), seq))
+    let success = Success::OkBatch { count };
+    Ok(Planned { batch, terms, key: None, demand: Demand::Nothing, success })
 }
 
 /// Adds one operation; what is wrong with it is named by its place: `ops[3].key`.

@@ -1,22 +1,20 @@
 //! `/put`, `/get/{key}` and `/delete/{key}`: the simple door, JSON in and out.
 
 use hyper::StatusCode;
-use hyper::header::ETAG;
-use lsm_engine::{Condition, ErrorKind, Seq};
+use lsm_engine::{Condition, Seq, WriteBatch};
 
 use super::value::find;
-use super::write::{Terms, check_value, write_if};
-use super::{check_key, json_object, ok_json};
+use super::write::{Demand, Planned, Success, Terms, check_value};
+use super::{check_key, json_object};
 use crate::answer::{self, Answer};
-use crate::etag::{Preconditions, etag};
+use crate::etag::Preconditions;
 use crate::service::Call;
-use crate::status::problem_of;
 use crate::wire::{Code, ItemRef, KeyForm, Problem, key_from, value_from};
 
-/// Stores one key.
-pub(super) fn put(mut call: Call) -> Result<Answer, Problem> {
-    let mut query = std::mem::take(&mut call.query);
-    let terms = Terms::of(&call, &mut query)?;
+/// What a put asks for.
+pub(super) fn put(call: &Call) -> Result<Planned, Problem> {
+    let mut query = call.query.clone();
+    let terms = Terms::of(call, &mut query)?;
     query.finish()?;
     if !Preconditions::from_headers(&call.headers)?.is_empty() {
         let detail = "this route takes if_seq and if_absent instead of If-Match and If-None-Match";
@@ -31,22 +29,18 @@ pub(super) fn put(mut call: Call) -> Result<Answer, Problem> {
     let if_absent = object.boolean("if_absent")?.unwrap_or(false);
     object.finish()?;
     check_key(&key)?;
-    check_value(&call, &value)?;
-    let condition = match (if_seq, if_absent) {
-        (None, false) => None,
-        (None, true) => Some(Condition::Absent),
-        (Some(seq), false) => Some(Condition::Seq(sequence(seq)?)),
+    check_value(call, &value)?;
+    let demand = match (if_seq, if_absent) {
+        (None, false) => Demand::Nothing,
+        (None, true) => Demand::One(Condition::Absent),
+        (Some(seq), false) => Demand::One(Condition::Seq(sequence(seq)?)),
         (Some(_), true) => {
             return Err(Problem::new(Code::BadJson, "if_seq and if_absent exclude each other"));
         }
     };
-    let seq = call
-        .db()?
-        .put_with(&key, &value, &terms.options(condition))
-        .map_err(|error| problem_of(&error).with_key(&key))?;
-    let mut answer = ok_json(seq, "");
-    answer.headers_mut().insert(ETAG, etag(seq));
-    Ok(terms.sign(answer, seq))
+    let mut batch = WriteBatch::with_capacity(key.len() + value.len() + 16);
+    batch.put(&key, &value);
+    Ok(Planned { batch, terms, key: Some(key), demand, success: Success::OkStored })
 }
 
 /// Reads one key.
@@ -62,11 +56,11 @@ pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     Ok(found.tagged(answer::json(StatusCode::OK, body)))
 }
 
-/// Removes one key, whether it exists or not.
-pub(super) fn delete(mut call: Call) -> Result<Answer, Problem> {
+/// What a delete asks for: the key's removal, whether it exists or not.
+pub(super) fn delete(call: &Call) -> Result<Planned, Problem> {
     let key = call.path_key()?;
-    let mut query = std::mem::take(&mut call.query);
-    let terms = Terms::of(&call, &mut query)?;
+    let mut query = call.query.clone();
+    let terms = Terms::of(call, &mut query)?;
     let must_exist = query.flag("must_exist")?;
     query.finish()?;
     let preconditions = Preconditions::from_headers(&call.headers)?;
@@ -74,21 +68,10 @@ pub(super) fn delete(mut call: Call) -> Result<Answer, Problem> {
         let detail = "must_exist and entity tags exclude each other";
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let db = call.db()?;
-    let seq = if must_exist {
-        db.delete_with(&key, &terms.options(Some(Condition::Exists))).map_err(|error| {
-            match error.kind() {
-                ErrorKind::Conflict => Problem::new(Code::NotFound, "there is no such key"),
-                _ => problem_of(&error),
-            }
-            .with_key(&key)
-        })?
-    } else {
-        write_if(&call, &key, &preconditions, |condition| {
-            db.delete_with(&key, &terms.options(condition))
-        })?
-    };
-    Ok(terms.sign(ok_json(seq, ""), seq))
+    let demand = if must_exist { Demand::Existing } else { Demand::of_tags(preconditions) };
+    let mut batch = WriteBatch::new();
+    batch.delete(&key);
+    Ok(Planned { batch, terms, key: Some(key), demand, success: Success::OkRemoved })
 }
 
 fn sequence(number: u64) -> Result<Seq, Problem> {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use hyper::header::{ETAG, HeaderValue};
 use hyper::{Method, StatusCode};
-use lsm_engine::{Db, Entry, Error, Read as _, Resident, Seq};
+use lsm_engine::{Db, Entry, Error, Read as _, Resident, Seq, WriteBatch};
 
 use super::with_seq;
-use super::write::{Terms, precondition_failed, write_if};
+use super::write::{Demand, Planned, Success, Terms, precondition_failed};
 use crate::answer::{self, Answer};
 use crate::etag::{Preconditions, etag};
 use crate::service::Call;
@@ -15,16 +15,8 @@ use crate::wire::{Code, Problem};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// Answers GET, HEAD, PUT and DELETE.
-pub(super) fn answer(call: Call) -> Result<Answer, Problem> {
-    match call.method {
-        Method::PUT => put(call),
-        Method::DELETE => delete(call),
-        _ => get(call),
-    }
-}
-
-fn get(mut call: Call) -> Result<Answer, Problem> {
+/// Answers GET and HEAD.
+pub(super) fn read(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let found = find(&mut call)?;
     if found.is_unchanged {
@@ -35,33 +27,23 @@ fn get(mut call: Call) -> Result<Answer, Problem> {
     Ok(found.tagged(answer::answer(StatusCode::OK, OCTETS, value)))
 }
 
-fn put(mut call: Call) -> Result<Answer, Problem> {
+/// What PUT and DELETE ask for.
+pub(super) fn write(call: &Call) -> Result<Planned, Problem> {
     let key = call.path_key()?;
-    let mut query = std::mem::take(&mut call.query);
-    let terms = Terms::of(&call, &mut query)?;
+    let mut query = call.query.clone();
+    let terms = Terms::of(call, &mut query)?;
     query.finish()?;
-    let preconditions = Preconditions::from_headers(&call.headers)?;
-    let value = call.body_bytes();
-    let db = call.db()?;
-    let seq = write_if(&call, &key, &preconditions, |condition| {
-        db.put_with(&key, &value, &terms.options(condition))
-    })?;
-    let mut answer = answer::empty(StatusCode::NO_CONTENT);
-    answer.headers_mut().insert(ETAG, etag(seq));
-    Ok(terms.sign(answer, seq))
-}
-
-fn delete(mut call: Call) -> Result<Answer, Problem> {
-    let key = call.path_key()?;
-    let mut query = std::mem::take(&mut call.query);
-    let terms = Terms::of(&call, &mut query)?;
-    query.finish()?;
-    let preconditions = Preconditions::from_headers(&call.headers)?;
-    let db = call.db()?;
-    let seq = write_if(&call, &key, &preconditions, |condition| {
-        db.delete_with(&key, &terms.options(condition))
-    })?;
-    Ok(terms.sign(answer::empty(StatusCode::NO_CONTENT), seq))
+    let demand = Demand::of_tags(Preconditions::from_headers(&call.headers)?);
+    let body = call.body_bytes();
+    let mut batch = WriteBatch::with_capacity(key.len() + body.len() + 16);
+    let success = if call.method == Method::PUT {
+        batch.put(&key, &body);
+        Success::Stored
+    } else {
+        batch.delete(&key);
+        Success::Removed
+    };
+    Ok(Planned { batch, terms, key: Some(key), demand, success })
 }
 
 /// A key that exists.
@@ -91,7 +73,7 @@ pub(super) fn find(call: &mut Call) -> Result<Found, Problem> {
     let preconditions = Preconditions::from_headers(&call.headers)?;
     let (entry, view) = match call.resident.take() {
         Some((entry, view)) => (Some(entry), view),
-        None => read(call.db()?, &key).map_err(|error| problem_of(&error))?,
+        None => read_key(call.db()?, &key).map_err(|error| problem_of(&error))?,
     };
     let Some(entry) = entry else {
         return Err(Problem::new(Code::NotFound, "there is no such key").with_key(&key));
@@ -122,7 +104,7 @@ pub(super) fn find_resident(call: &mut Call) -> bool {
 /// A read sees everything up to the sequence that was visible before it, and perhaps more. If it
 /// finds the key, the view at the larger of that sequence and the key's own has the same version: the
 /// key did not change in between. If it does not, only a snapshot can tell.
-fn read(db: &Db, key: &[u8]) -> Result<(Option<Entry>, Seq), Error> {
+fn read_key(db: &Db, key: &[u8]) -> Result<(Option<Entry>, Seq), Error> {
     let before = db.seq();
     if let Some(entry) = db.get_entry(key)? {
         let view = before.max(entry.seq);

@@ -1,13 +1,19 @@
-//! What all writes have in common: durability, preconditions, and how long they may wait.
+//! Writes: what each asks for, what must hold for it, and who waits for it.
+//!
+//! A request becomes a [`Planned`] write first: all that can be wrong with it is found there. A
+//! small write under no condition is queued in place, and its task waits for the store; the others
+//! go to the [pool](crate::pool), because a condition may have to be read from the disk.
 
-use hyper::header::{HeaderName, HeaderValue};
-use lsm_engine::{Condition, Error, ErrorKind, Read as _, Seq, WriteOptions};
+use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderName, HeaderValue};
+use lsm_engine::{Condition, Db, Error, ErrorKind, Read as _, Seq, WriteBatch, WriteOptions};
 
-use super::with_seq;
-use crate::answer::Answer;
+use super::{batch, legacy, ok_json, value, with_seq};
+use crate::answer::{self, Answer};
 use crate::config::DurabilityLevel;
 use crate::engine_options;
-use crate::etag::Preconditions;
+use crate::etag::{Preconditions, etag};
+use crate::route::Route;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::target::Query;
@@ -16,7 +22,171 @@ use crate::wire::{Code, Problem};
 /// How often a write with a list of tags is tried again when other writes come between.
 const MOST_TRIES: u32 = 64;
 
+/// A larger body is read on the pool: parsing it would keep the runtime's thread for too long.
+const MAX_IN_PLACE: usize = 64 << 10;
+
 const X_LSM_DURABILITY: HeaderName = HeaderName::from_static("x-lsm-durability");
+
+/// A write that a request asks for, with nothing wrong in it.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) batch: WriteBatch,
+    pub(super) terms: Terms,
+    /// The key, where there is one: a problem names it.
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) demand: Demand,
+    pub(super) success: Success,
+}
+
+/// What must hold for a write to happen.
+#[derive(Debug)]
+pub(super) enum Demand {
+    Nothing,
+    One(Condition),
+    /// The key exists; if not, it is not found.
+    Existing,
+    /// Lists of tags, for which the key is read first.
+    Tags(Preconditions),
+}
+
+/// How success is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Success {
+    /// 204, with the entity tag of what was stored.
+    Stored,
+    /// 204.
+    Removed,
+    /// JSON, with the entity tag of what was stored.
+    OkStored,
+    /// JSON.
+    OkRemoved,
+    /// JSON with the number of operations.
+    OkBatch { count: usize },
+}
+
+/// Answers the routes that write.
+pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
+    let app = call.app.clone();
+    let body_len = call.body.as_ref().map_or(0, |body| body.bytes.len());
+    if MAX_IN_PLACE < body_len {
+        return app.pool.run(move || plan(&call)?.commit(call.db()?)).await?;
+    }
+    let planned = plan(&call)?;
+    if !matches!(planned.demand, Demand::Nothing) {
+        return app.pool.run(move || planned.commit(call.db()?)).await?;
+    }
+    let Planned { batch, terms, key, success, .. } = planned;
+    let written = call.db()?.write_async(batch, &terms.options(None)).await;
+    let seq = written.map_err(|error| named(&error, key.as_deref()))?;
+    Ok(terms.sign(success.answer(seq), seq))
+}
+
+fn plan(call: &Call) -> Result<Planned, Problem> {
+    match call.route {
+        Route::Put => legacy::put(call),
+        Route::Delete => legacy::delete(call),
+        Route::Batch => batch::batch(call),
+        _ => value::write(call),
+    }
+}
+
+impl Planned {
+    /// Writes, and waits for it.
+    fn commit(self, db: &Db) -> Result<Answer, Problem> {
+        let (terms, success) = (self.terms, self.success);
+        let seq = self.write(db)?;
+        Ok(terms.sign(success.answer(seq), seq))
+    }
+
+    fn write(self, db: &Db) -> Result<Seq, Problem> {
+        let Planned { batch, terms, key, demand, .. } = self;
+        let key = key.as_deref();
+        let must_exist = matches!(demand, Demand::Existing);
+        let condition = match demand {
+            Demand::Nothing => None,
+            Demand::One(condition) => Some(condition),
+            Demand::Existing => Some(Condition::Exists),
+            Demand::Tags(preconditions) => {
+                let key = key.expect("only a write of one key has entity tags");
+                return write_tagged(db, batch, &terms, key, &preconditions);
+            }
+        };
+        db.write(batch, &terms.options(condition)).map_err(|error| match error.kind() {
+            ErrorKind::Conflict if must_exist => not_found(key),
+            _ => named(&error, key),
+        })
+    }
+}
+
+/// Writes one key if it has, or has not, one of the tags at the moment of the write.
+///
+/// The key is read first, and the write then holds on to what was read: if another write comes
+/// between, the lists are judged again.
+fn write_tagged(
+    db: &Db,
+    batch: WriteBatch,
+    terms: &Terms,
+    key: &[u8],
+    preconditions: &Preconditions,
+) -> Result<Seq, Problem> {
+    let failed = |error: &Error| problem_of(error).with_key(key);
+    for _ in 0..MOST_TRIES {
+        let entry = db.get_entry(key).map_err(|error| failed(&error))?;
+        let current = entry.map(|entry| entry.seq);
+        if !preconditions.match_holds(current) || !preconditions.none_match_holds(current) {
+            return Err(precondition_failed(key, current));
+        }
+        let condition = current.map_or(Condition::Absent, Condition::Seq);
+        match db.write(batch.clone(), &terms.options(Some(condition))) {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            outcome => return outcome.map_err(|error| failed(&error)),
+        }
+    }
+    let detail = "other writes of this key keep coming between";
+    Err(Problem::new(Code::Busy, detail).with_retry_after_ms(1000))
+}
+
+impl Demand {
+    /// What entity tags ask for.
+    pub(super) fn of_tags(preconditions: Preconditions) -> Demand {
+        match preconditions.as_single() {
+            _ if preconditions.is_empty() => Demand::Nothing,
+            Some(condition) => Demand::One(condition),
+            None => Demand::Tags(preconditions),
+        }
+    }
+}
+
+impl Success {
+    fn answer(self, seq: Seq) -> Answer {
+        let mut answer = match self {
+            Success::Stored | Success::Removed => answer::empty(StatusCode::NO_CONTENT),
+            Success::OkStored | Success::OkRemoved => ok_json(seq, ""),
+            Success::OkBatch { count } => ok_json(seq, &format!(",\"count\":{count}")),
+        };
+        if matches!(self, Success::Stored | Success::OkStored) {
+            answer.headers_mut().insert(ETAG, etag(seq));
+        }
+        answer
+    }
+}
+
+/// The problem of an error of the store, with the key that it is about.
+fn named(error: &Error, key: Option<&[u8]>) -> Problem {
+    let problem = problem_of(error);
+    match key {
+        Some(key) => problem.with_key(key),
+        None => problem,
+    }
+}
+
+fn not_found(key: Option<&[u8]>) -> Problem {
+    let problem = Problem::new(Code::NotFound, "there is no such key");
+    match key {
+        Some(key) => problem.with_key(key),
+        None => problem,
+    }
+}
 
 /// How a write is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -51,38 +221,6 @@ impl Terms {
         answer.headers_mut().insert(X_LSM_DURABILITY, level);
         answer
     }
-}
-
-/// Writes one key if the preconditions hold at the moment of the write.
-///
-/// One tag is judged by the engine. For a list the key is read first, and the write then holds on to
-/// what was read: if another write comes between, the list is judged again.
-pub(super) fn write_if(
-    call: &Call,
-    key: &[u8],
-    preconditions: &Preconditions,
-    write: impl Fn(Option<Condition>) -> Result<Seq, Error>,
-) -> Result<Seq, Problem> {
-    let failed = |error: &Error| problem_of(error).with_key(key);
-    if preconditions.is_empty() {
-        return write(None).map_err(|error| failed(&error));
-    }
-    if let Some(condition) = preconditions.as_single() {
-        return write(Some(condition)).map_err(|error| failed(&error));
-    }
-    for _ in 0..MOST_TRIES {
-        let entry = call.db()?.get_entry(key).map_err(|error| failed(&error))?;
-        let current = entry.map(|entry| entry.seq);
-        if !preconditions.match_holds(current) || !preconditions.none_match_holds(current) {
-            return Err(precondition_failed(key, current));
-        }
-        match write(Some(current.map_or(Condition::Absent, Condition::Seq))) {
-            Err(error) if error.kind() == ErrorKind::Conflict => {}
-            outcome => return outcome.map_err(|error| failed(&error)),
-        }
-    }
-    let detail = "other writes of this key keep coming between";
-    Err(Problem::new(Code::Busy, detail).with_retry_after_ms(1000))
 }
 
 /// The answer to a precondition that does not hold.
