@@ -108,7 +108,7 @@ impl Planned {
             Demand::Existing => Some(Condition::Exists),
             Demand::Tags(preconditions) => {
                 let key = key.expect("only a write of one key has entity tags");
-                return write_tagged(db, batch, &terms, key, &preconditions);
+                return write_tagged(db, &batch, &terms, key, &preconditions);
             }
         };
         db.write(batch, &terms.options(condition)).map_err(|error| match error.kind() {
@@ -124,7 +124,7 @@ impl Planned {
 /// between, the lists are judged again.
 fn write_tagged(
     db: &Db,
-    batch: WriteBatch,
+    batch: &WriteBatch,
     terms: &Terms,
     key: &[u8],
     preconditions: &Preconditions,
