@@ -10,10 +10,10 @@ use std::thread;
 
 use lsm_engine::base::fs::{FaultFs, MemFs};
 use lsm_engine::base::{FileName, Fs};
-use lsm_engine::{Db, Durability, Options, Read, WriteOptions};
+use lsm_engine::{Db, Durability, Options, Read, WriteBatch, WriteOptions};
 use parking_lot::{Condvar, Mutex};
 
-use crate::support::{bounded, open};
+use crate::support::{bounded, open, wait};
 
 const WRITERS: u64 = 16;
 
@@ -149,5 +149,30 @@ fn buffered_writers_wait_for_no_sync_but_one_ahead_of_them() {
         });
         assert_eq!(turnstile.state.lock().arrived, 1);
         turnstile.switch(false);
+    });
+}
+
+#[test]
+fn synced_writes_of_one_thread_share_their_syncs() {
+    const WRITES: u64 = 200;
+    bounded(|| {
+        let turnstile = Arc::new(Turnstile::default());
+        let db = open_behind(&turnstile);
+        let writes: Vec<_> = (0..WRITES)
+            .map(|i| {
+                let mut batch = WriteBatch::new();
+                batch.put(i.to_be_bytes(), "v");
+                db.write_async(batch, &WriteOptions::durability(Durability::Sync))
+            })
+            .collect();
+        // All are queued. The first sync began with some of them, the second has the rest.
+        turnstile.wait_for_arrival(1);
+        assert_eq!(db.prefix("").count(), 0);
+        turnstile.switch(false);
+        for write in writes {
+            wait(write).unwrap();
+        }
+        assert!(turnstile.state.lock().arrived <= 2);
+        assert_eq!(db.prefix("").count() as u64, WRITES);
     });
 }

@@ -12,6 +12,7 @@ use lsm_base::testing::SplitMix64;
 use lsm_engine::{Db, Durability, Options, Read, WriteBatch, WriteOptions};
 
 use crate::harness::from_env;
+use crate::support::wait;
 
 /// The directory to write to; set in the child only.
 const CHILD: &str = "LSM_KILL_CHILD";
@@ -47,7 +48,11 @@ fn child() {
             0 => Durability::Sync,
             _ => Durability::Buffered,
         };
-        db.write(batch, &WriteOptions::durability(durability)).unwrap();
+        let options = WriteOptions::durability(durability);
+        match number % 3 {
+            0 => wait(db.write_async(batch, &options)).unwrap(),
+            _ => db.write(batch, &options).unwrap(),
+        };
         writeln!(out, "ack {number}").unwrap();
         out.flush().unwrap();
     }

@@ -1,5 +1,6 @@
 //! The engine from outside.
 
+mod asynchronous;
 mod bad_input;
 mod basics;
 mod concurrency;
@@ -19,5 +20,6 @@ mod power_loss;
 mod progress;
 mod settings;
 mod snapshots;
+mod stalls;
 mod support;
 mod verify;

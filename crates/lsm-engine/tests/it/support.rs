@@ -1,8 +1,10 @@
 //! What several of the tests need: a store in memory, and a limit on how long a scenario may take.
 
 use std::panic;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -52,6 +54,26 @@ pub(crate) fn bounded(scenario: impl FnOnce() + Send + 'static) {
             if let Err(panicked) = thread.join() {
                 panic::resume_unwind(panicked);
             }
+        }
+    }
+}
+
+/// Waits for an asynchronous write as an executor of one task does.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
         }
     }
 }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use lsm_base::testing::SplitMix64;
 use lsm_engine::{Db, Durability, Read, Result, Seq, WriteBatch, WriteOptions};
 
+use crate::support::wait;
+
 /// Holds the number of the last step that wrote.
 const MARKER: &str = "~";
 
@@ -123,7 +125,11 @@ impl Script {
         let is_durable = match &self.steps[index] {
             Step::Write { ops, durability } => {
                 let batch = batch(index, ops, db)?;
-                let seq = db.write(batch, &WriteOptions::durability(*durability))?;
+                let options = WriteOptions::durability(*durability);
+                let seq = match index % 3 {
+                    0 => wait(db.write_async(batch, &options))?,
+                    _ => db.write(batch, &options)?,
+                };
                 progress.max_seq.store(seq.get(), Ordering::SeqCst);
                 *durability == Durability::Sync
             }

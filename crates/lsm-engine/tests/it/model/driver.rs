@@ -11,6 +11,7 @@ use lsm_engine::{
 use super::held::{HeldCursor, HeldSnapshot, Shared};
 use super::input::Input;
 use super::oracle::Space;
+use crate::support::wait;
 
 /// How many snapshots, and how many cursors, are held at most.
 const MAX_HELD: usize = 6;
@@ -114,7 +115,10 @@ impl Driver {
             ops.push((space, key, value));
         }
         let options = self.write_options();
-        let last = self.db().write(batch, &options).unwrap();
+        let last = match self.input.once_in(2) {
+            true => wait(self.db().write_async(batch, &options)).unwrap(),
+            false => self.db().write(batch, &options).unwrap(),
+        };
         let count = ops.len() as u64;
         self.committed(last, count);
         for (index, (space, key, value)) in ops.into_iter().enumerate() {
