@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         expected_entries: compaction.input_entries(),
         recheck: Recheck::Sample,
     };
-    let outcome = match job::run(inputs, context, &mut new_table, &mut || false) {
+    let outcome = match job::run(inputs, context, &mut new_table, &mut |_| false) {
         Ok(outcome) => outcome,
         Err(Aborted { cause: Cause::Failed(error), .. }) => return Err(error),
         Err(Aborted { cause: Cause::Cancelled, .. }) => unreachable!("nobody cancels"),

@@ -25,8 +25,15 @@ use crate::key_range::KeyRange;
 /// The compactions that run.
 #[derive(Clone, Debug, Default)]
 pub struct InProgress {
-    jobs: Vec<(JobId, Arc<Compaction>)>,
+    jobs: Vec<Running>,
     next: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    id: JobId,
+    compaction: Arc<Compaction>,
+    read: u64,
 }
 
 /// A compaction that runs.
@@ -44,18 +51,33 @@ impl InProgress {
     pub fn begin(&mut self, compaction: Arc<Compaction>) -> JobId {
         let id = JobId(self.next);
         self.next += 1;
-        self.jobs.push((id, compaction));
+        self.jobs.push(Running { id, compaction, read: 0 });
         id
+    }
+
+    /// Notes how many entries of its inputs a compaction has read.
+    pub fn note_read(&mut self, id: JobId, entries: u64) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
+            job.read = entries;
+        }
     }
 
     /// A compaction ended: its edit is installed, or it failed.
     pub fn end(&mut self, id: JobId) {
-        self.jobs.retain(|(job, _)| *job != id);
+        self.jobs.retain(|job| job.id != id);
     }
 
     /// The compactions that run, in the order in which they began.
     pub fn jobs(&self) -> impl Iterator<Item = &Arc<Compaction>> {
-        self.jobs.iter().map(|(_, compaction)| compaction)
+        self.jobs.iter().map(|job| &job.compaction)
+    }
+
+    /// The same, each with the part of its inputs that it has read, 0 to 1.
+    pub fn progress(&self) -> impl Iterator<Item = (&Arc<Compaction>, f64)> {
+        self.jobs.iter().map(|job| {
+            let entries = job.compaction.input_entries().max(1);
+            (&job.compaction, (job.read as f64 / entries as f64).min(1.0))
+        })
     }
 
     /// How many run.

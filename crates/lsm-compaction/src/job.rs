@@ -95,7 +95,8 @@ pub enum Cause {
 }
 
 /// Runs a job. The inputs are sorted, and no two have the same entry; `new_table` gives a file for
-/// each table; `is_cancelled` is asked every [`CANCELLATION_INTERVAL`].
+/// each table; `is_cancelled` is asked every [`CANCELLATION_INTERVAL`], with the number of entries
+/// that were read.
 ///
 /// # Errors
 /// [`Aborted`], with the files that are to be removed.
@@ -103,7 +104,7 @@ pub fn run<C: Cursor>(
     inputs: Vec<C>,
     context: JobContext<'_>,
     new_table: &mut dyn FnMut() -> Result<NewTable>,
-    is_cancelled: &mut dyn FnMut() -> bool,
+    is_cancelled: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Outcome, Aborted> {
     let JobContext { fs, snapshots, elision, grandparents, output, expected_entries, recheck } =
         context;
@@ -131,12 +132,12 @@ impl From<Error> for Cause {
 fn merge<C: Cursor>(
     iter: &mut CompactionIter<'_, C>,
     writer: &mut OutputWriter<'_>,
-    is_cancelled: &mut dyn FnMut() -> bool,
+    is_cancelled: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Vec<FinishedTable>, Cause> {
     let mut next_question = 0;
     loop {
         if next_question <= iter.counts().input_bytes {
-            if is_cancelled() {
+            if is_cancelled(iter.counts().input) {
                 return Err(Cause::Cancelled);
             }
             next_question = iter.counts().input_bytes + CANCELLATION_INTERVAL;

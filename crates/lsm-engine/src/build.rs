@@ -47,7 +47,7 @@ impl TableFactory<'_> {
     pub(crate) fn run<C: Cursor>(
         &self,
         merge: Merge<'_, C>,
-        is_cancelled: &mut dyn FnMut() -> bool,
+        is_cancelled: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, Cause> {
         let picker_options = picker_options(self.options);
         let context = JobContext {
@@ -107,7 +107,7 @@ impl TableFactory<'_> {
             grandparents: if level == 0 { &[] } else { grandparents },
         };
         // A flush is never called off: memory waits for it.
-        self.run(merge, &mut || false)
+        self.run(merge, &mut |_| false)
     }
 }
 

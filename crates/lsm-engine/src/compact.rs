@@ -120,7 +120,10 @@ impl Inner {
             elision: Elision::below(tree, compaction.output_level),
             grandparents: &compaction.grandparents,
         };
-        let mut is_cancelled = || self.background.is_stopping() || self.check_writable().is_err();
+        let mut is_cancelled = |entries_read| {
+            self.background.compacting.lock().note_read(job.id, entries_read);
+            self.background.is_stopping() || self.check_writable().is_err()
+        };
         let outcome = match self.table_factory().run(merge, &mut is_cancelled) {
             Ok(outcome) => outcome,
             Err(Cause::Cancelled) => return Err(Error::closed()),

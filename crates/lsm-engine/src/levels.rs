@@ -84,6 +84,8 @@ pub struct CompactionInfo {
     pub inputs: usize,
     /// Their bytes.
     pub input_bytes: u64,
+    /// How much of them it has read, 0 to 1.
+    pub progress: f64,
 }
 
 impl Inner {
@@ -110,18 +112,19 @@ impl Inner {
                     score: scores[level].score,
                     tables: tree.level(level).iter().map(|meta| table_info(meta)).collect(),
                 };
-                let jobs = running.jobs().filter(|job| job.keyspace == id);
+                let jobs = running.progress().filter(|(job, _)| job.keyspace == id);
                 KeyspaceLevels {
                     name: tree.name().into(),
                     id,
                     memtables: memtables.collect(),
                     levels: (0..LEVELS).map(level).collect(),
                     compactions: jobs
-                        .map(|job| CompactionInfo {
+                        .map(|(job, progress)| CompactionInfo {
                             from: job.level,
                             to: job.output_level,
                             inputs: job.tables().count(),
                             input_bytes: job.input_bytes(),
+                            progress,
                         })
                         .collect(),
                 }
@@ -163,6 +166,9 @@ impl Inner {
             compaction_read_bytes: counters.compaction_read_bytes.get(),
             compaction_written_bytes: counters.compaction_written_bytes.get(),
             corruptions: counters.corruptions.get(),
+            filter_negatives: counters.filters.negative.get(),
+            filter_true_positives: counters.filters.true_positive.get(),
+            filter_false_positives: counters.filters.false_positive.get(),
             cache_hits: self.cache.hits(),
             cache_misses: self.cache.misses(),
             memory,

@@ -149,7 +149,7 @@ fn a_cancellation_is_heard_in_time_and_names_the_files() {
     let compaction = pick(&store);
     store.options.table_bytes = 64 << 10;
     let questions = Cell::new(0);
-    let mut is_cancelled = || {
+    let mut is_cancelled = |_| {
         questions.set(questions.get() + 1);
         questions.get() == 4
     };
@@ -158,14 +158,16 @@ fn a_cancellation_is_heard_in_time_and_names_the_files() {
     // Three intervals were merged, at more than 64 KiB of values for each table.
     assert!((3..=12).contains(&aborted.created.len()), "{:?}", aborted.created);
 
-    let questions = Cell::new(0);
-    let mut count = || {
+    let (questions, last_read) = (Cell::new(0), Cell::new(0));
+    let mut count = |entries_read| {
         questions.set(questions.get() + 1);
+        assert!(last_read.replace(entries_read) < entries_read || entries_read == 0);
         false
     };
     let outcome = store.compact(&compaction, &[Seq::new(4000)], &mut count).unwrap();
     let intervals = outcome.stats.counts.input_bytes / CANCELLATION_INTERVAL;
     assert!((intervals..=intervals + 1).contains(&questions.get()));
+    assert!(last_read.get() <= outcome.stats.counts.input);
 }
 
 /// Whether only one operation fails, or every one from there on.

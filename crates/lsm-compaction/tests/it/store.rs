@@ -111,7 +111,7 @@ impl Store {
         &mut self,
         compaction: &Compaction,
         snapshots: &[Seq],
-        is_cancelled: &mut dyn FnMut() -> bool,
+        is_cancelled: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, Aborted> {
         let runs = compaction.runs().into_iter().map(|run| self.run_cursor(run)).collect();
         let elision = Elision::below(self.tree(), compaction.output_level);
@@ -135,7 +135,7 @@ impl Store {
         grandparents: &[Arc<TableMeta>],
         snapshots: &[Seq],
         expected_entries: u64,
-        is_cancelled: &mut dyn FnMut() -> bool,
+        is_cancelled: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, Aborted> {
         let table = TableOptions {
             block_size: 512,
@@ -218,6 +218,6 @@ impl Store {
     }
 }
 
-pub(crate) fn never() -> bool {
+pub(crate) fn never(_: u64) -> bool {
     false
 }

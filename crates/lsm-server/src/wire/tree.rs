@@ -147,7 +147,12 @@ mod from_engine {
 
     fn compaction(compaction: &CompactionInfo) -> Compaction {
         let (from, to) = (compaction.from as u64, compaction.to as u64);
-        Compaction { from, to, inputs: compaction.inputs as u64, progress: None }
+        Compaction {
+            from,
+            to,
+            inputs: compaction.inputs as u64,
+            progress: Some(compaction.progress),
+        }
     }
 }
 
