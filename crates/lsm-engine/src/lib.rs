@@ -58,6 +58,7 @@ mod db;
 mod db_cursor;
 mod error;
 mod event;
+mod filter_checks;
 mod flush;
 mod generation;
 mod health;

@@ -2,6 +2,8 @@
 
 use lsm_base::metrics::{Counter, Histogram, HistogramSnapshot};
 
+use crate::filter_checks::FilterCounters;
+
 /// The live counters: cheap to bump from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -20,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) compaction_read_bytes: Counter,
     pub(crate) compaction_written_bytes: Counter,
     pub(crate) corruptions: Counter,
+    pub(crate) filters: FilterCounters,
 }
 
 /// What the engine did since it was opened, and what it holds now.
@@ -56,6 +59,12 @@ pub struct Metrics {
     pub compaction_written_bytes: u64,
     /// Reads that met damage on disk.
     pub corruptions: u64,
+    /// Filters of tables that said to a point read that the key is not there.
+    pub filter_negatives: u64,
+    /// Filters that said that the key may be there, and it was.
+    pub filter_true_positives: u64,
+    /// Filters that said so, and it was not. A table without a filter always says so.
+    pub filter_false_positives: u64,
     /// Block cache: look-ups that found the block.
     pub cache_hits: u64,
     /// Block cache: look-ups that did not.

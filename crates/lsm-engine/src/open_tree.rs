@@ -10,6 +10,7 @@ use lsm_base::{KeyspaceId, Kind, Result, Seq};
 use lsm_compaction::{Compaction, State, TableMeta, Tree};
 use lsm_sstable::{CursorMode, Resident, RunTable, SortedRun, Table, TableEntry};
 
+use crate::filter_checks::FilterCounters;
 use crate::source::Source;
 
 /// Every keyspace's tree, with its tables.
@@ -101,10 +102,16 @@ impl OpenTree {
         user_key: &[u8],
         hash: u64,
         seq: Seq,
+        filters: &FilterCounters,
         mut take: impl FnMut(Seq, Kind, &[u8]) -> R,
     ) -> Result<Option<R>> {
+        let mut checks = filters.begin();
         for table in self.candidates(user_key) {
+            if !checks.passes(table.may_contain(hash)?) {
+                continue;
+            }
             if let Some(found) = table.get_with(user_key, hash, seq, &mut take)? {
+                checks.found();
                 return Ok(Some(found));
             }
         }
@@ -112,9 +119,20 @@ impl OpenTree {
     }
 
     /// The newest version of a key that a reader at `seq` sees.
-    pub(crate) fn get(&self, user_key: &[u8], hash: u64, seq: Seq) -> Result<Option<TableEntry>> {
+    pub(crate) fn get(
+        &self,
+        user_key: &[u8],
+        hash: u64,
+        seq: Seq,
+        filters: &FilterCounters,
+    ) -> Result<Option<TableEntry>> {
+        let mut checks = filters.begin();
         for table in self.candidates(user_key) {
+            if !checks.passes(table.may_contain(hash)?) {
+                continue;
+            }
             if let Some(entry) = table.get(user_key, hash, seq)? {
+                checks.found();
                 return Ok(Some(entry));
             }
         }
@@ -127,11 +145,27 @@ impl OpenTree {
         user_key: &[u8],
         hash: u64,
         seq: Seq,
+        filters: &FilterCounters,
     ) -> Result<Resident<Option<TableEntry>>> {
+        let mut checks = filters.begin();
         for table in self.candidates(user_key) {
+            let Resident::Known(may_contain) = table.may_contain_resident(hash) else {
+                return Ok(Resident::WouldTouchDisk);
+            };
+            if !checks.passes(may_contain) {
+                continue;
+            }
             match table.get_resident(user_key, hash, seq)? {
                 Resident::Known(None) => {}
-                answer => return Ok(answer),
+                Resident::WouldTouchDisk => {
+                    // It is asked again by whoever may read the disk.
+                    checks.forget();
+                    return Ok(Resident::WouldTouchDisk);
+                }
+                found => {
+                    checks.found();
+                    return Ok(found);
+                }
             }
         }
         Ok(Resident::Known(None))

@@ -147,7 +147,7 @@ impl View<'_> {
     }
 
     fn scan(&self, bounds: KeyBounds) -> Scan {
-        Scan::new(self.cursor(bounds.clone()), bounds)
+        Scan::new(self.cursor(bounds))
     }
 
     /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
@@ -181,7 +181,7 @@ impl Pinned {
             return Ok(memtable_entry(found));
         }
         let Some(tree) = self.super_version.version.tree(self.keyspace) else { return Ok(None) };
-        let found = tree.get(user_key, hash, self.seq);
+        let found = tree.get(user_key, hash, self.seq, &inner.metrics.filters);
         Ok(found.map_err(|error| inner.note_read_error(error.into()))?.and_then(table_entry))
     }
 
@@ -194,7 +194,7 @@ impl Pinned {
         let Some(tree) = self.super_version.version.tree(self.keyspace) else {
             return Ok(Resident::Known(None));
         };
-        match tree.get_resident(user_key, hash, self.seq) {
+        match tree.get_resident(user_key, hash, self.seq, &inner.metrics.filters) {
             Ok(Resident::Known(found)) => {
                 inner.metrics.gets.add(1);
                 Ok(Resident::Known(found.and_then(table_entry)))
@@ -217,7 +217,8 @@ impl Pinned {
         }
         let Some(tree) = self.super_version.version.tree(self.keyspace) else { return Ok(None) };
         let mut take = Some(take);
-        let found = tree.get_with(user_key, hash, self.seq, |_, kind, value| match kind {
+        let filters = &inner.metrics.filters;
+        let found = tree.get_with(user_key, hash, self.seq, filters, |_, kind, value| match kind {
             Kind::Put => take.take().map(|take| take(value)),
             Kind::Delete => None,
         });

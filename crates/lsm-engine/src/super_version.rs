@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use lsm_base::{KeyspaceId, Kind, Result, Seq};
 use parking_lot::Mutex;
 
+use crate::filter_checks::FilterCounters;
 use crate::generation::GenerationView;
 use crate::open_tree::OpenVersion;
 
@@ -52,12 +53,15 @@ impl SuperVersion {
         keyspace: KeyspaceId,
         user_key: &[u8],
         hash: u64,
+        filters: &FilterCounters,
     ) -> Result<Option<(Seq, Kind)>> {
         if let Some(version) = self.newest_in_memory(keyspace, user_key, hash) {
             return Ok(Some(version));
         }
         match self.version.tree(keyspace) {
-            Some(tree) => tree.get_with(user_key, hash, Seq::MAX, |seq, kind, _| (seq, kind)),
+            Some(tree) => {
+                tree.get_with(user_key, hash, Seq::MAX, filters, |seq, kind, _| (seq, kind))
+            }
             None => Ok(None),
         }
     }

@@ -152,6 +152,15 @@ impl Table {
         Ok(self.opened()?.may_contain(hash))
     }
 
+    /// Like [`may_contain`](Table::may_contain), if the table was used before.
+    #[must_use]
+    pub fn may_contain_resident(&self, hash: u64) -> Resident<bool> {
+        match self.opened.get() {
+            Some(opened) => Resident::Known(opened.may_contain(hash)),
+            None => Resident::WouldTouchDisk,
+        }
+    }
+
     /// A cursor over all entries. It holds the table, and opens it when it first moves.
     #[must_use]
     pub fn cursor(self: &Arc<Self>, mode: CursorMode) -> TableCursor {

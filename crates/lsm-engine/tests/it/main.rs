@@ -6,6 +6,7 @@ mod basics;
 mod concurrency;
 mod death;
 mod faults;
+mod figures;
 mod flips;
 mod full_disk;
 mod golden;
