@@ -81,9 +81,10 @@ impl DbCursor {
         }
     }
 
-    /// Another cursor that sees the same.
-    pub(crate) fn twin(&self, bounds: KeyBounds) -> DbCursor {
+    /// Another cursor that sees the same, and stands on nothing.
+    pub(crate) fn twin(&self) -> DbCursor {
         let (inner, pin) = (Arc::clone(&self.inner), Arc::clone(&self.pin));
+        let bounds = (self.lower.clone(), self.upper.clone());
         DbCursor::new(inner, pin, self.keyspace, self.seq, bounds)
     }
 

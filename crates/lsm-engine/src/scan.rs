@@ -17,7 +17,6 @@ pub(crate) type KeyBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 #[derive(Debug)]
 pub struct Scan {
     ends: State,
-    bounds: KeyBounds,
 }
 
 #[derive(Debug)]
@@ -25,9 +24,10 @@ pub struct Scan {
 enum State {
     /// The scan could not begin.
     Failed(Error),
-    /// Each end has a cursor once it was asked for an entry.
+    /// Each end has a cursor once it was asked for an entry; the first that is asked takes the one
+    /// that the scan began with.
     Open {
-        pristine: DbCursor,
+        fresh: Option<DbCursor>,
         front: Option<DbCursor>,
         back: Option<DbCursor>,
     },
@@ -35,23 +35,26 @@ enum State {
 }
 
 impl Scan {
-    pub(crate) fn new(cursor: Result<DbCursor>, bounds: KeyBounds) -> Scan {
+    pub(crate) fn new(cursor: Result<DbCursor>) -> Scan {
         let ends = match cursor {
-            Ok(pristine) => State::Open { pristine, front: None, back: None },
+            Ok(fresh) => State::Open { fresh: Some(fresh), front: None, back: None },
             Err(error) => State::Failed(error),
         };
-        Scan { ends, bounds }
+        Scan { ends }
     }
 
     /// Takes a step with one end; `None` when the ends have met.
     fn step(&mut self, end: End) -> Option<<Self as Iterator>::Item> {
         let result = match &mut self.ends {
-            State::Open { pristine, front, back } => {
+            State::Open { fresh, front, back } => {
                 let (own, other) = match end {
                     End::Front => (front, &*back),
                     End::Back => (back, &*front),
                 };
-                let own = own.get_or_insert_with(|| pristine.twin(self.bounds.clone()));
+                let own = own.get_or_insert_with(|| {
+                    let twin = || other.as_ref().map(DbCursor::twin);
+                    fresh.take().or_else(twin).expect("the first cursor is fresh or in use")
+                });
                 advance(own, end).map(|()| entry(own, other.as_ref(), end))
             }
             State::Failed(error) => Err(error.clone()),
