@@ -141,8 +141,9 @@ impl DbBuilder {
 
     fn inner(self, options: Resolved, parts: Parts, lock: Box<dyn FileLock>) -> Inner {
         let cache = BlockCache::new(options.block_cache_size as u64);
+        let mode = options.read_mode(&parts.state);
         let open = |meta: &lsm_compaction::TableMeta| {
-            crate::inner::open_table(&self.fs, &self.dir, options.read_mode, &cache, meta)
+            crate::inner::open_table(&self.fs, &self.dir, mode, &cache, meta)
         };
         let version = Arc::new(OpenVersion::new(parts.state, None, open));
         let first = SuperVersion { active: parts.active, sealed: parts.sealed, version };

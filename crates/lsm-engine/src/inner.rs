@@ -124,8 +124,8 @@ impl Inner {
     }
 
     /// The handle of a table; no file is touched.
-    pub(crate) fn open_table(&self, meta: &TableMeta) -> Arc<Table> {
-        open_table(&self.fs, &self.dir, self.options.read_mode, &self.cache, meta)
+    pub(crate) fn open_table(&self, mode: ReadMode, meta: &TableMeta) -> Arc<Table> {
+        open_table(&self.fs, &self.dir, mode, &self.cache, meta)
     }
 
     /// Stops writes until the next open.

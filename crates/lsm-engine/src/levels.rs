@@ -6,6 +6,7 @@ use lsm_sstable::Compression;
 
 use crate::error::{Error, Result};
 use crate::inner::Inner;
+use crate::memory::memtable_bytes;
 use crate::metrics::{DiskUse, MemoryUse, Metrics};
 use crate::scan::KeyBounds;
 
@@ -100,7 +101,7 @@ impl Inner {
                     let memtable = view.memtable(id)?;
                     Some(MemtableInfo {
                         is_sealed: age != 0,
-                        bytes: view.generation.arena.used() as u64,
+                        bytes: memtable_bytes(view),
                         entries: memtable.len() as u64,
                     })
                 });
@@ -135,14 +136,14 @@ impl Inner {
     pub(crate) fn metrics(&self) -> Metrics {
         let counters = &self.metrics;
         let super_version = self.super_versions.load_full();
-        let sealed = super_version.sealed.iter().map(|view| view.generation.arena.used() as u64);
+        let sealed = super_version.sealed.iter().map(memtable_bytes);
         let tables = || super_version.version.tables();
         let memory = MemoryUse {
             budget: self.options.memory_budget as u64,
-            memtable_active: super_version.active.generation.arena.used() as u64,
+            memtable_active: memtable_bytes(&super_version.active),
             memtable_sealed: sealed.sum(),
             block_cache: self.cache.used_bytes(),
-            pinned: tables().map(|(_, table)| table.pinned_bytes()).sum(),
+            pinned: self.pinned_bytes(),
         };
         let log_segments = super_version.generations().count() as u64;
         let disk = DiskUse {

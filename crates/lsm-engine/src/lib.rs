@@ -66,6 +66,7 @@ mod inner;
 mod keyspace;
 mod levels;
 mod manifest;
+mod memory;
 mod metrics;
 mod obsolete;
 mod open_tree;

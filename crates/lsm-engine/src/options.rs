@@ -23,13 +23,15 @@ pub enum Durability {
 /// The settings of a database.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
-    /// The memory that memtables, block cache and pinned indexes may take together, in bytes.
-    /// Unset: a quarter of the machine's memory, at most 1 GiB.
+    /// The memory that memtables, block cache, and fences and filters that are not in a map may
+    /// take together, in bytes. The block cache gives way to the others.
+    /// Unset: a quarter of the machine's memory, at most 1 GiB; more if `block_cache_size` and four
+    /// memtables ask for it.
     pub memory_budget: Option<usize>,
     /// When the active memtables are sealed and flushed, in bytes of arena: 16 KiB to 4 GiB.
     /// Unset: 64 MiB, or an eighth of the budget if that is less.
     pub memtable_size: Option<usize>,
-    /// The cache of decompressed blocks, in bytes.
+    /// The most that the cache of decompressed blocks takes, in bytes.
     /// Unset: what the budget leaves beside four memtables, at least an eighth of it.
     pub block_cache_size: Option<usize>,
     /// The target size of a table's block, in bytes: 1 to 16 MiB.
@@ -50,8 +52,9 @@ pub struct Options {
     /// [`wait_idle`](crate::Db::wait_idle) do the work, and a write that finds no room does what
     /// it needs. After the disk was full, each call that changes something looks for space first.
     pub background_threads: usize,
-    /// How tables are read.
-    pub read_mode: ReadMode,
+    /// How tables are read. Unset: through maps while all tables together fit 60 % of the machine's
+    /// memory, by `pread` those that are opened beyond that.
+    pub read_mode: Option<ReadMode>,
     /// How many bytes of log may wait for memtables to be flushed. A log segment is as long as
     /// a memtable, or half of this if that is less. Unset: four memtables.
     pub max_log_bytes: Option<u64>,
@@ -70,7 +73,7 @@ impl Default for Options {
             durability: Durability::Sync,
             compaction_interval: Duration::from_secs(10),
             background_threads: 1,
-            read_mode: ReadMode::Map,
+            read_mode: None,
             max_log_bytes: None,
         }
     }
@@ -104,7 +107,8 @@ pub(crate) struct Resolved {
     pub(crate) durability: Durability,
     pub(crate) compaction_interval: Duration,
     pub(crate) background_threads: usize,
-    pub(crate) read_mode: ReadMode,
+    pub(crate) read_mode: Option<ReadMode>,
+    pub(crate) machine_memory: usize,
     /// The length of a log segment: a generation is sealed too when its segment is full.
     pub(crate) segment_size: u64,
     /// How many generations may wait for their flush.
@@ -114,7 +118,11 @@ pub(crate) struct Resolved {
 impl Options {
     /// Checks the fields and derives the unset ones; `machine_memory` is in bytes.
     pub(crate) fn resolve(&self, machine_memory: usize) -> Result<Resolved> {
-        let memory_budget = self.memory_budget.unwrap_or((machine_memory / 4).min(1 << 30));
+        let memory_budget = self.memory_budget.unwrap_or_else(|| {
+            let asked = self.block_cache_size.unwrap_or(0);
+            let memtables = self.memtable_size.unwrap_or(0).saturating_mul(4);
+            (machine_memory / 4).min(1 << 30).max(memtables.saturating_add(asked))
+        });
         let memtable_size =
             self.memtable_size.unwrap_or((memory_budget / 8).clamp(MIN_MEMTABLE_SIZE, 64 << 20));
         check_range("memtable_size", memtable_size, MIN_MEMTABLE_SIZE, MAX_MEMTABLE_SIZE)?;
@@ -149,6 +157,7 @@ impl Options {
             compaction_interval: self.compaction_interval,
             background_threads: self.background_threads,
             read_mode: self.read_mode,
+            machine_memory,
             segment_size,
             max_sealed: sealed_room.min(log_room).clamp(1, 3),
         })

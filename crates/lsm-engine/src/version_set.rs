@@ -230,7 +230,8 @@ fn undecidable(error: lsm_base::Error) -> lsm_base::Error {
 fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Change) {
     current.state = Arc::clone(&next);
     let previous = Arc::clone(&inner.super_versions.load().version);
-    let open = |meta: &TableMeta| inner.open_table(meta);
+    let mode = inner.options.read_mode(&next);
+    let open = |meta: &TableMeta| inner.open_table(mode, meta);
     let version = Arc::new(OpenVersion::new(next, Some(&previous), open));
     let kept: BTreeSet<u64> = version.tables().map(|(meta, _)| meta.number).collect();
     let gone: Vec<(u64, Arc<Table>)> = previous

@@ -114,7 +114,7 @@ fn a_mapped_scan_allocates_nothing_after_the_first_walk() {
 #[test]
 fn a_scan_of_cached_blocks_allocates_for_none_of_their_entries() {
     let builder = Db::builder("data").fs(Arc::new(MemFs::new()));
-    let db = fill(builder, Options { read_mode: ReadMode::Pread, ..options() });
+    let db = fill(builder, Options { read_mode: Some(ReadMode::Pread), ..options() });
     let mut cursor = db.cursor().unwrap();
     let first = walk_forwards(&mut cursor);
     let second = walk_forwards(&mut cursor);

@@ -37,6 +37,12 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// The memory of the filter, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let tiers = self.tiers.iter().filter_map(OnceLock::get);
+        tiers.map(|tier| size_of::<u32>() * tier.len()).sum()
+    }
+
     /// Adds a key. Requires: the caller is the writer.
     pub(crate) fn add(&self, hash: u64) {
         // Relaxed: the writer's own store.

@@ -158,6 +158,12 @@ impl Memtable {
         self.len() == 0
     }
 
+    /// The memory of its filter, in bytes; it is no part of the arena.
+    #[must_use]
+    pub fn filter_memory(&self) -> usize {
+        self.filter.memory()
+    }
+
     /// What all keys begin with, as a hint for the memtable that comes next.
     ///
     /// With fewer than 16 keys it is the hint that this memtable was given.

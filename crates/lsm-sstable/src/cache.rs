@@ -34,6 +34,11 @@ impl BlockCache {
         self.blocks.capacity()
     }
 
+    /// Sets how many bytes it holds at most, and drops what is beyond that.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.blocks.set_capacity(bytes);
+    }
+
     /// How many bytes it holds.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

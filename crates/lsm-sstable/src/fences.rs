@@ -152,9 +152,14 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         self.count
     }
 
-    /// The memory that the fences take, in place or not.
-    pub(crate) fn memory(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.samples)
+    /// The bytes of the fences, in place or not.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The memory that they take beside their bytes.
+    pub(crate) fn own_memory(&self) -> usize {
+        size_of_val(&*self.samples)
     }
 
     /// Where a block stands in the data section; empty if there is no such block.

@@ -204,8 +204,8 @@ impl Table {
         }
     }
 
-    /// The bytes of fences, filter and bookkeeping that stay in memory or in the map; 0 before the
-    /// first use.
+    /// The memory that fences, filter and bookkeeping take, in bytes, for as long as the table is
+    /// held; what is used in the map is not among it. 0 before the first use.
     #[must_use]
     pub fn pinned_bytes(&self) -> u64 {
         self.opened.get().map_or(0, |opened| opened.pinned_bytes())

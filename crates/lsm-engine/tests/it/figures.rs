@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use lsm_engine::base::fs::{FaultFs, MemFs, Op, OpKind};
 use lsm_engine::base::{FileName, Fs};
-use lsm_engine::{Db, Durability, Options, Read, Resident, WriteOptions};
+use lsm_engine::{Db, Durability, Options, Read, ReadMode, Resident, WriteOptions};
 use parking_lot::Mutex;
 
 use crate::support::{memory, open};
@@ -45,6 +45,35 @@ fn each_check_of_a_filter_is_counted_once() {
     assert!(wrong < KEYS / 20, "{wrong} of {KEYS} filters were wrong");
     assert!(matches!(db.try_get_resident(key(0)).unwrap(), Resident::Known(Some(_))));
     assert_eq!(counted(), (absent, KEYS + 1, wrong));
+}
+
+#[test]
+fn the_block_cache_gives_way_to_fences_and_filters() {
+    let budget = 512 << 10;
+    let options = Options {
+        memory_budget: Some(budget),
+        memtable_size: Some(64 << 10),
+        bloom_bits_per_key: 32,
+        block_size: 256,
+        read_mode: Some(ReadMode::Pread),
+        ..options()
+    };
+    let db = open(&memory(), &options);
+    for number in 0..20_000_u32 {
+        db.put(number.to_be_bytes(), [7; 40]).unwrap();
+    }
+    db.compact::<&str>(..).unwrap();
+    db.wait_idle().unwrap();
+    let used = || db.metrics().memory;
+    // Nothing was read, so the cache may have what the memtables leave.
+    let read_all = || assert!((0..20_000_u32).all(|i| db.contains(i.to_be_bytes()).unwrap()));
+    read_all();
+    db.wait_idle().unwrap();
+    assert!(budget as u64 / 8 < used().pinned, "{:?}", used());
+    read_all();
+    assert!(0 < used().block_cache);
+    let memtables = 4 * (64 << 10);
+    assert!(memtables + used().pinned + used().block_cache <= budget as u64, "{:?}", used());
 }
 
 #[test]

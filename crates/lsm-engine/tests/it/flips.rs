@@ -31,7 +31,7 @@ fn options() -> Options {
         max_log_bytes: Some(8 << 10),
         block_size: 256,
         background_threads: 0,
-        read_mode: ReadMode::Pread,
+        read_mode: Some(ReadMode::Pread),
         ..Options::default()
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn small_options(background_threads: usize) -> Options {
         block_size: 512,
         table_size: 16 << 10,
         background_threads,
-        read_mode: ReadMode::Pread,
+        read_mode: Some(ReadMode::Pread),
         ..Options::default()
     }
 }

@@ -103,7 +103,7 @@ fn small_memtables_with_a_block_for_each_entry() {
         block_cache_size: Some(1),
         bloom_bits_per_key: 0,
         compression: Compression::None,
-        read_mode: ReadMode::Pread,
+        read_mode: Some(ReadMode::Pread),
         background_threads: 1,
         ..tiny()
     };
@@ -116,7 +116,7 @@ fn small_memtables_and_small_tables() {
         table_size: 4 << 10,
         block_cache_size: Some(8 << 10),
         bloom_bits_per_key: 32,
-        read_mode: ReadMode::Pread,
+        read_mode: Some(ReadMode::Pread),
         ..tiny()
     };
     assert_busy(run_in_memory("small memtables and small tables", options));

@@ -251,10 +251,14 @@ impl OpenTable {
         }
     }
 
-    /// The memory that the open table holds, mapped fences and filter included.
+    /// The memory that the open table holds on the heap.
     pub(crate) fn pinned_bytes(&self) -> u64 {
-        let filter = self.filter.as_ref().map_or(0, Filter::len);
-        (self.fences.memory() + filter + 8 * self.touched.len()) as u64
+        let own = self.fences.own_memory() + 8 * self.touched.len();
+        let regions = match self.map {
+            Some(_) => 0,
+            None => self.fences.len() + self.filter.as_ref().map_or(0, Filter::len),
+        };
+        (own + regions) as u64
     }
 
     #[inline]
