@@ -1,7 +1,7 @@
 //! Background work: who does it, and how it is woken.
 //!
-//! - the *keeper* fits the cache into the memory budget, makes the next log segment ready and
-//!   unlinks what is obsolete;
+//! - the *keeper* fits the cache into the memory budget, scrubs, makes the next log segment ready
+//!   and unlinks what is obsolete;
 //! - the *flusher* turns sealed generations into tables, oldest first;
 //! - the *compactors* keep the shape of the tree.
 //!
@@ -239,10 +239,11 @@ impl Inner {
         }
     }
 
-    /// Fits the block cache into the memory budget, makes the next log segment ready, unlinks what
+    /// Fits the block cache into the memory budget, scrubs, makes the next log segment ready, unlinks what
     /// is obsolete, and looks whether a full disk has space again.
     pub(crate) fn keep(&self) -> Result<bool> {
         self.fit_memory();
+        self.scrub(Instant::now());
         if self.health.check_writable().is_err() && !self.try_resume()? {
             return Ok(false);
         }

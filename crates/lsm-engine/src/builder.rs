@@ -24,6 +24,7 @@ use crate::open_tree::OpenVersion;
 use crate::options::{Options, Resolved};
 use crate::recovery::{Recovered, Recovery, keyspace_ids};
 use crate::replay_buffer::ARENA_SLACK;
+use crate::scrub::Scrub;
 use crate::super_version::{SuperVersion, SuperVersions};
 use crate::version_set::VersionSet;
 
@@ -156,6 +157,7 @@ impl DbBuilder {
             health: parts.health,
             background: Background::default(),
             admission: Admission::new(Instant::now()),
+            scrub: Mutex::new(Scrub::new(Instant::now())),
             recovery: parts.report,
             opened: Instant::now(),
             write_side: parts.write_side,

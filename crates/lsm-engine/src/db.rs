@@ -65,6 +65,11 @@ impl Db {
         Db { closer: Arc::new(Closer(Arc::clone(&inner))), inner }
     }
 
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Stores `value` under `key`. Returns the sequence of the write: the key's new version.
     ///
     /// # Errors

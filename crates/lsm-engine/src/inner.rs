@@ -22,6 +22,7 @@ use crate::metrics::Counters;
 use crate::obsolete::Obsolete;
 use crate::options::Resolved;
 use crate::recovery::RecoveryReport;
+use crate::scrub::Scrub;
 use crate::snapshot::SnapshotRegister;
 use crate::super_version::SuperVersions;
 use crate::version_set::VersionSet;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) health: HealthCell,
     pub(crate) background: Background,
     pub(crate) admission: Admission,
+    pub(crate) scrub: Mutex<Scrub>,
     pub(crate) recovery: RecoveryReport,
     pub(crate) opened: Instant,
     /// Log and commit path; a database open for reading only has none.

@@ -76,6 +76,7 @@ mod read;
 mod recovery;
 mod replay_buffer;
 mod scan;
+mod scrub;
 mod snapshot;
 mod source;
 mod super_version;

@@ -197,7 +197,7 @@ impl Table {
     }
 
     /// Forgets which blocks were read and checked, so that each is read and checked again at its
-    /// next use. A scrubber calls it.
+    /// next use. The engine's scrubber calls it.
     pub fn forget_verified(&self) {
         if let Some(opened) = self.opened.get() {
             opened.forget_touched();
