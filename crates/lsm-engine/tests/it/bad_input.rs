@@ -3,7 +3,11 @@
 //! A row prepares a store, does one thing, and says what the answer must be. Whatever is wrong with
 //! the files, the answer leaves them as they were.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use lsm_base::batch::MAX_VALUE_LEN;
@@ -23,7 +27,7 @@ type Row = (&'static str, fn(&Db) -> Result<()>, ErrorKind, &'static str);
 type OpenRow = (&'static str, fn(&FaultFs), ErrorKind, &'static str);
 
 /// Calls on an open store.
-const CALLS: [Row; 14] = [
+const CALLS: [Row; 15] = [
     ("empty key", |db| db.put("", "v").map(drop), ErrorKind::InvalidArgument, "empty key"),
     ("delete of an empty key", |db| db.delete("").map(drop), ErrorKind::InvalidArgument, "empty"),
     (
@@ -37,6 +41,18 @@ const CALLS: [Row; 14] = [
         |db| db.put("k", vec![0; MAX_VALUE_LEN + 1]).map(drop),
         ErrorKind::InvalidArgument,
         "a value of 268435457 bytes; at most 268435456",
+    ),
+    (
+        "long batch",
+        |db| {
+            let value = vec![0; MAX_VALUE_LEN];
+            let mut batch = WriteBatch::new();
+            batch.put("a", &value);
+            batch.put("b", &value);
+            db.write(batch, &WriteOptions::default()).map(drop)
+        },
+        ErrorKind::InvalidArgument,
+        "a batch of more than 536870912 bytes",
     ),
     (
         "batch with one operation that is refused",
@@ -383,7 +399,61 @@ fn a_directory_below_nothing_is_refused() {
     check("a file", Db::open(&file).map(drop), ErrorKind::Io, "file/LOCK");
 }
 
-/// As root every directory is writable, so the file system says what a read-only one says.
+/// Names the directory to the child of the test below.
+const READ_ONLY_DIR: &str = "LSM_TEST_READ_ONLY_DIR";
+
+/// The child: an ordinary user before a directory that only others may write to.
+#[test]
+fn child_before_a_read_only_directory() {
+    let Some(dir) = std::env::var_os(READ_ONLY_DIR).map(std::path::PathBuf::from) else { return };
+    let opened = Db::open(dir.join("data")).map(drop);
+    check("a store", opened, ErrorKind::Io, "data/LOCK: Permission denied");
+    check("nothing", Db::open(dir.join("new")).map(drop), ErrorKind::Io, "new: Permission denied");
+    let db = Db::builder(dir.join("data")).open_read_only().unwrap();
+    assert_eq!(db.get("k").unwrap().unwrap(), b"v");
+}
+
+/// A directory without permission to write is refused without a trace, and can be read.
+#[test]
+fn a_read_only_directory_is_refused_and_can_be_read() {
+    if std::env::var_os(READ_ONLY_DIR).is_some() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("data")).unwrap();
+    db.put("k", "v").unwrap();
+    db.close().unwrap();
+    // For root every directory is writable, so the child is somebody else, who may not see the
+    // place of this program either.
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let set_modes = |folder: u32, file: u32| {
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        for entry in std::fs::read_dir(dir.path().join("data")).unwrap() {
+            set(&entry.unwrap().path(), file);
+        }
+        set(&dir.path().join("data"), folder);
+        set(dir.path(), folder);
+    };
+    set_modes(0o555, 0o444);
+    let mut child = Command::new(&program);
+    child.args(["--exact", "bad_input::child_before_a_read_only_directory"]);
+    child.env(READ_ONLY_DIR, dir.path());
+    if rustix::process::geteuid().is_root() {
+        child.uid(65_534);
+    }
+    let output = child.output().unwrap();
+    set_modes(0o755, 0o644);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
+    names.retain(|entry| entry.file_name() != "program");
+    assert_eq!(names.len(), 1, "something was created");
+}
+
+/// A disk on which every change fails.
 #[test]
 fn a_read_only_disk_is_refused_without_a_trace() {
     let fs = broken_off();
