@@ -1,5 +1,6 @@
 //! A directory: the engine in this process.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -15,6 +16,8 @@ use crate::exit::{Failure, Outcome};
 pub(crate) struct Directory {
     db: Db,
     keyspace: Keyspace,
+    /// Whether something was written that may not be on disk.
+    is_unsynced: Cell<bool>,
 }
 
 impl Directory {
@@ -34,7 +37,11 @@ impl Directory {
             Access::Create => db.keyspace(name)?,
             Access::Read | Access::Change => find_keyspace(&db, name)?,
         };
-        Ok(Directory { db, keyspace })
+        Ok(Directory::of(db, keyspace))
+    }
+
+    fn of(db: Db, keyspace: Keyspace) -> Directory {
+        Directory { db, keyspace, is_unsynced: Cell::new(false) }
     }
 
     fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Outcome {
@@ -106,6 +113,7 @@ impl Source for Directory {
         for pair in pairs {
             batch.put_in(&self.keyspace, &pair.key, &pair.value);
         }
+        self.is_unsynced.set(true);
         Directory::write(self, batch, &WriteOptions::durability(Durability::Buffered))
     }
 
@@ -161,6 +169,66 @@ impl Source for Directory {
     }
 
     fn finish(self: Box<Self>) -> Outcome {
-        Ok(self.db.close()?)
+        // The batches went ahead of the disk. A store that stopped behind the last of them, because
+        // the disk was full or a sync failed, has to say so here.
+        let synced = if self.is_unsynced.get() { self.db.sync() } else { Ok(()) };
+        let closed = self.db.close();
+        Ok(synced.and(closed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lsm_base::fs::{Fault, FaultFs, MemFs};
+
+    use super::*;
+    use crate::exit::Status;
+
+    const PAIRS: u32 = 100;
+
+    fn open(fs: &Arc<dyn Fs>) -> Directory {
+        // Without threads, so that nothing happens but what the test asks for.
+        let options = lsm_engine::Options { background_threads: 0, ..Default::default() };
+        let db = Db::builder("db").fs(Arc::clone(fs)).options(options).open().unwrap();
+        let keyspace = db.keyspace("default").unwrap();
+        Directory::of(db, keyspace)
+    }
+
+    fn write(directory: &Directory) {
+        let pair = |number: u32| Pair { key: number.to_be_bytes().into(), value: vec![7; 300] };
+        Source::write(directory, &(0..PAIRS).map(pair).collect::<Vec<_>>()).unwrap();
+    }
+
+    /// A disk, and its calls, which can be made to fail.
+    fn disk() -> (Arc<FaultFs>, Arc<dyn Fs>) {
+        let faults = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
+        (Arc::clone(&faults), faults)
+    }
+
+    /// Lets every call fail that is about a file with this in its name.
+    fn fails(disk: &FaultFs, part: &'static str, fault: Fault) {
+        disk.set_plan(move |op| op.path.to_string_lossy().contains(part).then_some(fault));
+    }
+
+    #[test]
+    fn a_store_that_stopped_behind_the_last_batch_is_no_good_end() {
+        for (part, fault, words) in
+            [(".sst", Fault::Enospc, "free some space"), ("MANIFEST", Fault::Eio, "MANIFEST")]
+        {
+            let (disk, fs) = disk();
+            let directory = open(&fs);
+            write(&directory);
+            fails(&disk, part, fault);
+            directory.db.flush().unwrap_err();
+            let health = directory.db.health();
+            assert!(matches!(health, Health::NoSpace | Health::Poisoned(_)), "{health:?}");
+            let failure = Box::new(directory).finish().unwrap_err();
+            let Failure::Said { status: Status::Error, message } = &failure else {
+                panic!("{failure:?}");
+            };
+            assert!(message.contains(words), "{message}");
+        }
     }
 }
