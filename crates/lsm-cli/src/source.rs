@@ -13,6 +13,8 @@ use lsm_server::wire::{ItemRef, Stats, Tree};
 use serde::Serialize;
 
 use self::directory::Directory;
+#[cfg(test)]
+pub(crate) use self::directory::tests::stopped as stopped_directory;
 use self::server::Server;
 use crate::args::{self, Place};
 use crate::exit::{Failure, Outcome};

@@ -178,7 +178,7 @@ impl Source for Directory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use lsm_base::fs::{Fault, FaultFs, MemFs};
@@ -186,30 +186,28 @@ mod tests {
     use super::*;
     use crate::exit::Status;
 
-    const PAIRS: u32 = 100;
+    /// A directory with a batch in it that is not on disk, and a full disk.
+    pub(crate) fn stopped() -> Directory {
+        stopped_by(".sst", Fault::Enospc)
+    }
 
-    fn open(fs: &Arc<dyn Fs>) -> Directory {
+    /// A directory with a batch in it that is not on disk. The flush that was to bring it there
+    /// failed, as every call does that is about a file with this in its name.
+    fn stopped_by(part: &'static str, fault: Fault) -> Directory {
+        let disk = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
         // Without threads, so that nothing happens but what the test asks for.
         let options = lsm_engine::Options { background_threads: 0, ..Default::default() };
-        let db = Db::builder("db").fs(Arc::clone(fs)).options(options).open().unwrap();
+        let fs = Arc::clone(&disk) as Arc<dyn Fs>;
+        let db = Db::builder("db").fs(fs).options(options).open().unwrap();
         let keyspace = db.keyspace("default").unwrap();
-        Directory::of(db, keyspace)
-    }
-
-    fn write(directory: &Directory) {
-        let pair = |number: u32| Pair { key: number.to_be_bytes().into(), value: vec![7; 300] };
-        Source::write(directory, &(0..PAIRS).map(pair).collect::<Vec<_>>()).unwrap();
-    }
-
-    /// A disk, and its calls, which can be made to fail.
-    fn disk() -> (Arc<FaultFs>, Arc<dyn Fs>) {
-        let faults = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
-        (Arc::clone(&faults), faults)
-    }
-
-    /// Lets every call fail that is about a file with this in its name.
-    fn fails(disk: &FaultFs, part: &'static str, fault: Fault) {
+        let directory = Directory::of(db, keyspace);
+        let pair = Pair { key: b"key".to_vec(), value: vec![7; 300] };
+        Source::write(&directory, &[pair]).unwrap();
         disk.set_plan(move |op| op.path.to_string_lossy().contains(part).then_some(fault));
+        directory.db.flush().unwrap_err();
+        let health = directory.db.health();
+        assert!(matches!(health, Health::NoSpace | Health::Poisoned(_)), "{health:?}");
+        directory
     }
 
     #[test]
@@ -217,14 +215,7 @@ mod tests {
         for (part, fault, words) in
             [(".sst", Fault::Enospc, "free some space"), ("MANIFEST", Fault::Eio, "MANIFEST")]
         {
-            let (disk, fs) = disk();
-            let directory = open(&fs);
-            write(&directory);
-            fails(&disk, part, fault);
-            directory.db.flush().unwrap_err();
-            let health = directory.db.health();
-            assert!(matches!(health, Health::NoSpace | Health::Poisoned(_)), "{health:?}");
-            let failure = Box::new(directory).finish().unwrap_err();
+            let failure = Box::new(stopped_by(part, fault)).finish().unwrap_err();
             let Failure::Said { status: Status::Error, message } = &failure else {
                 panic!("{failure:?}");
             };
