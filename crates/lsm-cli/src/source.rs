@@ -87,6 +87,13 @@ pub(crate) struct Pair {
     pub(crate) value: Vec<u8>,
 }
 
+impl Pair {
+    /// Bytes of key and value.
+    pub(crate) fn len(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+}
+
 /// What a scan is to give of each item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wanted {

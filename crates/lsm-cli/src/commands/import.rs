@@ -18,7 +18,8 @@ use crate::records::PairReader;
 use crate::source::{self, Access, Pair, Source};
 use crate::text;
 
-/// A batch is written when it has so many pairs, or so many bytes.
+/// A batch has at most so many pairs, and so many bytes of keys and values unless one pair alone has
+/// more. Then it stands alone, and a source can send it in a form of its own.
 const BATCH_PAIRS: usize = 1_000;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -70,23 +71,20 @@ fn copy(
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     loop {
         let next = pairs.next_pair();
-        if let Ok(Some(pair)) = next {
-            batch_bytes += pair.key.len() + pair.value.len();
-            batch.push(pair);
-            if batch.len() < BATCH_PAIRS && batch_bytes < BATCH_BYTES {
-                continue;
-            }
+        let is_full = match &next {
+            Ok(Some(pair)) => batch.len() == BATCH_PAIRS || BATCH_BYTES < batch_bytes + pair.len(),
+            // The end, good or bad: what came before it is stored.
+            _ => true,
+        };
+        if is_full && !batch.is_empty() {
             let stored = target.write(&batch)?;
             progress.set_with_items(pairs.bytes(), stored);
             batch.clear();
             batch_bytes = 0;
-            continue;
         }
-        // The end, good or bad: what came before it is stored.
-        if !batch.is_empty() {
-            target.write(&batch)?;
-        }
-        return next.map(drop);
+        let Some(pair) = next? else { return Ok(()) };
+        batch_bytes += pair.len();
+        batch.push(pair);
     }
 }
 

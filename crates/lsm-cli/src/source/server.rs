@@ -152,11 +152,11 @@ impl Source for Server {
     }
 
     fn write(&self, batch: &[Pair]) -> Outcome {
-        if let [Pair { key, value }] = batch
-            && LARGEST_JSON_PAIR < key.len() + value.len()
-            && key.len() <= LONGEST_PATH_KEY
+        if let [pair] = batch
+            && LARGEST_JSON_PAIR < pair.len()
+            && pair.key.len() <= LONGEST_PATH_KEY
         {
-            return self.put(key, value, PutCondition::Always);
+            return self.put(&pair.key, &pair.value, PutCondition::Always);
         }
         let ops = batch.iter().map(|pair| Op { key: &pair.key, value: Some(&pair.value) });
         self.post_json("/v1/batch", &batch_json(ops)).map(drop)

@@ -132,12 +132,25 @@ fn a_store_moves_between_servers_and_directories() {
     assert_eq!(exported, lines);
     lsm.run_with(&["import"], exported.as_bytes()).ok();
     assert_eq!(lsm.ok(&["export"]), lines);
-    // A value too large to be sent as JSON.
+    // A value that is long as JSON.
     let large = vec![0xfe; 5 << 20];
     server.run_with(&["put", "large", "-x"], &large).ok();
     lsm.run_with(&["import"], server.ok(&["export"]).as_bytes()).ok();
     assert_eq!(lsm.run(&["get", "large"]).stdout, large);
     server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
+}
+
+#[test]
+fn an_import_takes_what_a_put_takes() {
+    let (server, lsm) = (TestServer::start(None), Lsm::new());
+    // As JSON each of these bytes is six, so that the value goes alone and raw, or not at all.
+    let large = vec![1; 6 << 20];
+    for (key, value) in [("a", &b"1"[..]), ("b", &large), ("c", b"3")] {
+        lsm.run_with(&["put", key, "-x"], value).ok();
+    }
+    server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
+    assert_eq!(server.ok(&["scan", "--keys-only"]), "a\nb\nc\n");
+    assert!(server.run(&["get", "b"]).stdout == large);
 }
 
 #[test]
