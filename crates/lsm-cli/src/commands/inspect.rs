@@ -24,9 +24,10 @@ pub(super) fn run(place: &Place, inspect: Inspect) -> Outcome {
         Inspect::Sst(file) => table::inspect(resolve(place, file)?)?,
         Inspect::Manifest(file) => manifest::inspect(resolve(place, file)?)?,
     };
-    let Inspected { path, damage } = inspected;
+    let Inspected { path, damage, printed } = inspected;
     match damage {
-        0 => Ok(()),
+        0 => printed,
+        // Damage is told by the exit code even if nobody reads what was printed.
         _ => {
             let places = text::count(damage, "damaged place", "damaged places");
             let message = format!("{}: {places}; the rest is shown", path.display());
@@ -40,6 +41,8 @@ struct Inspected {
     path: PathBuf,
     /// How many damaged places there are.
     damage: u64,
+    /// Whether all of it could be printed.
+    printed: Outcome,
 }
 
 fn resolve(place: &Place, file: InspectFile) -> Outcome<InspectFile> {
@@ -63,20 +66,27 @@ fn shown(key: &[u8]) -> String {
 }
 
 /// Prints a document where one was asked for, and lines where not.
+///
+/// What cannot be printed, because nobody reads it, does not end the inspection: damage may stand
+/// behind it. So the first failure waits for [`finish`](Printer::finish), and silences the rest.
 struct Printer {
     output: Output,
+    outcome: Outcome,
     wants_json: bool,
     records: Vec<serde_json::Value>,
 }
 
 impl Printer {
     fn new(file: &InspectFile) -> Printer {
-        Printer { output: Output::new(), wants_json: file.json, records: Vec::new() }
+        let (output, records) = (Output::new(), Vec::new());
+        Printer { output, outcome: Ok(()), wants_json: file.json, records }
     }
 
     /// Prints a line, or several, unless JSON was asked for.
-    fn line(&mut self, text: impl std::fmt::Display) -> Outcome {
-        if self.wants_json { Ok(()) } else { self.output.line(text) }
+    fn line(&mut self, text: impl std::fmt::Display) {
+        if !self.wants_json && self.outcome.is_ok() {
+            self.outcome = self.output.line(text);
+        }
     }
 
     /// Keeps a record for the document, if that was asked for.
@@ -86,11 +96,12 @@ impl Printer {
         }
     }
 
-    /// Prints the document, with the records that were kept.
+    /// Prints the document, with the records that were kept. Returns whether all was printed.
     fn finish(
         mut self,
         document: impl FnOnce(Vec<serde_json::Value>) -> serde_json::Value,
     ) -> Outcome {
+        self.outcome?;
         if self.wants_json {
             let records = std::mem::take(&mut self.records);
             self.output.json(&document(records))?;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Output};
 use std::thread;
 
-use crate::lsm::{Lsm, item, items, start};
+use crate::lsm::{Lsm, damage, item, items, start};
 
 #[test]
 fn a_reader_that_has_enough_is_no_failure() {
@@ -17,6 +17,35 @@ fn a_reader_that_has_enough_is_no_failure() {
         drop(stdout);
         let ended = child.wait_with_output().unwrap();
         assert_eq!((ended.status.code(), &ended.stderr[..]), (Some(0), &b""[..]), "{verb:?}");
+    }
+}
+
+#[test]
+fn damage_is_told_to_who_reads_nothing() {
+    let lsm = Lsm::new();
+    lsm.run_with(&["import"], items(5_000).as_bytes()).ok();
+    let name = |part: &str| lsm.files(part)[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let (table, segment, manifest) = (name(".sst"), name(".log"), name("MANIFEST"));
+    for (name, offset) in [(&table, 100), (&segment, 70), (&manifest, 100)] {
+        damage(&lsm.db().join(name), offset);
+    }
+    for verb in [
+        &["verify"][..],
+        &["verify", "--json"],
+        &["inspect", "sst", &table],
+        &["inspect", "sst", &table, "--json"],
+        &["inspect", "wal", &segment],
+        &["inspect", "wal", &segment, "--json"],
+        &["inspect", "manifest", &manifest],
+        &["inspect", "manifest", &manifest, "--json"],
+    ] {
+        // The pipe has no other end before the program can have written to it.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = lsm.command(verb).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(4), "{verb:?}: {stderr}");
+        assert!(stderr.contains("damaged"), "{verb:?}: {stderr}");
     }
 }
 

@@ -18,9 +18,9 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     let inspection = table.inspect()?;
     let damage = inspection.blocks.iter().filter(|block| block.detail.is_err()).count() as u64;
     let mut printer = Printer::new(&file);
-    printer.line(inspection.to_string().trim_end())?;
-    printer.finish(|_| document(&file, &inspection, damage))?;
-    Ok(Inspected { path: file.file, damage })
+    printer.line(inspection.to_string().trim_end());
+    let printed = printer.finish(|_| document(&file, &inspection, damage));
+    Ok(Inspected { path: file.file, damage, printed })
 }
 
 fn document(file: &InspectFile, inspection: &Inspection, damage: u64) -> Value {

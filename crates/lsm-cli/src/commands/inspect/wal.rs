@@ -25,18 +25,18 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     printer.line(format_args!(
         "segment {}, epoch {:016x}, {} of {} bytes",
         header.number, header.epoch, file_len, header.capacity
-    ))?;
+    ));
     let mut damage = 0;
     for finding in inspector {
         let is_damaged = match &finding? {
-            Finding::Record(record) => print_record(&mut printer, record)?,
+            Finding::Record(record) => print_record(&mut printer, record),
             Finding::Gap { offset, len, content_len, detail } => {
-                print_gap(&mut printer, *offset, *len, *content_len, detail)?
+                print_gap(&mut printer, *offset, *len, *content_len, detail)
             }
         };
         damage += u64::from(is_damaged);
     }
-    printer.finish(|records| {
+    let printed = printer.finish(|records| {
         json!({
             "file": file.file.to_string_lossy(),
             "number": header.number,
@@ -46,8 +46,8 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
             "records": records,
             "damaged": damage,
         })
-    })?;
-    Ok(Inspected { path: file.file, damage })
+    });
+    Ok(Inspected { path: file.file, damage, printed })
 }
 
 /// Prints a gap. Returns whether anything is in it.
@@ -57,45 +57,44 @@ pub(super) fn print_gap(
     len: u64,
     content_len: u64,
     detail: &str,
-) -> Outcome<bool> {
+) -> bool {
     let is_damaged = content_len != 0;
     printer.line(match is_damaged {
         true => {
             format!("{offset:>12}  DAMAGED  {len} bytes, of them {content_len} in use: {detail}")
         }
         false => format!("{offset:>12}  unused   {len} bytes"),
-    })?;
+    });
     printer.record(|| {
         let what = if is_damaged { "damaged" } else { "unused" };
         json!({ "offset": offset, "kind": what, "bytes": len, "detail": detail })
     });
-    Ok(is_damaged)
+    is_damaged
 }
 
 /// Prints a record. Returns whether it is damaged.
-fn print_record(printer: &mut Printer, record: &RecordInfo) -> Outcome<bool> {
+fn print_record(printer: &mut Printer, record: &RecordInfo) -> bool {
     let RecordInfo { offset, payload_len, .. } = record;
     let kind = kind_name(record.kind);
     let Some(payload) = &record.payload else {
         let detail = "the payload fails its checksum";
-        printer
-            .line(format_args!("{offset:>12}  DAMAGED  {kind}, {payload_len} bytes: {detail}"))?;
+        printer.line(format_args!("{offset:>12}  DAMAGED  {kind}, {payload_len} bytes: {detail}"));
         printer.record(|| {
             json!({ "offset": offset, "kind": "damaged", "bytes": payload_len, "detail": detail })
         });
-        return Ok(true);
+        return true;
     };
     let is_data = record.kind == RecordKind::Data;
     let (ops, flaw) = if is_data { read_ops(record.first_seq, payload) } else { (vec![], None) };
     let seq = if is_data { format!(", seq {}", record.first_seq) } else { String::new() };
     let synced = record.synced;
     printer
-        .line(format_args!("{offset:>12}  {kind:<7}  {payload_len} bytes{seq}, synced {synced}"))?;
+        .line(format_args!("{offset:>12}  {kind:<7}  {payload_len} bytes{seq}, synced {synced}"));
     for op in &ops {
-        printer.line(op.line())?;
+        printer.line(op.line());
     }
     if let Some(flaw) = &flaw {
-        printer.line(format_args!("{:>12}  DAMAGED  {flaw}", ""))?;
+        printer.line(format_args!("{:>12}  DAMAGED  {flaw}", ""));
     }
     printer.record(|| {
         let mut value = json!({
@@ -113,7 +112,7 @@ fn print_record(printer: &mut Printer, record: &RecordInfo) -> Outcome<bool> {
         }
         value
     });
-    Ok(flaw.is_some())
+    flaw.is_some()
 }
 
 const fn kind_name(kind: RecordKind) -> &'static str {
