@@ -78,8 +78,8 @@ fn list(steps: &[&Step], machine: &Machine) {
 fn run_step(step: &Step, machine: &Machine) -> Result {
     let start = Instant::now();
     let (outcome, note) = match (step.plan)(machine) {
-        Plan::Nothing(why) => (Outcome::Empty, Some(why)),
-        Plan::CannotRun(why) => (Outcome::CouldNotRun, Some(why)),
+        Plan::Nothing(why) => (Outcome::Empty, Some(why.to_string())),
+        Plan::CannotRun(why) => (Outcome::CouldNotRun, Some(why.to_string())),
         Plan::Tidy => {
             print(&format!("\n=== {}: cargo xtask tidy\n", step.name));
             (passed_if(crate::tidy::is_tidy(&machine.root)), None)
@@ -89,12 +89,12 @@ fn run_step(step: &Step, machine: &Machine) -> Result {
             match cargo.command(machine).status() {
                 Ok(status) if !status.success() => (Outcome::Failed, None),
                 Ok(_) if cargo.must_find_tests && !cargo.finds_tests(machine) => {
-                    (Outcome::Failed, Some("it found no test to run"))
+                    (Outcome::Failed, Some("it found no test to run".to_string()))
                 }
-                Ok(_) => (Outcome::Passed, cargo.shortfall),
+                Ok(_) => (Outcome::Passed, cargo.shortfall()),
                 Err(error) => {
                     eprintln!("{}: cargo could not be started: {error}", step.name);
-                    (Outcome::Failed, Some("cargo could not be started"))
+                    (Outcome::Failed, Some("cargo could not be started".to_string()))
                 }
             }
         }

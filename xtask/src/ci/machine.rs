@@ -5,11 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The character tables of Debian's package unicode-data, on which the end-to-end test runs.
+const UNICODE_DATA: &str = "/usr/share/unicode/UnicodeData.txt";
+
 /// Where the steps run.
 pub(super) struct Machine {
     pub(super) root: PathBuf,
     /// Where cargo writes.
     pub(super) target: PathBuf,
+    /// Where the character tables are.
+    pub(super) unicode_data: PathBuf,
     /// Whether nobody watches: plain lines then.
     pub(super) is_ci: bool,
 }
@@ -19,7 +24,7 @@ impl Machine {
     pub(super) fn of_environment(root: PathBuf) -> Machine {
         let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
         let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true" || value == "1");
-        Machine { target: root.join(target), root, is_ci }
+        Machine { target: root.join(target), root, unicode_data: UNICODE_DATA.into(), is_ci }
     }
 
     pub(super) fn cargo(&self) -> Command {
@@ -35,6 +40,10 @@ impl Machine {
     pub(super) fn has_tool(&self, name: &str) -> bool {
         let output = self.cargo().args([name, "--version"]).output();
         output.is_ok_and(|output| output.status.success())
+    }
+
+    pub(super) fn has_unicode_data(&self) -> bool {
+        self.unicode_data.is_file()
     }
 
     pub(super) fn has_asan(&self) -> bool {
@@ -65,6 +74,13 @@ fn runs_loom(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tables_are_looked_for_where_the_test_looks() {
+        let test = "crates/lsm-cli/tests/end_to_end/data.rs";
+        let test = fs::read_to_string(crate::workspace_root().join(test)).expect("it is there");
+        assert!(test.contains(&format!("\"{UNICODE_DATA}\"")));
+    }
 
     #[test]
     fn a_crate_without_models_has_none() {

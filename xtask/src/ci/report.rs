@@ -22,7 +22,7 @@ pub(super) struct Result {
     pub(super) outcome: Outcome,
     pub(super) time: Duration,
     /// Why it did not run, or what was less than it should be.
-    pub(super) note: Option<&'static str>,
+    pub(super) note: Option<String>,
 }
 
 impl Outcome {
@@ -68,12 +68,12 @@ pub(super) fn summary(results: &[Result], is_coloured: bool) -> String {
         let word =
             if is_coloured { format!("{}{word}\x1b[0m", result.outcome.colour()) } else { word };
         let time = format!("{:6.1} s", result.time.as_secs_f64());
-        let note = result.note.unwrap_or_default();
+        let note = result.note.as_deref().unwrap_or_default();
         let line = format!("{:width$}  {word}  {time}  {note}", result.name);
         writeln!(text, "{}", line.trim_end()).expect("a string takes what is written to it");
     }
     for result in results.iter().filter(|result| result.is_short()) {
-        let note = result.note.unwrap_or_default();
+        let note = result.note.as_deref().unwrap_or_default();
         writeln!(text, "!!! NOT CHECKED IN FULL: {}: {note}", result.name)
             .expect("a string takes what is written to it");
     }
@@ -103,7 +103,8 @@ fn verdict(results: &[Result]) -> String {
 mod tests {
     use super::*;
 
-    fn result(name: &'static str, outcome: Outcome, note: Option<&'static str>) -> Result {
+    fn result(name: &'static str, outcome: Outcome, note: Option<&str>) -> Result {
+        let note = note.map(str::to_string);
         Result { name, outcome, time: Duration::from_millis(1500), note }
     }
 

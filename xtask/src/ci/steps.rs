@@ -93,13 +93,19 @@ fn deny(machine: &Machine) -> Plan {
 }
 
 fn tests(machine: &Machine) -> Plan {
-    if !machine.has_tool("nextest") {
-        return cargo("test --workspace --all-features --lib --bins --tests --locked")
-            .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits")
-            .into();
-    }
     let nextest = "nextest run --workspace --all-features --locked";
-    if machine.is_ci { cargo(&format!("{nextest} --profile ci")) } else { cargo(nextest) }.into()
+    let tests = match (machine.has_tool("nextest"), machine.is_ci) {
+        (true, true) => cargo(&format!("{nextest} --profile ci")),
+        (true, false) => cargo(nextest),
+        (false, _) => cargo("test --workspace --all-features --lib --bins --tests --locked")
+            .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits"),
+    };
+    match machine.has_unicode_data() {
+        true => tests.into(),
+        false => tests
+            .falling_short("unicode-data is not installed: the end-to-end test ran on an extract")
+            .into(),
+    }
 }
 
 fn loom(machine: &Machine) -> Plan {
@@ -148,6 +154,14 @@ mod tests {
                 assert!(!line.contains("  "), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn tests_on_an_extract_fall_short() {
+        let mut machine = Machine::of_environment(crate::workspace_root());
+        machine.unicode_data = machine.root.join("no-such-file");
+        let Plan::Cargo(cargo) = tests(&machine) else { panic!("tests are a cargo command") };
+        assert!(cargo.shortfall().is_some_and(|why| why.contains("ran on an extract")));
     }
 
     #[test]
