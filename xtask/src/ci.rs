@@ -68,7 +68,6 @@ fn list(steps: &[&Step], machine: &Machine) {
         let what = match (step.plan)(machine) {
             Plan::Tidy => "cargo xtask tidy".to_string(),
             Plan::Cargo(cargo) => cargo.line(),
-            Plan::Nothing(why) => format!("nothing to do: {why}"),
             Plan::CannotRun(why) => format!("cannot run here: {why}"),
         };
         print(&format!("{}: {}\n    {what}\n", step.name, step.about));
@@ -78,7 +77,6 @@ fn list(steps: &[&Step], machine: &Machine) {
 fn run_step(step: &Step, machine: &Machine) -> Result {
     let start = Instant::now();
     let (outcome, note) = match (step.plan)(machine) {
-        Plan::Nothing(why) => (Outcome::Empty, Some(why.to_string())),
         Plan::CannotRun(why) => (Outcome::CouldNotRun, Some(why.to_string())),
         Plan::Tidy => {
             print(&format!("\n=== {}: cargo xtask tidy\n", step.name));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The character tables of Debian's package unicode-data, on which the end-to-end test runs.
@@ -56,19 +56,6 @@ impl Machine {
         cfg!(all(target_os = "linux", target_arch = "x86_64"))
             && entries.flatten().any(|e| e.file_name().to_string_lossy().ends_with("_rt.asan.a"))
     }
-
-    /// Whether the package runs loom somewhere; the types of loom alone are no model.
-    pub(super) fn has_loom_models(&self, package: &str) -> bool {
-        runs_loom(&self.root.join("crates").join(package).join("src"))
-    }
-}
-
-fn runs_loom(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        runs_loom(&path) || fs::read_to_string(path).is_ok_and(|text| text.contains("loom::model"))
-    })
 }
 
 #[cfg(test)]
@@ -80,13 +67,5 @@ mod tests {
         let test = "crates/lsm-cli/tests/end_to_end/data.rs";
         let test = fs::read_to_string(crate::workspace_root().join(test)).expect("it is there");
         assert!(test.contains(&format!("\"{UNICODE_DATA}\"")));
-    }
-
-    #[test]
-    fn a_crate_without_models_has_none() {
-        let machine = Machine::of_environment(crate::workspace_root());
-        assert!(!machine.has_loom_models("lsm-base"));
-        assert!(!machine.has_loom_models("no-such-crate"));
-        assert!(runs_loom(&machine.root.join("xtask/src/ci")), "this file names what it looks for");
     }
 }
