@@ -27,7 +27,7 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
 fn print(verified: &Verified, report: &Report) -> Outcome {
     let mut output = Output::new();
     if report.json {
-        output.json(verified)?;
+        output.json_line(verified)?;
         return output.finish();
     }
     for damage in &verified.damage {

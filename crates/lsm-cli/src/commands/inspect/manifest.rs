@@ -26,6 +26,17 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
         "MANIFEST {}, epoch {:016x}, {file_len} bytes",
         header.number, header.epoch
     ));
+    printer.begin(
+        || {
+            json!({
+                "file": file.file.to_string_lossy(),
+                "number": header.number,
+                "epoch": format!("{:016x}", header.epoch),
+                "bytes": file_len,
+            })
+        },
+        "records",
+    );
     let mut edits = Edits { replay: Some(Replay::new(&file.file)), damage: 0 };
     for finding in inspector {
         match &finding? {
@@ -42,17 +53,8 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
         Some(state) => print_state(&mut printer, state),
         None => printer.line("\nwhat it adds up to cannot be told"),
     }
-    let printed = printer.finish(|records| {
-        json!({
-            "file": file.file.to_string_lossy(),
-            "number": header.number,
-            "epoch": format!("{:016x}", header.epoch),
-            "bytes": file_len,
-            "records": records,
-            "state": state.as_ref().map(state_json),
-            "damaged": damage,
-        })
-    });
+    let printed =
+        printer.finish(|| json!({ "state": state.as_ref().map(state_json), "damaged": damage }));
     Ok(Inspected { path: file.file, damage, printed })
 }
 
@@ -72,7 +74,7 @@ impl Edits {
                 for line in edit_lines(&edit) {
                     printer.line(format_args!("{:>14}{line}", ""));
                 }
-                printer.record(|| {
+                printer.item(|| {
                     json!({
                         "offset": offset,
                         "kind": "edit",
@@ -87,7 +89,7 @@ impl Edits {
         self.damage += 1;
         self.replay = None;
         printer.line(format_args!("{offset:>12}  DAMAGED  {payload_len} bytes: {flaw}"));
-        printer.record(
+        printer.item(
             || json!({ "offset": offset, "kind": "damaged", "bytes": payload_len, "detail": flaw }),
         );
     }
