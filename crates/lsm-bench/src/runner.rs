@@ -71,7 +71,7 @@ pub fn run(
     let dir = plan.dir.join(format!("{}-{}", engine.name, std::process::id()));
     let watch = MemoryWatch::start();
     let mut store: Option<Box<dyn Store>> = None;
-    for workload in &plan.workloads {
+    for (index, workload) in plan.workloads.iter().enumerate() {
         if workload.needs_empty_store() {
             close(store.take(), &dir)?;
         }
@@ -82,7 +82,7 @@ pub fn run(
                 (engine.open)(&dir, &plan.store)?
             }
         };
-        let outcome = measure(engine, plan, &data, *workload, &*open, &watch, &dir);
+        let outcome = measure(engine, plan, index, &data, &*open, &watch, &dir);
         let outcome = outcome.map_err(|error| {
             format!("{}: {error}; the store stays in {}", workload.name(), dir.display())
         })?;
@@ -102,19 +102,23 @@ fn close(store: Option<Box<dyn Store>>, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Measures the workload at this index of the plan.
 fn measure(
     engine: &EngineFactory,
     plan: &Plan,
+    index: usize,
     data: &DataSet,
-    workload: Workload,
     store: &dyn Store,
     watch: &MemoryWatch,
     dir: &Path,
 ) -> Result<Outcome> {
+    let workload = plan.workloads[index];
+    let earlier = plan.workloads[..index].iter().filter(|&&earlier| earlier == workload);
+    let repetition = earlier.count() as u64;
     let _ = watch.take_peaks();
     let before = Usage::now()?;
     let started = Instant::now();
-    let (recorder, ops) = workload.run(store, data, &plan.effort)?;
+    let (recorder, ops) = workload.run(store, data, &plan.effort, repetition)?;
     let seconds = started.elapsed().as_secs_f64();
     if workload.is_write() {
         store.settle()?;

@@ -97,7 +97,10 @@ impl Workload {
     }
 
     /// Does the workload. Returns the latencies, and how many operations were done: for scans,
-    /// entries.
+    /// entries. `repetition` tells how often a run has done it before.
+    ///
+    /// Random keys follow from the workload, the repetition and the thread, so that none asks for
+    /// what another has just brought into a cache.
     ///
     /// # Errors
     /// What the store reports, or that a value read was not the one written.
@@ -106,12 +109,16 @@ impl Workload {
         store: &dyn Store,
         data: &DataSet,
         effort: &Effort,
+        repetition: u64,
     ) -> Result<(Recorder, u64)> {
         let threads = u64::from(effort.threads.max(1));
         let parts = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|thread| {
-                    let worker = Worker::new(store, data, effort, thread, threads);
+                    let random = self.random(repetition, thread);
+                    let (key, value) = ([0; KEY_LEN], Vec::new());
+                    let worker =
+                        Worker { store, data, effort, thread, threads, random, key, value };
                     scope.spawn(move || worker.run(self))
                 })
                 .collect();
@@ -125,6 +132,10 @@ impl Workload {
             operations += count;
         }
         Ok((recorder, operations))
+    }
+
+    fn random(self, repetition: u64, thread: u64) -> Random {
+        Random::new(301 + thread + ((self as u64) << 32) + (repetition << 40))
     }
 }
 
@@ -141,19 +152,7 @@ struct Worker<'a> {
     value: Vec<u8>,
 }
 
-impl<'a> Worker<'a> {
-    fn new(
-        store: &'a dyn Store,
-        data: &'a DataSet,
-        effort: &'a Effort,
-        thread: u64,
-        threads: u64,
-    ) -> Worker<'a> {
-        let random = Random::new(301 + thread);
-        let (key, value) = ([0; KEY_LEN], Vec::new());
-        Worker { store, data, effort, thread, threads, random, key, value }
-    }
-
+impl Worker<'_> {
     fn run(mut self, workload: Workload) -> Result<(Recorder, u64)> {
         let mut recorder = Recorder::new()?;
         let positions = (self.thread..self.data.count()).step_by(self.threads as usize);
