@@ -65,7 +65,7 @@ struct Arguments {
     uncompressed: bool,
 
     /// How often every engine gets its turn.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
     /// Where the stores go.
@@ -118,6 +118,9 @@ fn choose<'a>(engines: &'a [EngineFactory], names: &[String]) -> Result<Vec<&'a 
     if names.is_empty() {
         return Ok(engines.iter().collect());
     }
+    if let Some(twice) = (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
+        return Err(format!("engine {:?} is named twice", names[twice]).into());
+    }
     names.iter().map(|name| find(engines, name)).collect()
 }
 
@@ -130,8 +133,8 @@ fn find<'a>(engines: &'a [EngineFactory], name: &str) -> Result<&'a EngineFactor
 fn plan(arguments: &Arguments) -> Plan {
     Plan {
         workloads: arguments.workloads.clone(),
-        keys: arguments.keys.max(1),
-        value_bytes: arguments.value_bytes.max(1),
+        keys: arguments.keys,
+        value_bytes: arguments.value_bytes,
         effort: Effort {
             threads: arguments.threads,
             read_seconds: arguments.read_seconds,

@@ -54,7 +54,7 @@ pub struct Outcome {
 /// engine does for each operation of the others, as the median of the ratios within a round.
 #[must_use]
 pub fn table(rounds: &[Vec<Outcome>]) -> Table {
-    let engines = distinct(rounds, |outcome| &outcome.engine);
+    let engines = engines(rounds);
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     let mut header = vec!["workload".to_owned()];
@@ -66,12 +66,12 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
     }
     header.extend(engines.iter().skip(1).map(|other| format!("{} / {other}", engines[0])));
     table.set_header(header);
-    for workload in distinct(rounds, |outcome| &outcome.workload) {
-        let mut row = vec![Cell::new(&workload)];
+    for (position, workload) in workloads(rounds).into_iter().enumerate() {
+        let mut row = vec![Cell::new(workload)];
         let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         for engine in &engines {
             let of = |figure: fn(&Outcome) -> f64| {
-                median(rounds.iter().filter_map(|round| find(round, engine, &workload)).map(figure))
+                median(rounds.iter().filter_map(|round| find(round, engine, position)).map(figure))
             };
             row.push(number(format!("{:.0}", of(|outcome| outcome.ops_per_second))));
             row.push(number(format!("{:.1}", of(|outcome| outcome.p99_us))));
@@ -79,7 +79,7 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
             row.push(number(format!("{:.2}", of(|outcome| outcome.idle_after_seconds))));
         }
         for other in engines.iter().skip(1) {
-            row.push(number(ratios(rounds, &engines[0], other, &workload)));
+            row.push(number(ratios(rounds, engines[0], other, position)));
         }
         table.add_row(row);
     }
@@ -87,11 +87,11 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
 }
 
 /// The median of the ratios within a round, and their range.
-fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, workload: &str) -> String {
+fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, position: usize) -> String {
     let ratios: Vec<f64> = rounds
         .iter()
         .filter_map(|round| {
-            let (ours, theirs) = (find(round, engine, workload)?, find(round, other, workload)?);
+            let (ours, theirs) = (find(round, engine, position)?, find(round, other, position)?);
             Some(ours.ops_per_second / theirs.ops_per_second)
         })
         .collect();
@@ -103,18 +103,27 @@ fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, workload: &str) ->
     format!("{:.2} ({low:.2}-{high:.2})", median(ratios.into_iter()))
 }
 
-fn find<'a>(round: &'a [Outcome], engine: &str, workload: &str) -> Option<&'a Outcome> {
-    round.iter().find(|outcome| outcome.engine == engine && outcome.workload == workload)
+/// The outcome of an engine's workload at a position: a workload may occur more than once.
+fn find<'a>(round: &'a [Outcome], engine: &str, position: usize) -> Option<&'a Outcome> {
+    round.iter().filter(|outcome| outcome.engine == engine).nth(position)
 }
 
-fn distinct(rounds: &[Vec<Outcome>], field: impl Fn(&Outcome) -> &String) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
+/// The engines, in the order of the first round.
+fn engines(rounds: &[Vec<Outcome>]) -> Vec<&str> {
+    let mut seen = Vec::new();
     for outcome in rounds.iter().flatten() {
-        if !seen.contains(field(outcome)) {
-            seen.push(field(outcome).clone());
+        if !seen.contains(&outcome.engine.as_str()) {
+            seen.push(outcome.engine.as_str());
         }
     }
     seen
+}
+
+/// The workloads, in the order in which every engine ran them.
+fn workloads(rounds: &[Vec<Outcome>]) -> Vec<&str> {
+    let Some(first) = rounds.iter().flatten().next() else { return Vec::new() };
+    let of_first = rounds[0].iter().filter(|outcome| outcome.engine == first.engine);
+    of_first.map(|outcome| outcome.workload.as_str()).collect()
 }
 
 /// The middle of the figures, or the mean of the two in the middle; 0 for none.
@@ -167,6 +176,30 @@ mod tests {
         let text = table(&rounds).to_string();
         assert!(text.contains("1.50 (0.50-2.00)"), "{text}");
         assert!(text.contains("lsm / peer"), "{text}");
+    }
+
+    #[test]
+    fn a_workload_that_occurs_twice_has_two_rows() {
+        let named =
+            |workload: &str, rate| Outcome { workload: workload.into(), ..outcome("lsm", rate) };
+        let round = vec![
+            named("fillrandom", 1.0),
+            named("readrandom", 20.0),
+            named("overwrite", 3.0),
+            named("readrandom", 40.0),
+        ];
+        let text = table(&[round]).to_string();
+        let rows: Vec<_> = text.lines().skip(2).map(|row| row.split_whitespace()).collect();
+        let cells: Vec<_> = rows.into_iter().map(|mut row| (row.nth(1), row.nth(1))).collect();
+        assert_eq!(
+            cells,
+            [
+                (Some("fillrandom"), Some("1")),
+                (Some("readrandom"), Some("20")),
+                (Some("overwrite"), Some("3")),
+                (Some("readrandom"), Some("40")),
+            ]
+        );
     }
 
     #[test]

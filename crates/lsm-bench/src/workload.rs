@@ -111,7 +111,7 @@ impl Workload {
         effort: &Effort,
         repetition: u64,
     ) -> Result<(Recorder, u64)> {
-        let threads = u64::from(effort.threads.max(1));
+        let threads = u64::from(effort.threads);
         let parts = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|thread| {
@@ -188,8 +188,13 @@ impl Worker<'_> {
         Ok(count)
     }
 
+    /// How many of so many operations are this thread's.
+    fn share(&self, count: u64) -> u64 {
+        (count + self.threads - 1 - self.thread) / self.threads
+    }
+
     fn synced_puts(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.effort.synced_writes / self.threads;
+        let count = self.share(self.effort.synced_writes);
         for _ in 0..count {
             let number = self.random.below(self.data.count());
             write_key(number, &mut self.key);
@@ -219,7 +224,7 @@ impl Worker<'_> {
     }
 
     fn deletes(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.data.count() / 2 / self.threads;
+        let count = self.share(self.data.count() / 2);
         for _ in 0..count {
             write_key(self.random.below(self.data.count()), &mut self.key);
             recorder.time(|| self.store.delete(&self.key, Durability::Buffered))?;
