@@ -15,7 +15,8 @@ use crate::workload::{Effort, Workload};
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Engines to run, in this order; the first is compared with the others. All, if none is named.
+    /// Engines to run, in this order and in every second round backwards; the first is compared with
+    /// the others. All, if none is named.
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
 
@@ -102,7 +103,7 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     let mut rounds = Vec::new();
     for round in 0..arguments.rounds {
         let mut outcomes = Vec::new();
-        for engine in &chosen {
+        for engine in order(&chosen, round) {
             eprintln!("round {} of {}: {}", round + 1, arguments.rounds, engine.name);
             outcomes.extend(run_child(engine)?);
         }
@@ -112,6 +113,15 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
         println!("{}", report::table(&rounds));
     }
     Ok(())
+}
+
+/// The engines in the order of a round: every second one goes backwards, so that no engine always
+/// finds the machine as another has left it.
+fn order<T: Copy>(engines: &[T], round: u32) -> Vec<T> {
+    match round % 2 {
+        0 => engines.to_vec(),
+        _ => engines.iter().rev().copied().collect(),
+    }
 }
 
 fn choose<'a>(engines: &'a [EngineFactory], names: &[String]) -> Result<Vec<&'a EngineFactory>> {
@@ -176,5 +186,16 @@ fn run_child(engine: &EngineFactory) -> Result<Vec<Outcome>> {
     match child.wait()?.success() {
         true => Ok(outcomes),
         false => Err(format!("the run of {} failed", engine.name).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_engine_is_always_first() {
+        let rounds: Vec<_> = (0..3).map(|round| order(&["a", "b", "c"], round)).collect();
+        assert_eq!(rounds, [["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"]]);
     }
 }
