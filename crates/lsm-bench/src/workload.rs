@@ -166,7 +166,7 @@ impl Worker<'_> {
                 let (mut random, count) = (self.random.clone(), self.data.count());
                 self.puts(&mut recorder, positions.map(|_| random.below(count)))
             }
-            Workload::FillBatch => self.batches(&mut recorder),
+            Workload::FillBatch => self.batches(&mut recorder, positions),
             Workload::FillSync => self.synced_puts(&mut recorder),
             Workload::DeleteRandom => self.deletes(&mut recorder),
             Workload::ReadRandom => self.reads(&mut recorder, true),
@@ -204,23 +204,30 @@ impl Worker<'_> {
         Ok(count)
     }
 
-    fn batches(&mut self, recorder: &mut Recorder) -> Result<u64> {
+    fn batches(
+        &mut self,
+        recorder: &mut Recorder,
+        mut positions: impl Iterator<Item = u64>,
+    ) -> Result<u64> {
         const BATCH: usize = 100;
-        let positions: Vec<u64> =
-            (self.thread..self.data.count()).step_by(self.threads as usize).collect();
-        for chunk in positions.chunks(BATCH) {
-            let entries: Vec<_> = chunk
-                .iter()
-                .map(|&position| {
+        let mut count = 0;
+        loop {
+            let entries: Vec<_> = positions
+                .by_ref()
+                .take(BATCH)
+                .map(|position| {
                     let number = self.data.shuffled(position);
                     write_key(number, &mut self.key);
                     self.data.fill_value(number, &mut self.value);
                     (self.key.to_vec(), self.value.clone())
                 })
                 .collect();
+            if entries.is_empty() {
+                return Ok(count);
+            }
             recorder.time(|| self.store.put_batch(&entries, Durability::Buffered))?;
+            count += entries.len() as u64;
         }
-        Ok(positions.len() as u64)
     }
 
     fn deletes(&mut self, recorder: &mut Recorder) -> Result<u64> {

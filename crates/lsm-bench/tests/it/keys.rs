@@ -10,6 +10,9 @@ use lsm_bench::workload::{Effort, Workload};
 use crate::btree_map::BTreeMapStore;
 use crate::support::{KEYS, plan};
 
+/// How many keys of batches are one too many.
+const FULL: usize = 500;
+
 /// A map that writes down which keys it is asked for, in this order.
 #[derive(Default)]
 struct Recording {
@@ -30,8 +33,9 @@ impl Store for Recording {
         self.map.put(key, value, durability)
     }
 
-    fn put_batch(&self, entries: &[(Vec<u8>, Vec<u8>)], durability: Durability) -> Result<()> {
-        self.map.put_batch(entries, durability)
+    fn put_batch(&self, entries: &[(Vec<u8>, Vec<u8>)], _: Durability) -> Result<()> {
+        entries.iter().for_each(|(key, _)| self.record(key));
+        if self.keys.lock().unwrap().len() < FULL { Ok(()) } else { Err("full".into()) }
     }
 
     fn delete(&self, key: &[u8], _: Durability) -> Result<()> {
@@ -88,4 +92,15 @@ fn no_workload_asks_for_the_keys_of_another() {
         }
     }
     assert_eq!(asked(Workload::ReadRandom, 0), sequences[2].1, "every run is the same");
+}
+
+#[test]
+fn batches_take_no_memory_for_keys_to_come() {
+    // A list of all positions would take eight terabytes.
+    let (store, data) = (Recording::default(), DataSet::new(1 << 40, 10));
+    let effort = Effort { threads: 2, ..plan(Path::new("unused"), &[]).effort };
+    let error = Workload::FillBatch.run(&store, &data, &effort, 0).unwrap_err();
+    assert_eq!(error.to_string(), "full");
+    let asked = store.keys.lock().unwrap().len();
+    assert!((FULL..2 * FULL).contains(&asked), "{asked} keys until the store was full");
 }
