@@ -50,8 +50,17 @@ pub struct Outcome {
     pub longest_stall_ms: Option<f64>,
 }
 
-/// The results of several rounds as a table: the median rate of each engine, and what the first
-/// engine does for each operation of the others, as the median of the ratios within a round.
+impl Outcome {
+    /// Operations in a second of all the time until the store was idle: what is put off is paid for.
+    #[must_use]
+    pub fn ops_per_second_to_idle(&self) -> f64 {
+        self.ops as f64 / (self.seconds + self.idle_after_seconds)
+    }
+}
+
+/// The results of several rounds as a table: the median rates of each engine, to the last operation
+/// and to idleness, and what the first engine does for each operation of the others, as the median
+/// of the ratios within a round.
 #[must_use]
 pub fn table(rounds: &[Vec<Outcome>]) -> Table {
     let engines = engines(rounds);
@@ -60,11 +69,15 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
     let mut header = vec!["workload".to_owned()];
     for engine in &engines {
         header.push(format!("{engine} ops/s"));
+        header.push("to idle".into());
         header.push("p99 µs".into());
         header.push("max ms".into());
         header.push("idle s".into());
     }
-    header.extend(engines.iter().skip(1).map(|other| format!("{} / {other}", engines[0])));
+    for other in engines.iter().skip(1) {
+        header.push(format!("{} / {other}", engines[0]));
+        header.push("to idle".into());
+    }
     table.set_header(header);
     for (position, workload) in workloads(rounds).into_iter().enumerate() {
         let mut row = vec![Cell::new(workload)];
@@ -74,25 +87,33 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
                 median(rounds.iter().filter_map(|round| find(round, engine, position)).map(figure))
             };
             row.push(number(format!("{:.0}", of(|outcome| outcome.ops_per_second))));
+            row.push(number(format!("{:.0}", of(Outcome::ops_per_second_to_idle))));
             row.push(number(format!("{:.1}", of(|outcome| outcome.p99_us))));
             row.push(number(format!("{:.1}", of(|outcome| outcome.max_us / 1e3))));
             row.push(number(format!("{:.2}", of(|outcome| outcome.idle_after_seconds))));
         }
         for other in engines.iter().skip(1) {
-            row.push(number(ratios(rounds, engines[0], other, position)));
+            let of = |rate| number(ratios(rounds, (engines[0], other), position, rate));
+            row.push(of(|outcome| outcome.ops_per_second));
+            row.push(of(Outcome::ops_per_second_to_idle));
         }
         table.add_row(row);
     }
     table
 }
 
-/// The median of the ratios within a round, and their range.
-fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, position: usize) -> String {
+/// The median of the ratios of a rate within a round, and their range.
+fn ratios(
+    rounds: &[Vec<Outcome>],
+    (engine, other): (&str, &str),
+    position: usize,
+    rate: fn(&Outcome) -> f64,
+) -> String {
     let ratios: Vec<f64> = rounds
         .iter()
         .filter_map(|round| {
             let (ours, theirs) = (find(round, engine, position)?, find(round, other, position)?);
-            Some(ours.ops_per_second / theirs.ops_per_second)
+            Some(rate(ours) / rate(theirs))
         })
         .collect();
     if ratios.is_empty() {
@@ -176,6 +197,19 @@ mod tests {
         let text = table(&rounds).to_string();
         assert!(text.contains("1.50 (0.50-2.00)"), "{text}");
         assert!(text.contains("lsm / peer"), "{text}");
+    }
+
+    #[test]
+    fn what_is_put_off_is_paid_for() {
+        // Twice as fast to the last operation, and then idle after three times as long.
+        let ours = Outcome { idle_after_seconds: 2.5, ..outcome("lsm", 20.0) };
+        let theirs = Outcome { idle_after_seconds: 0.0, ..outcome("peer", 10.0) };
+        assert!((ours.ops_per_second_to_idle() - 10.0 / 3.0).abs() < 1e-9);
+        let text = table(&[vec![ours, theirs]]).to_string();
+        let row: Vec<_> = text.lines().nth(2).unwrap().split('|').map(str::trim).collect();
+        assert_eq!(row[2..4], ["20", "3"]);
+        assert_eq!(row[7..9], ["10", "10"]);
+        assert_eq!(row[12..14], ["2.00 (2.00-2.00)", "0.33 (0.33-0.33)"]);
     }
 
     #[test]
