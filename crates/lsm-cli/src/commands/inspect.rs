@@ -10,6 +10,7 @@ mod wal;
 
 use std::path::PathBuf;
 
+use lsm_engine::base::fs::{Fs as _, StdFs};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ fn resolve(place: &Place, file: InspectFile) -> Outcome<InspectFile> {
         Some(dir) => InspectFile { file: dir.join(file.file), ..file },
         None => file,
     };
-    if !file.file.exists() {
+    if !StdFs.exists(&file.file)? {
         return Err(Failure::error(format!("there is no file {}", file.file.display())));
     }
     Ok(file)
