@@ -10,7 +10,7 @@ use crate::text::Bytes;
 /// Reads and writes a key-value store: a directory, or a server.
 ///
 /// Keys and values are plain text, hex:00ff, b64:AP8= or b"\x00\xff"; text that begins like one of
-/// these forms is written in the last one.
+/// these forms, or with a dash, is written in the last one.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 corruption, 5 locked, 130 interrupted.
 #[derive(Parser, Debug)]
