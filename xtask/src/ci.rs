@@ -68,7 +68,6 @@ fn list(steps: &[&Step], machine: &Machine) {
         let what = match (step.plan)(machine) {
             Plan::Tidy => "cargo xtask tidy".to_string(),
             Plan::Cargo(cargo) => cargo.line(),
-            Plan::Nothing(why) => format!("nothing to do: {why}"),
             Plan::CannotRun(why) => format!("cannot run here: {why}"),
         };
         print(&format!("{}: {}\n    {what}\n", step.name, step.about));
@@ -78,8 +77,7 @@ fn list(steps: &[&Step], machine: &Machine) {
 fn run_step(step: &Step, machine: &Machine) -> Result {
     let start = Instant::now();
     let (outcome, note) = match (step.plan)(machine) {
-        Plan::Nothing(why) => (Outcome::Empty, Some(why)),
-        Plan::CannotRun(why) => (Outcome::CouldNotRun, Some(why)),
+        Plan::CannotRun(why) => (Outcome::CouldNotRun, Some(why.to_string())),
         Plan::Tidy => {
             print(&format!("\n=== {}: cargo xtask tidy\n", step.name));
             (passed_if(crate::tidy::is_tidy(&machine.root)), None)
@@ -89,12 +87,12 @@ fn run_step(step: &Step, machine: &Machine) -> Result {
             match cargo.command(machine).status() {
                 Ok(status) if !status.success() => (Outcome::Failed, None),
                 Ok(_) if cargo.must_find_tests && !cargo.finds_tests(machine) => {
-                    (Outcome::Failed, Some("it found no test to run"))
+                    (Outcome::Failed, Some("it found no test to run".to_string()))
                 }
-                Ok(_) => (Outcome::Passed, cargo.shortfall),
+                Ok(_) => (Outcome::Passed, cargo.shortfall()),
                 Err(error) => {
                     eprintln!("{}: cargo could not be started: {error}", step.name);
-                    (Outcome::Failed, Some("cargo could not be started"))
+                    (Outcome::Failed, Some("cargo could not be started".to_string()))
                 }
             }
         }

@@ -12,6 +12,7 @@ mod leftovers;
 mod length;
 mod lints;
 mod markdown;
+mod modules;
 mod source;
 mod std_fs;
 mod text;
@@ -42,6 +43,7 @@ const RULES: &[Rule] = &[
     clock::check,
     format_hash::check,
     header::check,
+    modules::check,
     lints::check,
     leftovers::check,
     length::check,

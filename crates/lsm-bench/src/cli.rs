@@ -15,7 +15,8 @@ use crate::workload::{Effort, Workload};
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Engines to run, in this order; the first is compared with the others. All, if none is named.
+    /// Engines to run, in this order and in every second round backwards; the first is compared with
+    /// the others. All, if none is named.
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
 
@@ -65,7 +66,7 @@ struct Arguments {
     uncompressed: bool,
 
     /// How often every engine gets its turn.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
     /// Where the stores go.
@@ -102,7 +103,7 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     let mut rounds = Vec::new();
     for round in 0..arguments.rounds {
         let mut outcomes = Vec::new();
-        for engine in &chosen {
+        for engine in order(&chosen, round) {
             eprintln!("round {} of {}: {}", round + 1, arguments.rounds, engine.name);
             outcomes.extend(run_child(engine)?);
         }
@@ -114,9 +115,21 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The engines in the order of a round: every second one goes backwards, so that no engine always
+/// finds the machine as another has left it.
+fn order<T: Copy>(engines: &[T], round: u32) -> Vec<T> {
+    match round % 2 {
+        0 => engines.to_vec(),
+        _ => engines.iter().rev().copied().collect(),
+    }
+}
+
 fn choose<'a>(engines: &'a [EngineFactory], names: &[String]) -> Result<Vec<&'a EngineFactory>> {
     if names.is_empty() {
         return Ok(engines.iter().collect());
+    }
+    if let Some(twice) = (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
+        return Err(format!("engine {:?} is named twice", names[twice]).into());
     }
     names.iter().map(|name| find(engines, name)).collect()
 }
@@ -130,8 +143,8 @@ fn find<'a>(engines: &'a [EngineFactory], name: &str) -> Result<&'a EngineFactor
 fn plan(arguments: &Arguments) -> Plan {
     Plan {
         workloads: arguments.workloads.clone(),
-        keys: arguments.keys.max(1),
-        value_bytes: arguments.value_bytes.max(1),
+        keys: arguments.keys,
+        value_bytes: arguments.value_bytes,
         effort: Effort {
             threads: arguments.threads,
             read_seconds: arguments.read_seconds,
@@ -173,5 +186,16 @@ fn run_child(engine: &EngineFactory) -> Result<Vec<Outcome>> {
     match child.wait()?.success() {
         true => Ok(outcomes),
         false => Err(format!("the run of {} failed", engine.name).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_engine_is_always_first() {
+        let rounds: Vec<_> = (0..3).map(|round| order(&["a", "b", "c"], round)).collect();
+        assert_eq!(rounds, [["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"]]);
     }
 }

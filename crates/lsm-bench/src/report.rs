@@ -50,49 +50,70 @@ pub struct Outcome {
     pub longest_stall_ms: Option<f64>,
 }
 
-/// The results of several rounds as a table: the median rate of each engine, and what the first
-/// engine does for each operation of the others, as the median of the ratios within a round.
+impl Outcome {
+    /// Operations in a second of all the time until the store was idle: what is put off is paid for.
+    #[must_use]
+    pub fn ops_per_second_to_idle(&self) -> f64 {
+        self.ops as f64 / (self.seconds + self.idle_after_seconds)
+    }
+}
+
+/// The results of several rounds as a table: the median rates of each engine, to the last operation
+/// and to idleness, and what the first engine does for each operation of the others, as the median
+/// of the ratios within a round.
 #[must_use]
 pub fn table(rounds: &[Vec<Outcome>]) -> Table {
-    let engines = distinct(rounds, |outcome| &outcome.engine);
+    let engines = engines(rounds);
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     let mut header = vec!["workload".to_owned()];
     for engine in &engines {
         header.push(format!("{engine} ops/s"));
+        header.push("to idle".into());
         header.push("p99 µs".into());
         header.push("max ms".into());
         header.push("idle s".into());
     }
-    header.extend(engines.iter().skip(1).map(|other| format!("{} / {other}", engines[0])));
+    for other in engines.iter().skip(1) {
+        header.push(format!("{} / {other}", engines[0]));
+        header.push("to idle".into());
+    }
     table.set_header(header);
-    for workload in distinct(rounds, |outcome| &outcome.workload) {
-        let mut row = vec![Cell::new(&workload)];
+    for (position, workload) in workloads(rounds).into_iter().enumerate() {
+        let mut row = vec![Cell::new(workload)];
         let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         for engine in &engines {
             let of = |figure: fn(&Outcome) -> f64| {
-                median(rounds.iter().filter_map(|round| find(round, engine, &workload)).map(figure))
+                median(rounds.iter().filter_map(|round| find(round, engine, position)).map(figure))
             };
             row.push(number(format!("{:.0}", of(|outcome| outcome.ops_per_second))));
+            row.push(number(format!("{:.0}", of(Outcome::ops_per_second_to_idle))));
             row.push(number(format!("{:.1}", of(|outcome| outcome.p99_us))));
             row.push(number(format!("{:.1}", of(|outcome| outcome.max_us / 1e3))));
             row.push(number(format!("{:.2}", of(|outcome| outcome.idle_after_seconds))));
         }
         for other in engines.iter().skip(1) {
-            row.push(number(ratios(rounds, &engines[0], other, &workload)));
+            let of = |rate| number(ratios(rounds, (engines[0], other), position, rate));
+            row.push(of(|outcome| outcome.ops_per_second));
+            row.push(of(Outcome::ops_per_second_to_idle));
         }
         table.add_row(row);
     }
     table
 }
 
-/// The median of the ratios within a round, and their range.
-fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, workload: &str) -> String {
+/// The median of the ratios of a rate within a round, and their range.
+fn ratios(
+    rounds: &[Vec<Outcome>],
+    (engine, other): (&str, &str),
+    position: usize,
+    rate: fn(&Outcome) -> f64,
+) -> String {
     let ratios: Vec<f64> = rounds
         .iter()
         .filter_map(|round| {
-            let (ours, theirs) = (find(round, engine, workload)?, find(round, other, workload)?);
-            Some(ours.ops_per_second / theirs.ops_per_second)
+            let (ours, theirs) = (find(round, engine, position)?, find(round, other, position)?);
+            Some(rate(ours) / rate(theirs))
         })
         .collect();
     if ratios.is_empty() {
@@ -103,18 +124,27 @@ fn ratios(rounds: &[Vec<Outcome>], engine: &str, other: &str, workload: &str) ->
     format!("{:.2} ({low:.2}-{high:.2})", median(ratios.into_iter()))
 }
 
-fn find<'a>(round: &'a [Outcome], engine: &str, workload: &str) -> Option<&'a Outcome> {
-    round.iter().find(|outcome| outcome.engine == engine && outcome.workload == workload)
+/// The outcome of an engine's workload at a position: a workload may occur more than once.
+fn find<'a>(round: &'a [Outcome], engine: &str, position: usize) -> Option<&'a Outcome> {
+    round.iter().filter(|outcome| outcome.engine == engine).nth(position)
 }
 
-fn distinct(rounds: &[Vec<Outcome>], field: impl Fn(&Outcome) -> &String) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
+/// The engines, in the order of the first round.
+fn engines(rounds: &[Vec<Outcome>]) -> Vec<&str> {
+    let mut seen = Vec::new();
     for outcome in rounds.iter().flatten() {
-        if !seen.contains(field(outcome)) {
-            seen.push(field(outcome).clone());
+        if !seen.contains(&outcome.engine.as_str()) {
+            seen.push(outcome.engine.as_str());
         }
     }
     seen
+}
+
+/// The workloads, in the order in which every engine ran them.
+fn workloads(rounds: &[Vec<Outcome>]) -> Vec<&str> {
+    let Some(first) = rounds.iter().flatten().next() else { return Vec::new() };
+    let of_first = rounds[0].iter().filter(|outcome| outcome.engine == first.engine);
+    of_first.map(|outcome| outcome.workload.as_str()).collect()
 }
 
 /// The middle of the figures, or the mean of the two in the middle; 0 for none.
@@ -167,6 +197,43 @@ mod tests {
         let text = table(&rounds).to_string();
         assert!(text.contains("1.50 (0.50-2.00)"), "{text}");
         assert!(text.contains("lsm / peer"), "{text}");
+    }
+
+    #[test]
+    fn what_is_put_off_is_paid_for() {
+        // Twice as fast to the last operation, and then idle after three times as long.
+        let ours = Outcome { idle_after_seconds: 2.5, ..outcome("lsm", 20.0) };
+        let theirs = Outcome { idle_after_seconds: 0.0, ..outcome("peer", 10.0) };
+        assert!((ours.ops_per_second_to_idle() - 10.0 / 3.0).abs() < 1e-9);
+        let text = table(&[vec![ours, theirs]]).to_string();
+        let row: Vec<_> = text.lines().nth(2).unwrap().split('|').map(str::trim).collect();
+        assert_eq!(row[2..4], ["20", "3"]);
+        assert_eq!(row[7..9], ["10", "10"]);
+        assert_eq!(row[12..14], ["2.00 (2.00-2.00)", "0.33 (0.33-0.33)"]);
+    }
+
+    #[test]
+    fn a_workload_that_occurs_twice_has_two_rows() {
+        let named =
+            |workload: &str, rate| Outcome { workload: workload.into(), ..outcome("lsm", rate) };
+        let round = vec![
+            named("fillrandom", 1.0),
+            named("readrandom", 20.0),
+            named("overwrite", 3.0),
+            named("readrandom", 40.0),
+        ];
+        let text = table(&[round]).to_string();
+        let rows: Vec<_> = text.lines().skip(2).map(|row| row.split_whitespace()).collect();
+        let cells: Vec<_> = rows.into_iter().map(|mut row| (row.nth(1), row.nth(1))).collect();
+        assert_eq!(
+            cells,
+            [
+                (Some("fillrandom"), Some("1")),
+                (Some("readrandom"), Some("20")),
+                (Some("overwrite"), Some("3")),
+                (Some("readrandom"), Some("40")),
+            ]
+        );
     }
 
     #[test]

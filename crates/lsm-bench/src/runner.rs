@@ -32,11 +32,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks that every workload will find what it wants.
+    /// Checks that every workload will find what it wants, and has something to do.
     ///
     /// # Errors
-    /// One that reads without a fill before it, or after keys were deleted.
+    /// One that reads without a fill before it, or after keys were deleted; no workload, or none of
+    /// something that there must be.
     pub fn check(&self) -> Result<()> {
+        for (what, count) in [
+            ("workloads", self.workloads.len() as u64),
+            ("keys", self.keys),
+            ("value bytes", self.value_bytes as u64),
+            ("threads", self.effort.threads.into()),
+        ] {
+            if count == 0 {
+                return Err(format!("{what} must be one or more").into());
+            }
+        }
         let mut is_full = false;
         for workload in &self.workloads {
             let name = workload.name();
@@ -53,8 +64,8 @@ impl Plan {
 /// Runs the plan with one engine, and gives each outcome to `report`.
 ///
 /// # Errors
-/// What the store reports; a value that is not the one written; a synced workload on a file system
-/// in memory; workloads in an order that [`Plan::check`] refuses.
+/// What the store reports; a value that is not the one written; a workload that did nothing; a
+/// synced one on a file system in memory; a plan that [`Plan::check`] refuses.
 pub fn run(
     engine: &EngineFactory,
     plan: &Plan,
@@ -71,7 +82,7 @@ pub fn run(
     let dir = plan.dir.join(format!("{}-{}", engine.name, std::process::id()));
     let watch = MemoryWatch::start();
     let mut store: Option<Box<dyn Store>> = None;
-    for workload in &plan.workloads {
+    for (index, workload) in plan.workloads.iter().enumerate() {
         if workload.needs_empty_store() {
             close(store.take(), &dir)?;
         }
@@ -82,7 +93,7 @@ pub fn run(
                 (engine.open)(&dir, &plan.store)?
             }
         };
-        let outcome = measure(engine, plan, &data, *workload, &*open, &watch, &dir);
+        let outcome = measure(engine, plan, index, &data, &*open, &watch, &dir);
         let outcome = outcome.map_err(|error| {
             format!("{}: {error}; the store stays in {}", workload.name(), dir.display())
         })?;
@@ -102,20 +113,27 @@ fn close(store: Option<Box<dyn Store>>, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Measures the workload at this index of the plan.
 fn measure(
     engine: &EngineFactory,
     plan: &Plan,
+    index: usize,
     data: &DataSet,
-    workload: Workload,
     store: &dyn Store,
     watch: &MemoryWatch,
     dir: &Path,
 ) -> Result<Outcome> {
+    let workload = plan.workloads[index];
+    let earlier = plan.workloads[..index].iter().filter(|&&earlier| earlier == workload);
+    let repetition = earlier.count() as u64;
     let _ = watch.take_peaks();
     let before = Usage::now()?;
     let started = Instant::now();
-    let (recorder, ops) = workload.run(store, data, &plan.effort)?;
+    let (recorder, ops) = workload.run(store, data, &plan.effort, repetition)?;
     let seconds = started.elapsed().as_secs_f64();
+    if ops == 0 {
+        return Err("it had nothing to do; a rate of nothing is no figure".into());
+    }
     if workload.is_write() {
         store.settle()?;
     }

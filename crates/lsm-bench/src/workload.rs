@@ -97,7 +97,10 @@ impl Workload {
     }
 
     /// Does the workload. Returns the latencies, and how many operations were done: for scans,
-    /// entries.
+    /// entries. `repetition` tells how often a run has done it before.
+    ///
+    /// Random keys follow from the workload, the repetition and the thread, so that none asks for
+    /// what another has just brought into a cache.
     ///
     /// # Errors
     /// What the store reports, or that a value read was not the one written.
@@ -106,12 +109,16 @@ impl Workload {
         store: &dyn Store,
         data: &DataSet,
         effort: &Effort,
+        repetition: u64,
     ) -> Result<(Recorder, u64)> {
-        let threads = u64::from(effort.threads.max(1));
+        let threads = u64::from(effort.threads);
         let parts = std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|thread| {
-                    let worker = Worker::new(store, data, effort, thread, threads);
+                    let random = self.random(repetition, thread);
+                    let (key, value) = ([0; KEY_LEN], Vec::new());
+                    let worker =
+                        Worker { store, data, effort, thread, threads, random, key, value };
                     scope.spawn(move || worker.run(self))
                 })
                 .collect();
@@ -125,6 +132,10 @@ impl Workload {
             operations += count;
         }
         Ok((recorder, operations))
+    }
+
+    fn random(self, repetition: u64, thread: u64) -> Random {
+        Random::new(301 + thread + ((self as u64) << 32) + (repetition << 40))
     }
 }
 
@@ -141,19 +152,7 @@ struct Worker<'a> {
     value: Vec<u8>,
 }
 
-impl<'a> Worker<'a> {
-    fn new(
-        store: &'a dyn Store,
-        data: &'a DataSet,
-        effort: &'a Effort,
-        thread: u64,
-        threads: u64,
-    ) -> Worker<'a> {
-        let random = Random::new(301 + thread);
-        let (key, value) = ([0; KEY_LEN], Vec::new());
-        Worker { store, data, effort, thread, threads, random, key, value }
-    }
-
+impl Worker<'_> {
     fn run(mut self, workload: Workload) -> Result<(Recorder, u64)> {
         let mut recorder = Recorder::new()?;
         let positions = (self.thread..self.data.count()).step_by(self.threads as usize);
@@ -167,7 +166,7 @@ impl<'a> Worker<'a> {
                 let (mut random, count) = (self.random.clone(), self.data.count());
                 self.puts(&mut recorder, positions.map(|_| random.below(count)))
             }
-            Workload::FillBatch => self.batches(&mut recorder),
+            Workload::FillBatch => self.batches(&mut recorder, positions),
             Workload::FillSync => self.synced_puts(&mut recorder),
             Workload::DeleteRandom => self.deletes(&mut recorder),
             Workload::ReadRandom => self.reads(&mut recorder, true),
@@ -189,8 +188,13 @@ impl<'a> Worker<'a> {
         Ok(count)
     }
 
+    /// How many of so many operations are this thread's.
+    fn share(&self, count: u64) -> u64 {
+        (count + self.threads - 1 - self.thread) / self.threads
+    }
+
     fn synced_puts(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.effort.synced_writes / self.threads;
+        let count = self.share(self.effort.synced_writes);
         for _ in 0..count {
             let number = self.random.below(self.data.count());
             write_key(number, &mut self.key);
@@ -200,27 +204,34 @@ impl<'a> Worker<'a> {
         Ok(count)
     }
 
-    fn batches(&mut self, recorder: &mut Recorder) -> Result<u64> {
+    fn batches(
+        &mut self,
+        recorder: &mut Recorder,
+        mut positions: impl Iterator<Item = u64>,
+    ) -> Result<u64> {
         const BATCH: usize = 100;
-        let positions: Vec<u64> =
-            (self.thread..self.data.count()).step_by(self.threads as usize).collect();
-        for chunk in positions.chunks(BATCH) {
-            let entries: Vec<_> = chunk
-                .iter()
-                .map(|&position| {
+        let mut count = 0;
+        loop {
+            let entries: Vec<_> = positions
+                .by_ref()
+                .take(BATCH)
+                .map(|position| {
                     let number = self.data.shuffled(position);
                     write_key(number, &mut self.key);
                     self.data.fill_value(number, &mut self.value);
                     (self.key.to_vec(), self.value.clone())
                 })
                 .collect();
+            if entries.is_empty() {
+                return Ok(count);
+            }
             recorder.time(|| self.store.put_batch(&entries, Durability::Buffered))?;
+            count += entries.len() as u64;
         }
-        Ok(positions.len() as u64)
     }
 
     fn deletes(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.data.count() / 2 / self.threads;
+        let count = self.share(self.data.count() / 2);
         for _ in 0..count {
             write_key(self.random.below(self.data.count()), &mut self.key);
             recorder.time(|| self.store.delete(&self.key, Durability::Buffered))?;

@@ -10,7 +10,7 @@ use crate::text::Bytes;
 /// Reads and writes a key-value store: a directory, or a server.
 ///
 /// Keys and values are plain text, hex:00ff, b64:AP8= or b"\x00\xff"; text that begins like one of
-/// these forms is written in the last one.
+/// these forms, or with a dash, is written in the last one.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 corruption, 5 locked, 130 interrupted.
 #[derive(Parser, Debug)]
@@ -236,24 +236,4 @@ pub(crate) struct Compact {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_arguments_contradict_nothing() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_value_comes_from_exactly_one_place() {
-        let parse = |words: &str| Args::try_parse_from(words.split(' '));
-        assert!(parse("lsm put a b").is_ok());
-        assert!(parse("lsm put a -x").is_ok());
-        assert!(parse("lsm put a -5").is_ok());
-        for words in ["lsm put a", "lsm put a b -x", "lsm put a -x --file f", "lsm put a hex:0"] {
-            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words}");
-        }
-        assert!(parse("lsm scan --prefix a --start b").is_err());
-    }
-}
+mod tests;

@@ -14,7 +14,6 @@
 
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use lsm_engine::{ErrorKind, base};
 use lsm_server::wire::{Code, Problem, WireError};
@@ -73,19 +72,19 @@ impl Failure {
     }
 
     /// Tells the user, and gives the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> u8 {
         match self {
-            Failure::ClosedPipe => ExitCode::SUCCESS,
+            Failure::ClosedPipe => 0,
             Failure::Said { status, message } => {
                 say(&message);
-                ExitCode::from(status as u8)
+                status as u8
             }
         }
     }
 }
 
 /// One line on stderr.
-pub(crate) fn say(message: &str) {
+fn say(message: &str) {
     use std::io::Write as _;
     // Line ends of a message, of a file's name say, would make it look like several.
     let line = message.replace(['\n', '\r'], " ");

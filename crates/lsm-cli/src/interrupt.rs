@@ -1,8 +1,11 @@
 //! Ctrl-C: what is in the middle of something is brought to a good end first.
 //!
 //! A thread waits for the signal. It runs what the command at work has left for this case, and ends
-//! the program with 130, so that a read from a terminal or a pipe that never returns does not keep
-//! the program alive. A second Ctrl-C does not wait.
+//! the program with the failure that this gives, so that a read from a terminal or a pipe that never
+//! returns does not keep the program alive. A second Ctrl-C does not wait.
+//!
+//! Invariant: one thread says how the program ends. Whoever has handed its work to the other one
+//! waits in [`leave_the_end_to_the_other`].
 
 use std::process;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +14,10 @@ use std::thread;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-use crate::exit::{Failure, Outcome, Status, say};
+use crate::exit::{Failure, Outcome, Status};
 
-/// What to do before the end, and what to say then.
-type LastAct = Box<dyn FnOnce() -> String + Send>;
+/// What to do before the end, and how to end then.
+type LastAct = Box<dyn FnOnce() -> Failure + Send>;
 
 static LAST_ACT: Mutex<Option<LastAct>> = Mutex::new(None);
 
@@ -27,8 +30,7 @@ pub(crate) fn watch() -> Outcome {
             // The end may take a while; a second signal comes to this loop and does not wait.
             let Some(act) = take() else { process::exit(Status::Interrupted as i32) };
             thread::spawn(move || {
-                say(&act());
-                process::exit(Status::Interrupted as i32);
+                process::exit(act().report().into());
             });
         }
     });
@@ -36,8 +38,15 @@ pub(crate) fn watch() -> Outcome {
 }
 
 /// Leaves what is to be done before the end.
-pub(crate) fn set_last_act(act: impl FnOnce() -> String + Send + 'static) {
+pub(crate) fn set_last_act(act: impl FnOnce() -> Failure + Send + 'static) {
     *LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+}
+
+/// Waits for the end of the program, which the other thread is about to bring.
+pub(crate) fn leave_the_end_to_the_other() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 /// Takes back what was left; `None` if it is being done.

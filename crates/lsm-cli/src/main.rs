@@ -41,6 +41,6 @@ fn main() -> ExitCode {
     let outcome = interrupt::watch().and_then(|()| commands::run(args));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report().into(),
     }
 }

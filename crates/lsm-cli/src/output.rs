@@ -49,10 +49,20 @@ impl Output {
         writeln!(self.writer, "{text}").map_err(|error| failed(&error))
     }
 
-    /// Prints a value of JSON on a line of its own.
+    /// Prints text as it is.
+    pub(crate) fn text(&mut self, text: impl std::fmt::Display) -> Outcome {
+        write!(self.writer, "{text}").map_err(|error| failed(&error))
+    }
+
+    /// Prints a value of JSON, as it is serialised: none of it is kept.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> Outcome {
-        let json = serde_json::to_vec(value).expect("plain data without maps has a JSON form");
-        self.bytes(&json)?;
+        // Plain data has a JSON form, so what can fail is the writing.
+        serde_json::to_writer(&mut self.writer, value).map_err(|error| failed(&error.into()))
+    }
+
+    /// Prints a value of JSON on a line of its own.
+    pub(crate) fn json_line(&mut self, value: &impl serde::Serialize) -> Outcome {
+        self.json(value)?;
         self.bytes(b"\n")
     }
 

@@ -7,6 +7,8 @@ mod csv;
 
 use std::io::{self, BufRead};
 
+use lsm_engine::base::batch::MAX_VALUE_LEN;
+use lsm_engine::base::key::MAX_KEY_LEN;
 use lsm_server::wire::{ItemRef, Line};
 
 use self::csv::CsvReader;
@@ -15,8 +17,12 @@ use crate::args::RecordFormat;
 use crate::exit::{Failure, Outcome};
 use crate::source::Pair;
 
-/// Longest line in bytes: the longest value in the longest form that JSON has for text, and a key.
-const MAX_LINE_LEN: usize = (256 << 20) * 2;
+/// Longest line of an import, and longest record of several lines, in bytes: a value and a key of
+/// full length in the longest form that an export has for bytes, and room for the names around them.
+///
+/// JSON takes six bytes for a control character (`\u0001`). CSV takes two for a quote, and base64 four
+/// for three.
+const MAX_RECORD_LEN: usize = 6 * (MAX_VALUE_LEN + MAX_KEY_LEN) + 256;
 
 /// Reads the pairs of an import.
 pub(crate) struct PairReader<R> {
@@ -32,7 +38,10 @@ enum Records<R> {
 
 impl<R: BufRead> PairReader<R> {
     pub(crate) fn new(reader: R, format: RecordFormat) -> PairReader<R> {
-        let lines = LineReader::new(reader);
+        PairReader::of(LineReader::new(reader), format)
+    }
+
+    fn of(lines: LineReader<R>, format: RecordFormat) -> PairReader<R> {
         let records = match format {
             RecordFormat::Ndjson => Records::Ndjson(lines),
             RecordFormat::Csv => Records::Csv(CsvReader::new(lines)),
@@ -127,18 +136,24 @@ impl RecordWriter {
 pub(crate) struct LineReader<R> {
     reader: R,
     line: Vec<u8>,
+    /// Longest line, and longest record of several lines, in bytes.
+    longest: usize,
     count: u64,
     bytes: u64,
 }
 
 impl<R: BufRead> LineReader<R> {
     pub(crate) fn new(reader: R) -> LineReader<R> {
-        LineReader { reader, line: Vec::new(), count: 0, bytes: 0 }
+        LineReader::with_longest(reader, MAX_RECORD_LEN)
+    }
+
+    fn with_longest(reader: R, longest: usize) -> LineReader<R> {
+        LineReader { reader, line: Vec::new(), longest, count: 0, bytes: 0 }
     }
 
     /// The next line that is not empty, without its line end.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
-        while let Some(len) = self.read_line()? {
+        while let Some(len) = self.read_line(0)? {
             if len != 0 {
                 return Ok(Some(&self.line[..len]));
             }
@@ -146,18 +161,20 @@ impl<R: BufRead> LineReader<R> {
         Ok(None)
     }
 
-    /// Reads a line; returns its length without the line end.
-    fn read_line(&mut self) -> io::Result<Option<usize>> {
+    /// Reads a line; returns its length without the line end. So many bytes of the same record stand
+    /// before it.
+    fn read_line(&mut self, before: usize) -> io::Result<Option<usize>> {
         self.line.clear();
-        let limited = &mut io::Read::take(&mut self.reader, MAX_LINE_LEN as u64 + 1);
+        let left = self.longest.saturating_sub(before);
+        let limited = &mut io::Read::take(&mut self.reader, left as u64 + 1);
         let read = limited.read_until(b'\n', &mut self.line)?;
         if read == 0 {
             return Ok(None);
         }
         self.count += 1;
         self.bytes += read as u64;
-        if MAX_LINE_LEN < read {
-            let detail = format!("more than {MAX_LINE_LEN} bytes without a line end");
+        if left < read {
+            let detail = format!("a record of more than {} bytes", self.longest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
@@ -182,6 +199,60 @@ mod tests {
         match read(text, format) {
             Err(Failure::Said { message, .. }) => message,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// The length of a record with a key of so many of these bytes, and a value of so many.
+    fn written_len(format: RecordFormat, byte: u8, key_len: usize, value_len: usize) -> usize {
+        let (key, value) = (vec![byte; key_len], vec![byte; value_len]);
+        let mut out = Vec::new();
+        let mut writer = RecordWriter::new(format);
+        writer.write(&mut out, ItemRef { key: &key, value: Some(&value), seq: None });
+        out.len()
+    }
+
+    #[test]
+    fn what_is_exported_is_not_too_long_for_an_import() {
+        for byte in [1, b'"', b'\n', b'\\', b'a', 0x7f, 0xff] {
+            for format in [RecordFormat::Ndjson, RecordFormat::Csv] {
+                // Every form has a length for three bytes, and something around it.
+                let empty = written_len(format, byte, 0, 0);
+                let key = written_len(format, byte, 30, 0) - empty;
+                let value = written_len(format, byte, 30, 30) - key - empty;
+                let longest = key * MAX_KEY_LEN.div_ceil(30) + value * MAX_VALUE_LEN.div_ceil(30);
+                assert!(longest + empty <= MAX_RECORD_LEN, "{byte} as {format:?}: {longest}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused_wherever_its_lines_end() {
+        /// The length of the value, from an input whose records have at most 40 bytes.
+        fn read(text: &str, format: RecordFormat) -> Result<usize, String> {
+            let lines = LineReader::with_longest(text.as_bytes(), 40);
+            match PairReader::of(lines, format).next_pair() {
+                Ok(pair) => Ok(pair.unwrap().value.len()),
+                Err(Failure::Said { message, .. }) => Err(message),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        let json = |value_len: usize| {
+            let value = "v".repeat(value_len);
+            read(&format!("{{\"key\":\"k\",\"value\":\"{value}\"}}"), RecordFormat::Ndjson)
+        };
+        let csv =
+            |record: String| read(&format!("key,value,encoding\n{record}"), RecordFormat::Csv);
+        let (key, value) = ("k".repeat(10), "v".repeat(21));
+        assert_eq!(json(18), Ok(18));
+        assert_eq!(csv(format!("\"a\n{key}\",\"{value}\n\",")), Ok(22));
+        for refused in [
+            json(19),
+            csv(format!("\"a\n{key}\",\"v{value}\n\",")),
+            csv(format!("\"{}", "\n".repeat(100))),
+            csv(format!("{key}{key},\"{value}\nv")),
+        ] {
+            let message = refused.unwrap_err();
+            assert!(message.contains("a record of more than 40 bytes"), "{message}");
         }
     }
 

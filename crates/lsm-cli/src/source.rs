@@ -13,6 +13,8 @@ use lsm_server::wire::{ItemRef, Stats, Tree};
 use serde::Serialize;
 
 use self::directory::Directory;
+#[cfg(test)]
+pub(crate) use self::directory::tests::stopped as stopped_directory;
 use self::server::Server;
 use crate::args::{self, Place};
 use crate::exit::{Failure, Outcome};
@@ -83,6 +85,13 @@ pub(crate) enum PutCondition {
 pub(crate) struct Pair {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+}
+
+impl Pair {
+    /// Bytes of key and value.
+    pub(crate) fn len(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
 }
 
 /// What a scan is to give of each item.

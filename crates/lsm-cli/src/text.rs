@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariant: what [`print()`] gives, [`parse`] reads back as the same bytes, and it has neither
-//! control characters nor line ends. So text that begins like one of the forms is printed escaped.
+//! control characters nor line ends. So text that begins like one of the forms is printed escaped, and
+//! so is text that begins with `-`, which would be read as an option.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -63,9 +64,10 @@ pub(crate) fn count(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Whether text can stand for itself: nothing in it moves a cursor, hides, or looks like a form.
+/// Whether text can stand for itself: nothing in it moves a cursor, hides, or looks like a form or an
+/// option.
 fn is_plain(text: &str) -> bool {
-    if ["hex:", "b64:", "b\""].iter().any(|form| text.starts_with(form)) {
+    if ["hex:", "b64:", "b\"", "-"].iter().any(|form| text.starts_with(form)) {
         return false;
     }
     // `escape_debug` knows what cannot be seen; quotes and backslashes it escapes for another
@@ -132,10 +134,19 @@ fn parse_escaped(escaped: &[u8]) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Args, Command};
+    use clap::Parser as _;
     use proptest::prelude::*;
 
     fn parsed(text: &str) -> Result<Vec<u8>, String> {
         parse(text.as_bytes().to_vec()).map(|bytes| bytes.0)
+    }
+
+    /// What the command line makes of a text that stands where a key may stand.
+    fn argument(text: &str) -> Result<Vec<u8>, clap::Error> {
+        let args = Args::try_parse_from(["lsm", "get", text])?;
+        let Command::Get(get) = args.command else { panic!("{:?}", args.command) };
+        Ok(get.key.0)
     }
 
     proptest! {
@@ -150,8 +161,11 @@ mod tests {
         }
 
         #[test]
-        fn text_survives_the_round_trip(text in r#"(hex:|b64:|b"|)\PC{0,20}["'\\\n]?\PC{0,5}"#) {
-            prop_assert_eq!(parsed(&print(text.as_bytes())).unwrap(), text.into_bytes());
+        fn text_survives_the_round_trip_through_the_arguments(
+            text in r#"(hex:|b64:|b"|-|--|-5|)\PC{0,20}["'\\\n]?\PC{0,5}"#
+        ) {
+            let printed = print(text.as_bytes());
+            prop_assert_eq!(argument(&printed).unwrap(), text.into_bytes());
         }
 
         #[test]
@@ -200,6 +214,7 @@ mod tests {
         assert_eq!(print(b"a\tb"), r#"b"a\tb""#);
         assert_eq!(print(b"\x1b[31m"), r#"b"\x1b[31m""#);
         assert_eq!(print(b"hex:00"), r#"b"hex:00""#);
+        assert_eq!(print(b"--foo"), r#"b"--foo""#);
         assert_eq!(print(b"\xff"), r#"b"\xff""#);
         // A mark that turns the direction of writing can make one key look like another.
         assert_eq!(print("\u{202e}abc".as_bytes()), r#"b"\xe2\x80\xaeabc""#);

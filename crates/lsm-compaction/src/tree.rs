@@ -19,7 +19,7 @@
 //! A look-up that goes from newest to oldest may therefore end at its first hit.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ impl Tree {
         let mut tree = self.clone();
         for level in 0..LEVELS {
             let leaving = deleted.iter().filter(|(from, _)| *from == level);
-            let leaving: HashSet<u64> = leaving.map(|(_, number)| *number).collect();
+            let leaving: BTreeSet<u64> = leaving.map(|(_, number)| *number).collect();
             let entering = added.iter().filter(|(to, _)| *to == level);
             let entering: Vec<_> = entering.map(|(_, table)| Arc::clone(table)).collect();
             if !leaving.is_empty() || !entering.is_empty() {
@@ -126,7 +126,7 @@ impl Tree {
     fn change_level(
         &mut self,
         level: usize,
-        mut leaving: HashSet<u64>,
+        mut leaving: BTreeSet<u64>,
         entering: Vec<Arc<TableMeta>>,
     ) -> Result<(), String> {
         let before = &self.levels[level];

@@ -12,7 +12,7 @@ pub(super) struct Cargo {
     /// Whether a run that finds no test is a failure.
     pub(super) must_find_tests: bool,
     /// What is less than it should be about this run.
-    pub(super) shortfall: Option<&'static str>,
+    shortfalls: Vec<&'static str>,
 }
 
 impl Cargo {
@@ -31,8 +31,13 @@ impl Cargo {
 
     /// Notes that this run holds less than it should.
     pub(super) fn falling_short(mut self, why: &'static str) -> Cargo {
-        self.shortfall = Some(why);
+        self.shortfalls.push(why);
         self
+    }
+
+    /// What is less than it should be about this run, if anything is.
+    pub(super) fn shortfall(&self) -> Option<String> {
+        (!self.shortfalls.is_empty()).then(|| self.shortfalls.join("; "))
     }
 
     /// The command as a person would type it.
@@ -77,7 +82,7 @@ pub(super) fn cargo(arguments: &str) -> Cargo {
         variables: Vec::new(),
         target_folder: None,
         must_find_tests: false,
-        shortfall: None,
+        shortfalls: Vec::new(),
     }
 }
 
@@ -93,6 +98,13 @@ mod tests {
             "RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test"
         );
         assert!(command.must_find_tests);
+    }
+
+    #[test]
+    fn everything_that_falls_short_is_told() {
+        assert_eq!(cargo("test").shortfall(), None);
+        let command = cargo("test").falling_short("no time limits").falling_short("an extract");
+        assert_eq!(command.shortfall().as_deref(), Some("no time limits; an extract"));
     }
 
     #[test]

@@ -2,14 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+/// The character tables of Debian's package unicode-data, on which the end-to-end test runs.
+const UNICODE_DATA: &str = "/usr/share/unicode/UnicodeData.txt";
 
 /// Where the steps run.
 pub(super) struct Machine {
     pub(super) root: PathBuf,
     /// Where cargo writes.
     pub(super) target: PathBuf,
+    /// Where the character tables are.
+    pub(super) unicode_data: PathBuf,
     /// Whether nobody watches: plain lines then.
     pub(super) is_ci: bool,
 }
@@ -19,7 +24,7 @@ impl Machine {
     pub(super) fn of_environment(root: PathBuf) -> Machine {
         let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
         let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true" || value == "1");
-        Machine { target: root.join(target), root, is_ci }
+        Machine { target: root.join(target), root, unicode_data: UNICODE_DATA.into(), is_ci }
     }
 
     pub(super) fn cargo(&self) -> Command {
@@ -37,6 +42,10 @@ impl Machine {
         output.is_ok_and(|output| output.status.success())
     }
 
+    pub(super) fn has_unicode_data(&self) -> bool {
+        self.unicode_data.is_file()
+    }
+
     pub(super) fn has_asan(&self) -> bool {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
         let target = ["--target", "x86_64-unknown-linux-gnu"];
@@ -47,19 +56,6 @@ impl Machine {
         cfg!(all(target_os = "linux", target_arch = "x86_64"))
             && entries.flatten().any(|e| e.file_name().to_string_lossy().ends_with("_rt.asan.a"))
     }
-
-    /// Whether the package runs loom somewhere; the types of loom alone are no model.
-    pub(super) fn has_loom_models(&self, package: &str) -> bool {
-        runs_loom(&self.root.join("crates").join(package).join("src"))
-    }
-}
-
-fn runs_loom(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        runs_loom(&path) || fs::read_to_string(path).is_ok_and(|text| text.contains("loom::model"))
-    })
 }
 
 #[cfg(test)]
@@ -67,10 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_without_models_has_none() {
-        let machine = Machine::of_environment(crate::workspace_root());
-        assert!(!machine.has_loom_models("lsm-base"));
-        assert!(!machine.has_loom_models("no-such-crate"));
-        assert!(runs_loom(&machine.root.join("xtask/src/ci")), "this file names what it looks for");
+    fn the_tables_are_looked_for_where_the_test_looks() {
+        let test = "crates/lsm-cli/tests/end_to_end/data.rs";
+        let test = fs::read_to_string(crate::workspace_root().join(test)).expect("it is there");
+        assert!(test.contains(&format!("\"{UNICODE_DATA}\"")));
     }
 }

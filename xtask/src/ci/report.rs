@@ -8,8 +8,6 @@ use std::time::Duration;
 pub(super) enum Outcome {
     Passed,
     Failed,
-    /// The tree has nothing for it.
-    Empty,
     /// The machine lacks what it needs.
     CouldNotRun,
     /// A step before it failed, and `--fail-fast` was given.
@@ -22,7 +20,7 @@ pub(super) struct Result {
     pub(super) outcome: Outcome,
     pub(super) time: Duration,
     /// Why it did not run, or what was less than it should be.
-    pub(super) note: Option<&'static str>,
+    pub(super) note: Option<String>,
 }
 
 impl Outcome {
@@ -30,7 +28,6 @@ impl Outcome {
         match self {
             Outcome::Passed => "ok",
             Outcome::Failed => "FAILED",
-            Outcome::Empty => "nothing",
             Outcome::CouldNotRun => "DID NOT RUN",
             Outcome::NotReached => "not reached",
         }
@@ -41,7 +38,7 @@ impl Outcome {
             Outcome::Passed => "\x1b[32m",
             Outcome::Failed => "\x1b[1;31m",
             Outcome::CouldNotRun => "\x1b[1;33m",
-            Outcome::Empty | Outcome::NotReached => "\x1b[2m",
+            Outcome::NotReached => "\x1b[2m",
         }
     }
 }
@@ -68,12 +65,12 @@ pub(super) fn summary(results: &[Result], is_coloured: bool) -> String {
         let word =
             if is_coloured { format!("{}{word}\x1b[0m", result.outcome.colour()) } else { word };
         let time = format!("{:6.1} s", result.time.as_secs_f64());
-        let note = result.note.unwrap_or_default();
+        let note = result.note.as_deref().unwrap_or_default();
         let line = format!("{:width$}  {word}  {time}  {note}", result.name);
         writeln!(text, "{}", line.trim_end()).expect("a string takes what is written to it");
     }
     for result in results.iter().filter(|result| result.is_short()) {
-        let note = result.note.unwrap_or_default();
+        let note = result.note.as_deref().unwrap_or_default();
         writeln!(text, "!!! NOT CHECKED IN FULL: {}: {note}", result.name)
             .expect("a string takes what is written to it");
     }
@@ -103,7 +100,8 @@ fn verdict(results: &[Result]) -> String {
 mod tests {
     use super::*;
 
-    fn result(name: &'static str, outcome: Outcome, note: Option<&'static str>) -> Result {
+    fn result(name: &'static str, outcome: Outcome, note: Option<&str>) -> Result {
+        let note = note.map(str::to_string);
         Result { name, outcome, time: Duration::from_millis(1500), note }
     }
 
@@ -130,7 +128,7 @@ ci: 1 passed, 1 DID NOT RUN: deny, 1 FAILED: test (4 s)
     fn what_could_not_run_is_no_failure_but_is_loud() {
         let results = [
             result("test", Outcome::Passed, Some("nextest is not installed")),
-            result("loom", Outcome::Empty, Some("no crate has loom models")),
+            result("loom", Outcome::Passed, None),
         ];
         assert!(has_passed(&results));
         let text = summary(&results, false);

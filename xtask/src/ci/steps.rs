@@ -23,13 +23,11 @@ pub(super) enum Plan {
     Tidy,
     /// A cargo command.
     Cargo(Cargo),
-    /// Nothing, because the tree has nothing for it.
-    Nothing(&'static str),
     /// Nothing, because this machine lacks what it needs: the summary says so loudly.
     CannotRun(&'static str),
 }
 
-/// Crates whose concurrency is checked by loom models, once they have some.
+/// Crates whose concurrency is checked by loom models. One that has none any more is a failure.
 const LOOM_CRATES: &[&str] = &["lsm-memtable"];
 
 /// The steps, in order.
@@ -80,7 +78,11 @@ pub(super) const STEPS: &[Step] = &[
             cargo(&format!("build --workspace --all-features {targets} --locked")).into()
         },
     },
-    Step { name: "loom", about: "every interleaving of small models", plan: loom },
+    Step {
+        name: "loom",
+        about: "interleavings of small models, up to two preemptions",
+        plan: loom,
+    },
     Step { name: "asan", about: "unit tests of unsafe code under AddressSanitizer", plan: asan },
 ];
 
@@ -93,22 +95,24 @@ fn deny(machine: &Machine) -> Plan {
 }
 
 fn tests(machine: &Machine) -> Plan {
-    if !machine.has_tool("nextest") {
-        return cargo("test --workspace --all-features --lib --bins --tests --locked")
-            .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits")
-            .into();
-    }
     let nextest = "nextest run --workspace --all-features --locked";
-    if machine.is_ci { cargo(&format!("{nextest} --profile ci")) } else { cargo(nextest) }.into()
+    let tests = match (machine.has_tool("nextest"), machine.is_ci) {
+        (true, true) => cargo(&format!("{nextest} --profile ci")),
+        (true, false) => cargo(nextest),
+        (false, _) => cargo("test --workspace --all-features --lib --bins --tests --locked")
+            .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits"),
+    };
+    match machine.has_unicode_data() {
+        true => tests.into(),
+        false => tests
+            .falling_short("unicode-data is not installed: the end-to-end test ran on an extract")
+            .into(),
+    }
 }
 
-fn loom(machine: &Machine) -> Plan {
-    let packages: Vec<_> =
-        LOOM_CRATES.iter().filter(|name| machine.has_loom_models(name)).copied().collect();
-    if packages.is_empty() {
-        return Plan::Nothing("no crate has loom models");
-    }
-    cargo(&format!("test -p {} --release --lib --locked loom", packages.join(" -p ")))
+fn loom(_: &Machine) -> Plan {
+    let packages = LOOM_CRATES.join(" -p ");
+    cargo(&format!("test -p {packages} --release --lib --locked loom"))
         .variable("RUSTFLAGS", "--cfg loom")
         .in_folder("loom")
         .into()
@@ -148,6 +152,23 @@ mod tests {
                 assert!(!line.contains("  "), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn tests_on_an_extract_fall_short() {
+        let mut machine = Machine::of_environment(crate::workspace_root());
+        machine.unicode_data = machine.root.join("no-such-file");
+        let Plan::Cargo(cargo) = tests(&machine) else { panic!("tests are a cargo command") };
+        assert!(cargo.shortfall().is_some_and(|why| why.contains("ran on an extract")));
+    }
+
+    #[test]
+    fn a_step_that_picks_out_tests_always_runs_and_must_find_some() {
+        let mut machine = Machine::of_environment(crate::workspace_root());
+        // Where there is no source, there are no models: cargo says so, and not silence.
+        machine.root = machine.root.join("no-such-folder");
+        let Plan::Cargo(loom) = loom(&machine) else { panic!("models are a cargo command") };
+        assert!(loom.must_find_tests, "{}", loom.line());
     }
 
     #[test]

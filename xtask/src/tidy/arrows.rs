@@ -35,11 +35,10 @@ const PAGE: &str = "docs/architecture.md";
 
 /// Checks the manifests, the list on the page and the page's code map.
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
-    for name in tree.crates().map(str::to_string).chain(["xtask".to_string()]) {
-        let folder = if name == "xtask" { name.clone() } else { format!("crates/{name}") };
-        if let Some(manifest) = tree.text(&format!("{folder}/Cargo.toml")) {
-            check_manifest(&name, manifest, findings);
-        }
+    let shared =
+        tree.text("Cargo.toml").map_or_else(Table::new, |root| check_shared(root, findings));
+    for manifest in tree.ending_with("/Cargo.toml") {
+        check_manifest(&Package::of(&manifest.path), manifest, &shared, findings);
     }
     match tree.text(PAGE) {
         Some(page) => {
@@ -50,7 +49,45 @@ pub(super) fn check(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-fn check_manifest(name: &str, manifest: &TextFile, findings: &mut Findings) {
+/// A package, as far as arrows go.
+struct Package<'a> {
+    /// The crate whose arrows it has.
+    owner: &'a str,
+    /// Whether it is a package inside that crate, a fuzz target say, which may depend on it.
+    is_nested: bool,
+}
+
+impl Package<'_> {
+    fn of(manifest: &str) -> Package<'_> {
+        match manifest.split('/').collect::<Vec<_>>()[..] {
+            ["crates", owner, "Cargo.toml"] => Package { owner, is_nested: false },
+            ["crates", owner, ..] => Package { owner, is_nested: true },
+            // The benchmark beside its peers.
+            ["xtask", "peers", ..] => Package { owner: "lsm-bench", is_nested: true },
+            _ => Package { owner: "xtask", is_nested: false },
+        }
+    }
+}
+
+/// Checks the dependencies that the packages of the workspace share, and returns them.
+fn check_shared(root: &TextFile, findings: &mut Findings) -> Table {
+    let table = match root.text.parse::<Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            findings.add(&root.path, 1, error.message());
+            return Table::new();
+        }
+    };
+    let shared = table.get("workspace").and_then(|workspace| workspace.get("dependencies"));
+    let shared = shared.and_then(Value::as_table).cloned().unwrap_or_default();
+    for (key, _) in shared.iter().filter(|(key, value)| is_ours(key, value) && has_testing(value)) {
+        let what = format!("`testing` of {key} for everybody; leave it to [dev-dependencies]");
+        findings.add(&root.path, line_of(&root.text, key), what);
+    }
+    shared
+}
+
+fn check_manifest(package: &Package, manifest: &TextFile, shared: &Table, findings: &mut Findings) {
     let table = match manifest.text.parse::<Table>() {
         Ok(table) => table,
         Err(error) => return findings.add(&manifest.path, 1, error.message()),
@@ -61,8 +98,10 @@ fn check_manifest(name: &str, manifest: &TextFile, findings: &mut Findings) {
         for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
             let Some(entries) = table.get(section).and_then(Value::as_table) else { continue };
             for (key, value) in entries {
-                let to = value.get("package").and_then(Value::as_str).unwrap_or(key);
-                if let Err(what) = check_dependency(name, to, section, value) {
+                let is_shared = value.get("workspace").and_then(Value::as_bool) == Some(true);
+                let named = if is_shared { shared.get(key).unwrap_or(value) } else { value };
+                let to = package_name(key, named);
+                if let Err(what) = check_dependency(package, to, section, value) {
                     findings.add(&manifest.path, line_of(&manifest.text, key), what);
                 }
             }
@@ -70,19 +109,36 @@ fn check_manifest(name: &str, manifest: &TextFile, findings: &mut Findings) {
     }
 }
 
-fn check_dependency(from: &str, to: &str, section: &str, value: &Value) -> Result<(), String> {
+/// What a dependency is called where it comes from.
+fn package_name<'a>(key: &'a str, value: &'a Value) -> &'a str {
+    value.get("package").and_then(Value::as_str).unwrap_or(key)
+}
+
+fn is_ours(key: &str, value: &Value) -> bool {
+    package_name(key, value).starts_with("lsm-")
+}
+
+fn has_testing(value: &Value) -> bool {
+    let features = value.get("features").and_then(Value::as_array);
+    features.is_some_and(|list| list.iter().any(|feature| feature.as_str() == Some("testing")))
+}
+
+fn check_dependency(
+    package: &Package,
+    to: &str,
+    section: &str,
+    value: &Value,
+) -> Result<(), String> {
     if !to.starts_with("lsm-") {
         return Ok(());
     }
-    let features = value.get("features").and_then(Value::as_array);
-    let has_testing =
-        features.is_some_and(|list| list.iter().any(|f| f.as_str() == Some("testing")));
     let is_dev = section == "dev-dependencies";
-    if has_testing && !is_dev {
+    if has_testing(value) && !is_dev && !package.is_nested {
         return Err(format!("{to} with `testing` in [{section}]; move it to [dev-dependencies]"));
     }
-    let is_drawn = ARROWS.contains(&(from, to));
-    let is_test_seam = is_dev && to == "lsm-base" && has_testing;
+    let from = package.owner;
+    let is_drawn = ARROWS.contains(&(from, to)) || package.is_nested && from == to;
+    let is_test_seam = (is_dev || package.is_nested) && to == "lsm-base" && has_testing(value);
     if is_drawn || is_test_seam {
         return Ok(());
     }

@@ -22,7 +22,8 @@ use super::{Findings, Tree};
 const PAGE: &str = "docs/on-disk-format.md";
 const BLOCK: &str = "format-hash";
 
-/// Beginnings of the paths whose files own bytes on disk; one that matches nothing is harmless.
+/// Beginnings of the paths whose files own bytes on disk. Each must match a file: what is renamed is
+/// renamed here too, and does not fall out of the page by the blessing.
 const FORMAT_FILES: &[&str] = &[
     "crates/lsm-base/src/batch.rs",
     "crates/lsm-base/src/checksum.rs",
@@ -32,7 +33,10 @@ const FORMAT_FILES: &[&str] = &[
     "crates/lsm-base/src/key.rs",
     "crates/lsm-wal/src/format",
     "crates/lsm-sstable/src/block.rs",
+    "crates/lsm-sstable/src/block/builder.rs",
     "crates/lsm-sstable/src/block/layout.rs",
+    "crates/lsm-sstable/src/block/tags.rs",
+    "crates/lsm-sstable/src/builder.rs",
     "crates/lsm-sstable/src/fences.rs",
     "crates/lsm-sstable/src/filter.rs",
     "crates/lsm-sstable/src/format",
@@ -42,8 +46,23 @@ const FORMAT_FILES: &[&str] = &[
     "crates/lsm-engine/src/manifest.rs",
 ];
 
-/// Checks that the block holds the hash of every format file.
+const LIST: &str = "xtask/src/tidy/format_hash.rs";
+
+/// Checks that each name on the list is a file, and that the block holds the hash of each.
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
+    check_list(tree, findings);
+    check_page(tree, findings);
+}
+
+fn check_list(tree: &Tree, findings: &mut Findings) {
+    for start in FORMAT_FILES {
+        if !tree.rust.iter().any(|rust| !rust.is_test_file() && rust.path.starts_with(start)) {
+            findings.add(LIST, 1, format!("`{start}` is no file any more; name what it became"));
+        }
+    }
+}
+
+fn check_page(tree: &Tree, findings: &mut Findings) {
     let Some(page) = tree.text(PAGE) else {
         return findings.add(PAGE, 1, "the page is missing; it describes every byte on disk");
     };
@@ -142,11 +161,36 @@ mod tests {
     fn a_change_without_the_page_is_found() {
         let page = blessed(&[(KEY, "const A: u8 = 1;\n")]);
         let same = [(KEY, "const A: u8 = 1;\n"), (PAGE, page.as_str())];
-        assert_eq!(findings_of(check, &same), [""; 0]);
+        assert_eq!(findings_of(check_page, &same), [""; 0]);
         let changed = [(KEY, "const A: u8 = 2;\n"), (PAGE, page.as_str())];
         assert!(
-            findings_of(check, &changed)[0].starts_with("crates/lsm-base/src/key.rs:1: changed")
+            findings_of(check_page, &changed)[0]
+                .starts_with("crates/lsm-base/src/key.rs:1: changed")
         );
+    }
+
+    #[test]
+    fn a_name_without_a_file_is_found() {
+        let files: Vec<_> = FORMAT_FILES
+            .iter()
+            .map(
+                |start| {
+                    if start.ends_with(".rs") { (*start).into() } else { format!("{start}.rs") }
+                },
+            )
+            .collect();
+        let with = |files: &[String]| {
+            let files: Vec<_> = files.iter().map(|path| (path.as_str(), "")).collect();
+            findings_of(check_list, &files)
+        };
+        assert_eq!(with(&files), [""; 0]);
+        let key = files.iter().position(|path| path == KEY).expect("it is on the list");
+        let mut renamed = files.clone();
+        renamed[key] = "crates/lsm-base/src/keys.rs".into();
+        assert!(with(&renamed)[0].contains("`crates/lsm-base/src/key.rs` is no file any more"));
+        // Tests alone own no bytes.
+        renamed[key] = "crates/lsm-base/src/key.rs/tests.rs".into();
+        assert_eq!(with(&renamed).len(), 1);
     }
 
     #[test]
@@ -157,17 +201,17 @@ mod tests {
             ("crates/lsm-wal/src/format/tests.rs", "fn h() {}\n"),
             (PAGE, page.as_str()),
         ];
-        assert_eq!(findings_of(check, &files), [""; 0]);
+        assert_eq!(findings_of(check_page, &files), [""; 0]);
     }
 
     #[test]
     fn files_that_come_and_go_are_found() {
         let page = blessed(&[(KEY, "")]);
         let come = [(KEY, ""), ("crates/lsm-wal/src/format.rs", ""), (PAGE, page.as_str())];
-        assert!(findings_of(check, &come)[0].starts_with("crates/lsm-wal/src/format.rs:1:"));
-        assert!(findings_of(check, &[(PAGE, page.as_str())])[0].starts_with(PAGE));
-        assert_eq!(findings_of(check, &[(PAGE, "# Format\n")]).len(), 1);
-        assert_eq!(findings_of(check, &[(KEY, "")]).len(), 1);
+        assert!(findings_of(check_page, &come)[0].starts_with("crates/lsm-wal/src/format.rs:1:"));
+        assert!(findings_of(check_page, &[(PAGE, page.as_str())])[0].starts_with(PAGE));
+        assert_eq!(findings_of(check_page, &[(PAGE, "# Format\n")]).len(), 1);
+        assert_eq!(findings_of(check_page, &[(KEY, "")]).len(), 1);
     }
 
     #[test]

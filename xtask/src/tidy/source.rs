@@ -31,10 +31,13 @@ impl RustFile {
         RustFile { path, text, code, comments, tests }
     }
 
-    /// Whether the whole file is tests, an example or a benchmark.
+    /// Whether the whole file is tests, an example or a benchmark. Below `src` that is only the module
+    /// `tests`, which must be declared for tests only; what else is there is compiled into a product.
     pub(super) fn is_test_file(&self) -> bool {
         let folders = ["tests", "examples", "benches", "fuzz"];
-        self.path.ends_with("/tests.rs") || self.path.split('/').any(|name| folders.contains(&name))
+        let (before, below) = self.path.split_once("/src/").unwrap_or((&self.path, ""));
+        before.split('/').any(|name| folders.contains(&name))
+            || below.split('/').any(|name| name == "tests" || name == "tests.rs")
     }
 
     /// Whether the code at this place is compiled for tests only.
@@ -112,8 +115,8 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut items = Vec::new();
     for (start, attribute) in code.match_indices("#[cfg(") {
         let Some(len) = code[start..].find(']') else { continue };
-        let condition = code[start + attribute.len()..start + len].replace("not(test)", "");
-        if words(&condition, "test").next().is_none() {
+        let condition = &code[start + attribute.len()..start + len];
+        if !condition.trim_end().strip_suffix(')').is_some_and(implies_test) {
             continue;
         }
         let rest = start + len + 1;
@@ -121,6 +124,32 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
         items.push(start..end.unwrap_or(code.len()));
     }
     items
+}
+
+/// Whether a condition holds in tests alone: `any(test, unix)` holds elsewhere too.
+fn implies_test(condition: &str) -> bool {
+    let condition = condition.trim();
+    let inside = |name: &str| condition.strip_prefix(name)?.strip_suffix(')');
+    match (inside("all("), inside("any(")) {
+        (Some(parts), _) => parts_of(parts).any(implies_test),
+        (_, Some(parts)) => parts_of(parts).all(implies_test),
+        _ => condition == "test",
+    }
+}
+
+/// What stands between the commas that are in no parentheses.
+fn parts_of(list: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    let parts = list.split(move |c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    // A comma may stand behind the last one.
+    parts.filter(|part| !part.trim().is_empty())
 }
 
 fn split(text: &str) -> (String, String) {

@@ -12,7 +12,23 @@ const EXEMPT: &[(&str, &str)] = &[
     ("crates/lsm-server/src/config/files.rs", "the configuration and token files of the server"),
 ];
 
-const CALLS: &[&str] = &["std::fs", "tokio::fs", "File::open", "File::create", "OpenOptions"];
+const CALLS: &[&str] =
+    &["std::fs", "tokio::fs", "rustix::fs", "File::open", "File::create", "OpenOptions"];
+
+/// What a path asks the file system by itself. With their parentheses, since the seam has methods of
+/// the same names, which take a path.
+const PATH_CALLS: &[&str] = &[
+    ".exists()",
+    ".try_exists()",
+    ".metadata()",
+    ".symlink_metadata()",
+    ".is_file()",
+    ".is_dir()",
+    ".is_symlink()",
+    ".read_dir()",
+    ".read_link()",
+    ".canonicalize()",
+];
 
 /// Checks the sources of every crate; tests, examples and benchmarks are free.
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
@@ -22,7 +38,12 @@ pub(super) fn check(tree: &Tree, findings: &mut Findings) {
         }
         let calls = CALLS.iter().flat_map(|call| rust.words(call).map(move |place| (place, *call)));
         let grouped = grouped_imports(rust).map(|place| (place, "std::{fs}"));
-        for (place, call) in calls.chain(grouped).filter(|(place, _)| !rust.is_test(*place)) {
+        let of_paths = PATH_CALLS
+            .iter()
+            .flat_map(|call| rust.code.match_indices(call).map(move |(place, _)| (place, *call)));
+        for (place, call) in
+            calls.chain(grouped).chain(of_paths).filter(|(place, _)| !rust.is_test(*place))
+        {
             let what = format!(
                 "`{call}` past the file-system seam; go through `lsm_base::Fs`, or name the file \
                  in xtask/src/tidy/std_fs.rs if it is none of the database's"
@@ -32,9 +53,9 @@ pub(super) fn check(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-/// The places of `fs` in `use std::{..}` and `use tokio::{..}`.
+/// The places of `fs` in `use std::{..}` and its like.
 fn grouped_imports(rust: &RustFile) -> impl Iterator<Item = usize> {
-    ["std::{", "tokio::{"].into_iter().flat_map(move |open| {
+    ["std::{", "tokio::{", "rustix::{"].into_iter().flat_map(move |open| {
         rust.code.match_indices(open).filter_map(move |(start, _)| {
             let inside = start + open.len();
             let end = inside + rust.code[inside..].find(';')?;
@@ -64,6 +85,17 @@ mod tests {
         assert_eq!(count(path, "let file = File::open(path)?;\n"), 1);
         assert_eq!(count(path, "OpenOptions::new()\n"), 1);
         assert_eq!(count("crates/lsm-base/src/fs/mem.rs", "use std::fs;\n"), 1);
+        assert_eq!(count(path, "rustix::fs::fsync(file)?;\n"), 1);
+        assert_eq!(count(path, "use rustix::{fs, io};\n"), 1);
+    }
+
+    #[test]
+    fn paths_that_ask_by_themselves_are_found() {
+        let path = "crates/lsm-cli/src/commands/inspect.rs";
+        assert_eq!(count(path, "if !file.file.exists() {}\n"), 1);
+        assert_eq!(count(path, "path.metadata()?.len();\ndir\n    .read_dir()?;\n"), 2);
+        assert_eq!(count(path, "path.canonicalize()?.is_file();\n"), 2);
+        assert_eq!(count(path, "fs.exists(path)?;\nentry.is_file;\n"), 0);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) struct TextFile {
 const TEXT_ENDINGS: &[&str] =
     &[".rs", ".md", ".toml", ".yml", ".yaml", ".sh", ".html", ".css", ".js", ".ci/run", ".service"];
 
-/// Folders of text that a test reads or a tool wrote.
+/// Folders of text that a test reads or a tool wrote; Rust is ours there too.
 const DATA_FOLDERS: &[&str] = &["testdata", "golden", "corpus"];
 
 impl Tree {
@@ -84,7 +84,9 @@ impl Tree {
             // A name that is not UTF-8 cannot be a path that any rule asks about.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = format!("{prefix}{name}");
-            if matches!(name.as_str(), ".git" | "target") || ignored.contains(&path.as_str()) {
+            // Cargo builds beside a manifest; elsewhere a folder may be called so for its own reason.
+            let is_output = name == "target" && folder.join("Cargo.toml").is_file();
+            if name == ".git" || is_output || ignored.contains(&path.as_str()) {
                 continue;
             }
             let kind = entry.file_type()?;
@@ -112,8 +114,8 @@ impl Tree {
 }
 
 fn is_text(path: &str) -> bool {
-    TEXT_ENDINGS.iter().any(|ending| path.ends_with(ending))
-        && !path.split('/').any(|folder| DATA_FOLDERS.contains(&folder))
+    let is_data = path.split('/').any(|folder| DATA_FOLDERS.contains(&folder));
+    path.ends_with(".rs") || !is_data && TEXT_ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
 
 #[cfg(test)]
@@ -124,9 +126,28 @@ mod tests {
     fn data_of_tests_is_not_ours_to_format() {
         assert!(is_text("crates/lsm-wal/src/lib.rs"));
         assert!(is_text(".ci/run"));
+        assert!(is_text("crates/lsm-wal/src/golden/corpus.rs"));
         assert!(!is_text("crates/lsm-compaction/tests/it/testdata/pick.md"));
         assert!(!is_text("Cargo.lock"));
         assert!(!is_text("LICENSE-MIT"));
+    }
+
+    #[test]
+    fn only_what_cargo_builds_is_left_out() {
+        let root = std::env::temp_dir().join(format!("xtask-tree-{}", std::process::id()));
+        for (path, text) in [
+            ("crates/a/Cargo.toml", ""),
+            ("crates/a/target/debug/built.rs", "//! Built.\n"),
+            ("crates/a/src/target/table.rs", "//! Ours.\n"),
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+        let tree = Tree::load(&root).expect("the tree is readable");
+        fs::remove_dir_all(&root).expect("it was made here");
+        let rust: Vec<_> = tree.rust.iter().map(|rust| rust.path.as_str()).collect();
+        assert_eq!(rust, ["crates/a/src/target/table.rs"]);
     }
 
     #[test]

@@ -29,6 +29,18 @@ fn each_round_gives_a_line_for_each_workload_and_the_last_line_is_a_table() {
 }
 
 #[test]
+fn what_does_not_divide_is_done_all_the_same() {
+    let dir = folder();
+    for (workload, ops) in [("fillsync", 3), ("fillseq", 2_000), ("deleterandom", 1_000)] {
+        let line = format!("--json --synced-writes 3 --threads 7 --workloads {workload}");
+        let output = lsm_bench(dir.path(), &line);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let outcome: Outcome = serde_json::from_str(&text).unwrap();
+        assert_eq!((outcome.threads, outcome.ops), (7, ops), "{workload}");
+    }
+}
+
+#[test]
 fn json_alone_is_json_alone() {
     let dir = folder();
     let output = lsm_bench(dir.path(), "--json --engines lsm --uncompressed --workloads fillseq");
@@ -44,6 +56,11 @@ fn what_cannot_be_run_is_refused() {
         ("--engines nobody", "no engine \"nobody\"; there are lsm"),
         ("--workloads readrandom", "readrandom wants every key"),
         ("--workloads readmost", "invalid value 'readmost'"),
+        ("--engines lsm,lsm", "named twice"),
+        ("--rounds 0 --workloads fillseq", "invalid value '0'"),
+        ("--threads 0 --workloads fillseq", "threads must be one or more"),
+        ("--value-bytes 0 --workloads fillseq", "value bytes must be one or more"),
+        ("--synced-writes 0 --workloads fillsync", "it had nothing to do"),
     ] {
         let output = lsm_bench(dir.path(), line);
         let errors = String::from_utf8(output.stderr).unwrap();

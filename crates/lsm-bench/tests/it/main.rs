@@ -6,5 +6,6 @@
 mod btree_map;
 mod checks;
 mod command_line;
+mod keys;
 mod support;
 mod workloads;

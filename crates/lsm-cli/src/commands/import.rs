@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::args::{Import, Place, RecordFormat};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, Status};
 use crate::files::Input;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -18,7 +18,8 @@ use crate::records::PairReader;
 use crate::source::{self, Access, Pair, Source};
 use crate::text;
 
-/// A batch is written when it has so many pairs, or so many bytes.
+/// A batch has at most so many pairs, and so many bytes of keys and values unless one pair alone has
+/// more. Then it stands alone, and a source can send it in a form of its own.
 const BATCH_PAIRS: usize = 1_000;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -70,27 +71,26 @@ fn copy(
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     loop {
         let next = pairs.next_pair();
-        if let Ok(Some(pair)) = next {
-            batch_bytes += pair.key.len() + pair.value.len();
-            batch.push(pair);
-            if batch.len() < BATCH_PAIRS && batch_bytes < BATCH_BYTES {
-                continue;
-            }
+        let is_full = match &next {
+            Ok(Some(pair)) => batch.len() == BATCH_PAIRS || BATCH_BYTES < batch_bytes + pair.len(),
+            // The end, good or bad: what came before it is stored.
+            _ => true,
+        };
+        if is_full && !batch.is_empty() {
             let stored = target.write(&batch)?;
             progress.set_with_items(pairs.bytes(), stored);
             batch.clear();
             batch_bytes = 0;
-            continue;
         }
-        // The end, good or bad: what came before it is stored.
-        if !batch.is_empty() {
-            target.write(&batch)?;
-        }
-        return next.map(drop);
+        let Some(pair) = next? else { return Ok(()) };
+        batch_bytes += pair.len();
+        batch.push(pair);
     }
 }
 
 /// The store that is imported to, which Ctrl-C may end between two batches.
+///
+/// Who takes the source out of it ends the program; who finds it gone waits for that.
 #[derive(Clone)]
 struct Target {
     state: Arc<Mutex<State>>,
@@ -110,7 +110,10 @@ impl Target {
     /// Writes a batch. Returns how many pairs are stored by now.
     fn write(&self, batch: &[Pair]) -> Outcome<u64> {
         let mut state = self.lock();
-        let Some(source) = &state.source else { return Err(interrupted()) };
+        let Some(source) = &state.source else {
+            drop(state);
+            interrupt::leave_the_end_to_the_other()
+        };
         source.write(batch)?;
         state.stored += batch.len() as u64;
         Ok(state.stored)
@@ -118,22 +121,36 @@ impl Target {
 
     /// Ends the use of the store. Returns how many pairs are stored.
     fn finish(&self) -> Outcome<u64> {
-        let mut state = self.lock();
-        let source = state.source.take().ok_or_else(interrupted)?;
-        source.finish()?;
-        Ok(state.stored)
+        let (finished, stored) = self.close();
+        finished.map(|()| stored)
     }
 
-    /// Ends it from the thread that watches for Ctrl-C. Returns what to say.
-    fn interrupt(&self) -> String {
-        match self.finish() {
-            Ok(stored) => {
-                format!(
-                    "interrupted; the first {stored} items are stored, begin again for the rest"
-                )
+    /// Ends it from the thread that watches for Ctrl-C. Returns how the program ends then.
+    fn interrupt(&self) -> Failure {
+        let (finished, stored) = self.close();
+        match finished {
+            Ok(()) => {
+                let items = text::count(stored, "item is", "items are");
+                let hint = "begin again for the rest";
+                let message = format!("interrupted; the first {items} stored, {hint}");
+                Failure::new(Status::Interrupted, message)
             }
-            Err(_) => "interrupted while the import came to its end".into(),
+            // Worse than an interruption: nobody knows what of it is on disk.
+            Err(failure) => {
+                let items = text::count(stored, "item", "items");
+                failure.and(&format!("interrupted behind {items}, which may not all be stored"))
+            }
         }
+    }
+
+    /// Closes the store. Returns how that went, and how many pairs were written to it.
+    fn close(&self) -> (Outcome, u64) {
+        let mut state = self.lock();
+        let Some(source) = state.source.take() else {
+            drop(state);
+            interrupt::leave_the_end_to_the_other()
+        };
+        (source.finish(), state.stored)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -141,6 +158,18 @@ impl Target {
     }
 }
 
-fn interrupted() -> Failure {
-    Failure::new(crate::exit::Status::Interrupted, "interrupted")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::stopped_directory;
+
+    #[test]
+    fn an_interruption_tells_of_a_store_that_could_not_be_closed() {
+        let failure = Target::new(Box::new(stopped_directory())).interrupt();
+        let Failure::Said { status: Status::Error, message } = &failure else {
+            panic!("{failure:?}");
+        };
+        assert!(message.contains("free some space"), "{message}");
+        assert!(message.contains("interrupted behind 0 items"), "{message}");
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     }
     let mut output = Output::new();
     if report.json {
-        output.json(&tree)?;
+        output.json_line(&tree)?;
     } else {
         for (index, keyspace) in tree.keyspaces.iter().enumerate() {
             if index != 0 {

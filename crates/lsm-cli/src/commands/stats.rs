@@ -13,7 +13,7 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     let stats = source.stats()?;
     let mut output = Output::new();
     if report.json {
-        output.json(&stats)?;
+        output.json_line(&stats)?;
     } else {
         print(&mut output, &stats)?;
     }

@@ -11,16 +11,11 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     let progress = Progress::of_work("verifying");
     let verified = source::verify(place)?;
     progress.clear();
-    let mut output = Output::new();
-    if report.json {
-        output.json(&verified)?;
-    } else {
-        print(&mut output, &verified)?;
-    }
-    output.finish()?;
+    let printed = print(&verified, report);
     if verified.is_clean {
-        return Ok(());
+        return printed;
     }
+    // Damage is told by the exit code even if nobody reads what was printed.
     let files = text::count(verified.damaged_files, "file is", "files are");
     let hint = match verified.damage.is_empty() {
         true => "the server's log says more",
@@ -29,7 +24,12 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     Err(Failure::new(Status::Corruption, format!("{files} damaged; {hint}")))
 }
 
-fn print(output: &mut Output, verified: &Verified) -> Outcome {
+fn print(verified: &Verified, report: &Report) -> Outcome {
+    let mut output = Output::new();
+    if report.json {
+        output.json_line(verified)?;
+        return output.finish();
+    }
     for damage in &verified.damage {
         output.line(damage)?;
     }
@@ -38,5 +38,6 @@ fn print(output: &mut Output, verified: &Verified) -> Outcome {
     let entries = text::count(verified.entries, "entry", "entries");
     let bytes = text::count(verified.table_bytes, "byte", "bytes");
     let records = text::count(verified.log_records, "log record", "log records");
-    output.line(format_args!("{what}: {tables} with {entries} in {bytes}, {records}"))
+    output.line(format_args!("{what}: {tables} with {entries} in {bytes}, {records}"))?;
+    output.finish()
 }

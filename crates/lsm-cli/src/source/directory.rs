@@ -1,5 +1,6 @@
 //! A directory: the engine in this process.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -15,6 +16,8 @@ use crate::exit::{Failure, Outcome};
 pub(crate) struct Directory {
     db: Db,
     keyspace: Keyspace,
+    /// Whether something was written that may not be on disk.
+    is_unsynced: Cell<bool>,
 }
 
 impl Directory {
@@ -34,7 +37,11 @@ impl Directory {
             Access::Create => db.keyspace(name)?,
             Access::Read | Access::Change => find_keyspace(&db, name)?,
         };
-        Ok(Directory { db, keyspace })
+        Ok(Directory::of(db, keyspace))
+    }
+
+    fn of(db: Db, keyspace: Keyspace) -> Directory {
+        Directory { db, keyspace, is_unsynced: Cell::new(false) }
     }
 
     fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Outcome {
@@ -106,6 +113,7 @@ impl Source for Directory {
         for pair in pairs {
             batch.put_in(&self.keyspace, &pair.key, &pair.value);
         }
+        self.is_unsynced.set(true);
         Directory::write(self, batch, &WriteOptions::durability(Durability::Buffered))
     }
 
@@ -161,6 +169,57 @@ impl Source for Directory {
     }
 
     fn finish(self: Box<Self>) -> Outcome {
-        Ok(self.db.close()?)
+        // The batches went ahead of the disk. A store that stopped behind the last of them, because
+        // the disk was full or a sync failed, has to say so here.
+        let synced = if self.is_unsynced.get() { self.db.sync() } else { Ok(()) };
+        let closed = self.db.close();
+        Ok(synced.and(closed)?)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use lsm_base::fs::{Fault, FaultFs, MemFs};
+
+    use super::*;
+    use crate::exit::Status;
+
+    /// A directory with a batch in it that is not on disk, and a full disk.
+    pub(crate) fn stopped() -> Directory {
+        stopped_by(".sst", Fault::Enospc)
+    }
+
+    /// A directory with a batch in it that is not on disk. The flush that was to bring it there
+    /// failed, as every call does that is about a file with this in its name.
+    fn stopped_by(part: &'static str, fault: Fault) -> Directory {
+        let disk = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
+        // Without threads, so that nothing happens but what the test asks for.
+        let options = lsm_engine::Options { background_threads: 0, ..Default::default() };
+        let fs = Arc::clone(&disk) as Arc<dyn Fs>;
+        let db = Db::builder("db").fs(fs).options(options).open().unwrap();
+        let keyspace = db.keyspace("default").unwrap();
+        let directory = Directory::of(db, keyspace);
+        let pair = Pair { key: b"key".to_vec(), value: vec![7; 300] };
+        Source::write(&directory, &[pair]).unwrap();
+        disk.set_plan(move |op| op.path.to_string_lossy().contains(part).then_some(fault));
+        directory.db.flush().unwrap_err();
+        let health = directory.db.health();
+        assert!(matches!(health, Health::NoSpace | Health::Poisoned(_)), "{health:?}");
+        directory
+    }
+
+    #[test]
+    fn a_store_that_stopped_behind_the_last_batch_is_no_good_end() {
+        for (part, fault, words) in
+            [(".sst", Fault::Enospc, "free some space"), ("MANIFEST", Fault::Eio, "MANIFEST")]
+        {
+            let failure = Box::new(stopped_by(part, fault)).finish().unwrap_err();
+            let Failure::Said { status: Status::Error, message } = &failure else {
+                panic!("{failure:?}");
+            };
+            assert!(message.contains(words), "{message}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use lsm_server::wire::json::{Node, Object};
-use lsm_server::wire::{Item, ItemRef, KeyForm, Line, Stats, Tree, put_key};
+use lsm_server::wire::{Item, ItemRef, KeyForm, Line, Stats, Tree, put_key, to_base64};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use ureq::http::StatusCode;
 
@@ -16,7 +16,7 @@ use crate::records::LineReader;
 /// Longest key that is sent in a path, in bytes. A longer one, percent-encoded, may be more than
 /// a server takes as a path, and goes into a body.
 const LONGEST_PATH_KEY: usize = 1024;
-/// A pair of more bytes than this goes alone and raw, because JSON could make it six times as long.
+/// A pair of more bytes than this goes alone, as a put: JSON text could make it six times as long.
 const LARGEST_JSON_PAIR: usize = 4 << 20;
 /// Longest value that is taken from a server, in bytes.
 const MAX_VALUE_LEN: u64 = 256 << 20;
@@ -120,14 +120,14 @@ impl Source for Server {
     }
 
     fn put(&self, key: &[u8], value: &[u8], condition: PutCondition) -> Outcome {
+        if LONGEST_PATH_KEY < key.len() {
+            return self.post_json("/put", &put_json(key, value, condition)).map(drop);
+        }
         let tag = match condition {
             PutCondition::Seq(seq) => format!("\"{seq}\""),
             _ => "*".into(),
         };
         let headers = match condition {
-            PutCondition::Always if LONGEST_PATH_KEY < key.len() => {
-                return self.write(&[Pair { key: key.to_vec(), value: value.to_vec() }]);
-            }
             PutCondition::Always => vec![],
             PutCondition::Absent => vec![("if-none-match", &tag[..])],
             PutCondition::Seq(_) => vec![("if-match", &tag[..])],
@@ -152,11 +152,10 @@ impl Source for Server {
     }
 
     fn write(&self, batch: &[Pair]) -> Outcome {
-        if let [Pair { key, value }] = batch
-            && LARGEST_JSON_PAIR < key.len() + value.len()
-            && key.len() <= LONGEST_PATH_KEY
+        if let [pair] = batch
+            && LARGEST_JSON_PAIR < pair.len()
         {
-            return self.put(key, value, PutCondition::Always);
+            return self.put(&pair.key, &pair.value, PutCondition::Always);
         }
         let ops = batch.iter().map(|pair| Op { key: &pair.key, value: Some(&pair.value) });
         self.post_json("/v1/batch", &batch_json(ops)).map(drop)
@@ -217,6 +216,22 @@ impl Source for Server {
     fn finish(self: Box<Self>) -> Outcome {
         Ok(())
     }
+}
+
+/// A put whose key is too long for a path. The value is base64, which never takes more than four
+/// bytes for three: whatever a server takes as bytes, it takes so too.
+fn put_json(key: &[u8], value: &[u8], condition: PutCondition) -> Vec<u8> {
+    let mut json = b"{".to_vec();
+    put_key(&mut json, key, KeyForm::Base64);
+    let value = to_base64(value);
+    json.extend_from_slice(format!(",\"value\":\"{value}\",\"encoding\":\"base64\"").as_bytes());
+    match condition {
+        PutCondition::Always => {}
+        PutCondition::Absent => json.extend_from_slice(b",\"if_absent\":true"),
+        PutCondition::Seq(seq) => json.extend_from_slice(format!(",\"if_seq\":{seq}").as_bytes()),
+    }
+    json.push(b'}');
+    json
 }
 
 /// An operation of a batch; without a value it is a deletion.
@@ -305,6 +320,15 @@ mod tests {
             String::from_utf8(batch_json(ops.into_iter())).unwrap(),
             r#"{"ops":[{"op":"put","key":"a","value":"1"},{"op":"delete","key_b64":"/w=="}]}"#
         );
+    }
+
+    #[test]
+    fn a_put_of_a_long_key_says_its_condition() {
+        let json = |condition| String::from_utf8(put_json(b"k", b"\xff", condition)).unwrap();
+        let put = r#"{"key_b64":"aw==","value":"/w==","encoding":"base64""#;
+        assert_eq!(json(PutCondition::Always), format!("{put}}}"));
+        assert_eq!(json(PutCondition::Absent), format!("{put},\"if_absent\":true}}"));
+        assert_eq!(json(PutCondition::Seq(7)), format!("{put},\"if_seq\":7}}"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The records: the lines of UnicodeData.txt, as two editions of an import.
 //!
 //! Debian's package `unicode-data` has the whole file. Where it is not installed, an extract beside
-//! this file takes its place, and a line on stderr says so.
+//! this file takes its place; a line on stderr and the summary of `cargo xtask ci` say so.
 //!
 //! Keys are code points: most as text (`0041`), every fourth as four bytes, of which many are no
 //! UTF-8. Values are the rest of the line: every eighth in UTF-16 with its mark, which is no UTF-8

@@ -110,7 +110,8 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Finished {
     Finished { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
 }
 
-/// Prints a line that is seen although the test passes: the macros of print are captured.
+/// Prints a line that `cargo test` shows although the test passes: it captures the macros of print.
+/// Nextest captures all of stderr, and shows it in its profile `ci`.
 pub(crate) fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }

@@ -77,6 +77,31 @@ fn a_damaged_segment_is_shown_around_the_damage() {
 }
 
 #[test]
+fn a_segment_of_many_operations_takes_little_memory() {
+    let lsm = Lsm::new();
+    let db = Db::open(lsm.db()).unwrap();
+    let mut batch = WriteBatch::new();
+    for number in 0_u32..100_000 {
+        batch.put(number.to_be_bytes(), "");
+    }
+    db.write(batch, &lsm_engine::WriteOptions::default()).unwrap();
+    let buffered = lsm_engine::WriteOptions::durability(lsm_engine::Durability::Buffered);
+    for number in 0_u32..50_000 {
+        db.put_with(number.to_be_bytes(), "", &buffered).unwrap();
+    }
+    for form in [&[][..], &["--json"]] {
+        // What is kept of an operation takes hundreds of bytes: 64 MiB are too few for all of them.
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -d 65536 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_lsm")]);
+        let shown =
+            run(limited.args(["inspect", "wal"]).arg(&lsm.files("1.log")[0]).args(form), b"");
+        assert_eq!((shown.code, &shown.stderr[..]), (Some(0), ""));
+        let text = String::from_utf8(shown.stdout).unwrap();
+        assert_eq!(text.matches("put").count(), 150_000);
+    }
+}
+
+#[test]
 fn a_manifest_shows_its_edits_and_what_they_add_up_to() {
     let lsm = Lsm::new();
     lsm.run_with(&["import"], items(10).as_bytes()).ok();

@@ -126,7 +126,10 @@ pub(crate) fn damage(path: &Path, offset: usize) {
 
 /// So many lines of NDJSON, in key order: `key-000000` and so on.
 pub(crate) fn items(count: usize) -> String {
-    (0..count)
-        .map(|index| format!("{{\"key\":\"key-{index:06}\",\"value\":\"{index:0100}\"}}\n"))
-        .collect()
+    (0..count).map(item).collect()
+}
+
+/// One of these lines.
+pub(crate) fn item(index: usize) -> String {
+    format!("{{\"key\":\"key-{index:06}\",\"value\":\"{index:0100}\"}}\n")
 }

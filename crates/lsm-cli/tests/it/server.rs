@@ -95,8 +95,19 @@ fn keys_too_long_for_a_path_go_another_way() {
     server.run(&["get", &key]).failed(3, &[]);
     server.ok(&["put", &key, "long"]);
     assert_eq!(server.ok(&["get", &key]), "long");
+    server.run(&["put", &key, "2", "--if-absent"]).failed(1, &["precondition_failed", "at 1"]);
+    server.ok(&["put", &key, "2", "--if-seq", "1"]);
+    server.run(&["put", &key, "3", "--if-seq", "1"]).failed(1, &["last written at 2"]);
+    assert_eq!(server.ok(&["get", &key]), "2");
     server.ok(&["del", &key]);
     server.run(&["get", &key]).failed(3, &[]);
+    server.ok(&["put", &key, "4", "--if-absent"]);
+    server.run(&["del", &key, "--must-exist"]).failed(1, &["uri_too_long"]);
+    // As JSON each of these bytes is six, which would be more than a body may have.
+    let large = vec![1; 6 << 20];
+    server.run_with(&["put", &key, "-x"], &large).ok();
+    let item = serde_json::json!({ "key": key, "value": "\u{1}".repeat(6 << 20) });
+    server.run_with(&["import"], item.to_string().as_bytes()).ok();
 }
 
 #[test]
@@ -132,12 +143,25 @@ fn a_store_moves_between_servers_and_directories() {
     assert_eq!(exported, lines);
     lsm.run_with(&["import"], exported.as_bytes()).ok();
     assert_eq!(lsm.ok(&["export"]), lines);
-    // A value too large to be sent as JSON.
+    // A value that is long as JSON.
     let large = vec![0xfe; 5 << 20];
     server.run_with(&["put", "large", "-x"], &large).ok();
     lsm.run_with(&["import"], server.ok(&["export"]).as_bytes()).ok();
     assert_eq!(lsm.run(&["get", "large"]).stdout, large);
     server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
+}
+
+#[test]
+fn an_import_takes_what_a_put_takes() {
+    let (server, lsm) = (TestServer::start(None), Lsm::new());
+    // As JSON each of these bytes is six, so that the value goes alone and raw, or not at all.
+    let large = vec![1; 6 << 20];
+    for (key, value) in [("a", &b"1"[..]), ("b", &large), ("c", b"3")] {
+        lsm.run_with(&["put", key, "-x"], value).ok();
+    }
+    server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
+    assert_eq!(server.ok(&["scan", "--keys-only"]), "a\nb\nc\n");
+    assert!(server.run(&["get", "b"]).stdout == large);
 }
 
 #[test]

@@ -47,6 +47,39 @@ fn a_renamed_dependency_is_found() {
 }
 
 #[test]
+fn a_dependency_that_the_workspace_renames_is_found() {
+    let root = "[workspace.dependencies]\ntables = { package = \"lsm-sstable\", path = \"x\" }\n";
+    let wal = "[dependencies]\nlsm-base.workspace = true\ntables.workspace = true\n";
+    let found = findings_of(check, &[("Cargo.toml", root), (WAL, wal), (PAGE, &page())]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("crates/lsm-wal/Cargo.toml:3: lsm-wal must not depend on lsm-ss"));
+}
+
+#[test]
+fn the_workspace_gives_nobody_the_test_file_systems() {
+    let root = "[workspace.dependencies]\nlsm-base = { path = \"x\", features = [\"testing\"] }\n";
+    let found = findings_of(check, &[("Cargo.toml", root), (WAL, ""), (PAGE, &page())]);
+    assert_eq!(
+        found,
+        ["Cargo.toml:2: `testing` of lsm-base for everybody; leave it to [dev-dependencies]"]
+    );
+}
+
+#[test]
+fn a_package_inside_a_crate_has_the_arrows_of_that_crate() {
+    let with = |path: &str, manifest: &str| {
+        findings_of(check, &[(WAL, ""), (path, manifest), (PAGE, &page())]).len()
+    };
+    let fuzz = "crates/lsm-wal/fuzz/Cargo.toml";
+    assert_eq!(with(fuzz, "[dependencies]\nlsm-wal = { path = \"..\" }\n"), 0);
+    assert_eq!(with(fuzz, "[dependencies]\nlsm-base = { path = \"\" }\n"), 0);
+    assert_eq!(with(fuzz, "[dependencies]\nlsm-sstable = { path = \"\" }\n"), 1);
+    let peers = "xtask/peers/Cargo.toml";
+    assert_eq!(with(peers, "[dependencies]\nlsm-bench = { path = \"\" }\n"), 0);
+    assert_eq!(with(peers, "[dependencies]\nlsm-server = { path = \"\" }\n"), 1);
+}
+
+#[test]
 fn the_test_file_systems_stay_out_of_products() {
     let manifest = "[dependencies]\nlsm-base = { workspace = true, features = [\"testing\"] }\n";
     assert!(wal_findings(manifest)[0].contains("move it to [dev-dependencies]"));

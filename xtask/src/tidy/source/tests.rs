@@ -56,6 +56,23 @@ fn a_test_module_of_its_own_file_hides_nothing_behind_it() {
 }
 
 #[test]
+fn only_conditions_that_imply_tests_make_test_items() {
+    let is_test = |condition: &str| {
+        let rust = file(&format!("#[cfg({condition})]\nfn c() {{}}\n"));
+        rust.is_test(rust.code.find("c()").unwrap())
+    };
+    for condition in ["test", " test ", "all(unix, test)", "all(not(loom), any(test, test), )"] {
+        assert!(is_test(condition), "{condition}");
+    }
+    for condition in
+        ["any(test, unix)", "any(test, feature = \"testing\")", "not(test)", "all(any(test, unix))"]
+    {
+        assert!(!is_test(condition), "{condition}");
+    }
+    assert!(!is_test("all(not(test), unix)") && !is_test("contest") && !is_test("all()"));
+}
+
+#[test]
 fn functions_are_measured_from_name_to_brace() {
     let text = "trait T { fn a(x: [u8; 4]); fn b() { } }\nfn c(f: fn(u8) -> u8) {\n    {}\n}\n";
     let rust = file(text);
@@ -66,8 +83,22 @@ fn functions_are_measured_from_name_to_brace() {
 
 #[test]
 fn tests_examples_and_benches_are_test_files() {
-    for path in ["crates/x/tests/it/main.rs", "crates/x/src/key/tests.rs", "x/examples/a.rs"] {
-        assert!(RustFile::new(path.into(), String::new()).is_test_file(), "{path}");
+    let is_test_file = |path: &str| RustFile::new(path.into(), String::new()).is_test_file();
+    for path in [
+        "crates/x/tests/it/main.rs",
+        "crates/x/src/key/tests.rs",
+        "crates/x/src/key/tests/long.rs",
+        "crates/x/fuzz/src/main.rs",
+        "x/examples/a.rs",
+    ] {
+        assert!(is_test_file(path), "{path}");
     }
-    assert!(!RustFile::new("crates/x/src/contests.rs".into(), String::new()).is_test_file());
+    for path in [
+        "crates/x/src/contests.rs",
+        "crates/x/src/fuzz/table.rs",
+        "crates/x/src/examples/mod.rs",
+        "crates/x/src/benches/a.rs",
+    ] {
+        assert!(!is_test_file(path), "{path}");
+    }
 }

@@ -25,35 +25,37 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     printer.line(format_args!(
         "MANIFEST {}, epoch {:016x}, {file_len} bytes",
         header.number, header.epoch
-    ))?;
+    ));
+    printer.begin(
+        || {
+            json!({
+                "file": file.file.to_string_lossy(),
+                "number": header.number,
+                "epoch": format!("{:016x}", header.epoch),
+                "bytes": file_len,
+            })
+        },
+        "records",
+    );
     let mut edits = Edits { replay: Some(Replay::new(&file.file)), damage: 0 };
     for finding in inspector {
         match &finding? {
-            Finding::Record(record) => edits.print(&mut printer, &file.file, record)?,
+            Finding::Record(record) => edits.print(&mut printer, &file.file, record),
             Finding::Gap { offset, len, content_len, detail } => {
                 edits.damage +=
-                    u64::from(print_gap(&mut printer, *offset, *len, *content_len, detail)?);
+                    u64::from(print_gap(&mut printer, *offset, *len, *content_len, detail));
             }
         }
     }
     let Edits { replay, damage } = edits;
     let state = replay.and_then(|replay| replay.finish().ok());
     match &state {
-        Some(state) => print_state(&mut printer, state)?,
-        None => printer.line("\nwhat it adds up to cannot be told")?,
+        Some(state) => print_state(&mut printer, state),
+        None => printer.line("\nwhat it adds up to cannot be told"),
     }
-    printer.finish(|records| {
-        json!({
-            "file": file.file.to_string_lossy(),
-            "number": header.number,
-            "epoch": format!("{:016x}", header.epoch),
-            "bytes": file_len,
-            "records": records,
-            "state": state.as_ref().map(state_json),
-            "damaged": damage,
-        })
-    })?;
-    Ok(Inspected { path: file.file, damage })
+    let printed =
+        printer.finish(|| json!({ "state": state.as_ref().map(state_json), "damaged": damage }));
+    Ok(Inspected { path: file.file, damage, printed })
 }
 
 /// The edits so far.
@@ -64,15 +66,15 @@ struct Edits {
 }
 
 impl Edits {
-    fn print(&mut self, printer: &mut Printer, path: &Path, record: &RecordInfo) -> Outcome {
+    fn print(&mut self, printer: &mut Printer, path: &Path, record: &RecordInfo) {
         let RecordInfo { offset, payload_len, .. } = record;
         let flaw = match self.apply(path, record) {
             Ok(edit) => {
-                printer.line(format_args!("{offset:>12}  edit     {payload_len} bytes"))?;
+                printer.line(format_args!("{offset:>12}  edit     {payload_len} bytes"));
                 for line in edit_lines(&edit) {
-                    printer.line(format_args!("{:>14}{line}", ""))?;
+                    printer.line(format_args!("{:>14}{line}", ""));
                 }
-                printer.record(|| {
+                printer.item(|| {
                     json!({
                         "offset": offset,
                         "kind": "edit",
@@ -80,17 +82,16 @@ impl Edits {
                         "edit": edit_json(&edit),
                     })
                 });
-                return Ok(());
+                return;
             }
             Err(flaw) => flaw,
         };
         self.damage += 1;
         self.replay = None;
-        printer.line(format_args!("{offset:>12}  DAMAGED  {payload_len} bytes: {flaw}"))?;
-        printer.record(
+        printer.line(format_args!("{offset:>12}  DAMAGED  {payload_len} bytes: {flaw}"));
+        printer.item(
             || json!({ "offset": offset, "kind": "damaged", "bytes": payload_len, "detail": flaw }),
         );
-        Ok(())
     }
 
     /// The edit in a record, once it was applied to those before it.
@@ -159,15 +160,14 @@ fn table_line(level: usize, table: &TableMeta) -> String {
     )
 }
 
-fn print_state(printer: &mut Printer, state: &State) -> Outcome {
-    printer.line("\nthe tree that they add up to")?;
+fn print_state(printer: &mut Printer, state: &State) {
+    printer.line("\nthe tree that they add up to");
     for (id, tree) in state.version.trees() {
-        printer.line(format_args!("  keyspace {} `{}`", id.0, tree.name()))?;
+        printer.line(format_args!("  keyspace {} `{}`", id.0, tree.name()));
         for (level, table) in tree.tables() {
-            printer.line(format_args!("    {}", table_line(level, table)))?;
+            printer.line(format_args!("    {}", table_line(level, table)));
         }
     }
-    Ok(())
 }
 
 fn edit_json(edit: &VersionEdit) -> Value {

@@ -18,12 +18,16 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     let inspection = table.inspect()?;
     let damage = inspection.blocks.iter().filter(|block| block.detail.is_err()).count() as u64;
     let mut printer = Printer::new(&file);
-    printer.line(inspection.to_string().trim_end())?;
-    printer.finish(|_| document(&file, &inspection, damage))?;
-    Ok(Inspected { path: file.file, damage })
+    printer.text(&inspection);
+    printer.begin(|| head(&file, &inspection), "blocks");
+    for info in &inspection.blocks {
+        printer.item(|| block(info));
+    }
+    let printed = printer.finish(|| json!({ "damaged": damage }));
+    Ok(Inspected { path: file.file, damage, printed })
 }
 
-fn document(file: &InspectFile, inspection: &Inspection, damage: u64) -> Value {
+fn head(file: &InspectFile, inspection: &Inspection) -> Value {
     let properties = &inspection.properties;
     json!({
         "file": file.file.to_string_lossy(),
@@ -56,8 +60,6 @@ fn document(file: &InspectFile, inspection: &Inspection, damage: u64) -> Value {
         },
         "filter": inspection.filter
             .map(|filter| json!({ "lines": filter.lines, "probes": filter.probes })),
-        "blocks": inspection.blocks.iter().map(block).collect::<Value>(),
-        "damaged": damage,
     })
 }
 

@@ -5,6 +5,7 @@ use lsm_engine::base::fs::StdFs;
 use lsm_engine::base::{Kind, Seq};
 use lsm_server::wire::to_base64;
 use lsm_wal::{FileKind, Finding, Inspector, RecordInfo, RecordKind};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Inspected, Printer, shown};
@@ -25,29 +26,31 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     printer.line(format_args!(
         "segment {}, epoch {:016x}, {} of {} bytes",
         header.number, header.epoch, file_len, header.capacity
-    ))?;
+    ));
+    printer.begin(
+        || {
+            json!({
+                "file": file.file.to_string_lossy(),
+                "number": header.number,
+                "epoch": format!("{:016x}", header.epoch),
+                "capacity": header.capacity,
+                "bytes": file_len,
+            })
+        },
+        "records",
+    );
     let mut damage = 0;
     for finding in inspector {
         let is_damaged = match &finding? {
-            Finding::Record(record) => print_record(&mut printer, record)?,
+            Finding::Record(record) => print_record(&mut printer, record),
             Finding::Gap { offset, len, content_len, detail } => {
-                print_gap(&mut printer, *offset, *len, *content_len, detail)?
+                print_gap(&mut printer, *offset, *len, *content_len, detail)
             }
         };
         damage += u64::from(is_damaged);
     }
-    printer.finish(|records| {
-        json!({
-            "file": file.file.to_string_lossy(),
-            "number": header.number,
-            "epoch": format!("{:016x}", header.epoch),
-            "capacity": header.capacity,
-            "bytes": file_len,
-            "records": records,
-            "damaged": damage,
-        })
-    })?;
-    Ok(Inspected { path: file.file, damage })
+    let printed = printer.finish(|| json!({ "damaged": damage }));
+    Ok(Inspected { path: file.file, damage, printed })
 }
 
 /// Prints a gap. Returns whether anything is in it.
@@ -57,63 +60,71 @@ pub(super) fn print_gap(
     len: u64,
     content_len: u64,
     detail: &str,
-) -> Outcome<bool> {
+) -> bool {
     let is_damaged = content_len != 0;
     printer.line(match is_damaged {
         true => {
             format!("{offset:>12}  DAMAGED  {len} bytes, of them {content_len} in use: {detail}")
         }
         false => format!("{offset:>12}  unused   {len} bytes"),
-    })?;
-    printer.record(|| {
+    });
+    printer.item(|| {
         let what = if is_damaged { "damaged" } else { "unused" };
         json!({ "offset": offset, "kind": what, "bytes": len, "detail": detail })
     });
-    Ok(is_damaged)
+    is_damaged
 }
 
 /// Prints a record. Returns whether it is damaged.
-fn print_record(printer: &mut Printer, record: &RecordInfo) -> Outcome<bool> {
+fn print_record(printer: &mut Printer, record: &RecordInfo) -> bool {
     let RecordInfo { offset, payload_len, .. } = record;
     let kind = kind_name(record.kind);
     let Some(payload) = &record.payload else {
         let detail = "the payload fails its checksum";
-        printer
-            .line(format_args!("{offset:>12}  DAMAGED  {kind}, {payload_len} bytes: {detail}"))?;
-        printer.record(|| {
+        printer.line(format_args!("{offset:>12}  DAMAGED  {kind}, {payload_len} bytes: {detail}"));
+        printer.item(|| {
             json!({ "offset": offset, "kind": "damaged", "bytes": payload_len, "detail": detail })
         });
-        return Ok(true);
+        return true;
     };
-    let is_data = record.kind == RecordKind::Data;
-    let (ops, flaw) = if is_data { read_ops(record.first_seq, payload) } else { (vec![], None) };
-    let seq = if is_data { format!(", seq {}", record.first_seq) } else { String::new() };
     let synced = record.synced;
+    let ops = (record.kind == RecordKind::Data)
+        .then_some(Operations { first_seq: record.first_seq, payload });
+    let seq = ops.map_or(String::new(), |ops| format!(", seq {}", ops.first_seq));
     printer
-        .line(format_args!("{offset:>12}  {kind:<7}  {payload_len} bytes{seq}, synced {synced}"))?;
-    for op in &ops {
-        printer.line(op.line())?;
+        .line(format_args!("{offset:>12}  {kind:<7}  {payload_len} bytes{seq}, synced {synced}"));
+    for op in ops.iter().flat_map(Operations::whole) {
+        printer.line(op.line());
     }
+    let flaw = ops.and_then(|ops| ops.flaw());
     if let Some(flaw) = &flaw {
-        printer.line(format_args!("{:>12}  DAMAGED  {flaw}", ""))?;
+        printer.line(format_args!("{:>12}  DAMAGED  {flaw}", ""));
     }
-    printer.record(|| {
-        let mut value = json!({
-            "offset": offset,
-            "kind": kind,
-            "bytes": payload_len,
-            "synced": { "segment": synced.segment, "offset": synced.offset },
-        });
-        if is_data {
-            value["first_seq"] = json!(record.first_seq.get());
-            value["ops"] = ops.iter().map(OpInfo::json).collect();
-        }
-        if let Some(flaw) = &flaw {
-            value["detail"] = json!(flaw);
-        }
-        value
+    printer.item(|| ShownRecord {
+        offset: *offset,
+        kind,
+        bytes: *payload_len,
+        synced: json!({ "segment": synced.segment, "offset": synced.offset }),
+        first_seq: ops.map(|ops| ops.first_seq.get()),
+        ops,
+        detail: flaw.as_deref(),
     });
-    Ok(flaw.is_some())
+    flaw.is_some()
+}
+
+/// A record of the document.
+#[derive(Serialize)]
+struct ShownRecord<'a> {
+    offset: u64,
+    kind: &'static str,
+    bytes: u64,
+    synced: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ops: Option<Operations<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
 }
 
 const fn kind_name(kind: RecordKind) -> &'static str {
@@ -125,6 +136,44 @@ const fn kind_name(kind: RecordKind) -> &'static str {
     }
 }
 
+/// The operations of a record. They are decoded anew each time, and none is kept: a record may have
+/// millions of them.
+#[derive(Clone, Copy)]
+struct Operations<'a> {
+    first_seq: Seq,
+    payload: &'a [u8],
+}
+
+impl<'a> Operations<'a> {
+    /// Those before the first that cannot be read.
+    fn whole(&self) -> impl Iterator<Item = OpInfo<'a>> + use<'a> {
+        let first_seq = self.first_seq.get();
+        BatchReader::new(self.payload).map_while(Result::ok).zip(0..).map(move |(op, index)| {
+            OpInfo {
+                seq: first_seq.saturating_add(index),
+                keyspace: op.keyspace.0,
+                kind: op.kind,
+                key: op.key,
+                value_len: op.value.len(),
+            }
+        })
+    }
+
+    /// What is wrong with the first that cannot be read.
+    fn flaw(&self) -> Option<String> {
+        let (index, error) = BatchReader::new(self.payload)
+            .enumerate()
+            .find_map(|(index, op)| op.err().map(|error| (index, error)))?;
+        Some(format!("operation {index}, {} bytes in: {}", error.offset, error.detail))
+    }
+}
+
+impl Serialize for Operations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.whole().map(|op| op.json()))
+    }
+}
+
 /// An operation of a record.
 struct OpInfo<'a> {
     seq: u64,
@@ -132,28 +181,6 @@ struct OpInfo<'a> {
     kind: Kind,
     key: &'a [u8],
     value_len: usize,
-}
-
-/// The operations up to the first that cannot be read, and what is wrong with that.
-fn read_ops(first_seq: Seq, payload: &[u8]) -> (Vec<OpInfo<'_>>, Option<String>) {
-    let mut ops = Vec::new();
-    for (index, op) in BatchReader::new(payload).enumerate() {
-        match op {
-            Ok(op) => ops.push(OpInfo {
-                seq: first_seq.get().saturating_add(index as u64),
-                keyspace: op.keyspace.0,
-                kind: op.kind,
-                key: op.key,
-                value_len: op.value.len(),
-            }),
-            Err(error) => {
-                let flaw =
-                    format!("operation {index}, {} bytes in: {}", error.offset, error.detail);
-                return (ops, Some(flaw));
-            }
-        }
-    }
-    (ops, None)
 }
 
 impl OpInfo<'_> {
