@@ -1,6 +1,7 @@
 //! Background work: who does it, and how it is woken.
 //!
-//! - the *keeper* makes the next log segment ready and unlinks what is obsolete;
+//! - the *keeper* makes the next log segment ready, starts the write-back of the log and unlinks
+//!   what is obsolete;
 //! - the *flusher* turns sealed generations into tables, oldest first;
 //! - the *compactors* keep the shape of the tree.
 //!
@@ -238,13 +239,14 @@ impl Inner {
         }
     }
 
-    /// Makes the next log segment ready, unlinks what is obsolete, and looks whether a full disk
-    /// has space again.
+    /// Makes the next log segment ready, lets the system write what was logged, unlinks what is
+    /// obsolete, and looks whether a full disk has space again.
     pub(crate) fn keep(&self) -> Result<bool> {
         if self.health.check_writable().is_err() && !self.try_resume()? {
             return Ok(false);
         }
         let prepared = !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?;
+        self.wal().start_writeback();
         let removed = self.obsolete.remove(self)?;
         let released = self.wal().release(self.log_floor())?;
         Ok(prepared || removed != 0 || released != 0)
