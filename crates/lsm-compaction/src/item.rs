@@ -76,6 +76,12 @@ impl ItemRef<'_> {
         }
     }
 
+    /// The place of the last `len` bytes of the payload.
+    pub(crate) const fn place_of_tail(&self, len: usize) -> Place<'_> {
+        let offset = self.place.offset + (HEADER_LEN + self.payload.len() - len) as u64;
+        Place { path: self.place.path, offset }
+    }
+
     /// The record of which the payload consists.
     pub(crate) fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         lsm_base::codec::decode_record(self.payload).map_err(|detail| self.place.corrupt(detail))

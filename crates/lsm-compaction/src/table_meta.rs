@@ -6,11 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::key::MAX_KEY_LEN;
 use lsm_base::{InternalKey, KeyspaceId, Seq};
 use lsm_sstable::Compression;
 
 use crate::item::Item;
+
+/// No table is as long: its blocks end at 32 GiB. A MANIFEST has less than 2^32 bytes, and so names
+/// less than 2^27 tables: what all of them hold can be added up in 64 bits.
+const TABLE_LEN_END: u64 = 1 << 36;
 
 /// A table: which file it is, what it holds, and where it ends.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +94,14 @@ impl TableMeta {
         if self.largest < self.smallest {
             return fails("its last key is before its first");
         }
-        if self.entries == 0 || self.entries < self.tombstones {
+        if FILE_NUMBER_END <= self.number {
+            return fails("a number that no file has");
+        }
+        if TABLE_LEN_END <= self.len {
+            return fails("an impossible length");
+        }
+        // Of each entry a tag and an offset stand in the file as they are, whatever the codec.
+        if self.entries == 0 || self.entries < self.tombstones || self.len < self.entries {
             return fails("an impossible count of entries");
         }
         Ok(())
@@ -118,7 +130,7 @@ impl fmt::Debug for TableMeta {
     }
 }
 
-/// The bytes of these tables.
+/// The bytes of these tables, each of which was checked.
 pub(crate) fn total_len<'a>(tables: impl IntoIterator<Item = &'a Arc<TableMeta>>) -> u64 {
     tables.into_iter().map(|table| table.len).sum()
 }
@@ -132,4 +144,31 @@ pub(crate) fn overlapping<'a>(
     let start = run.partition_point(|table| *table.largest.user_key < *smallest);
     let len = run[start..].partition_point(|table| *table.smallest.user_key <= *largest);
     &run[start..start + len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    #[test]
+    fn what_no_table_can_be_is_refused() {
+        let good = table(1, "a", "m", 5, 9);
+        assert_eq!(good.check(), Ok(()));
+        let changes: [fn(&mut TableMeta); 8] = [
+            |table| table.number = FILE_NUMBER_END,
+            |table| table.len = u64::MAX,
+            |table| table.len = 99,
+            |table| table.entries = 0,
+            |table| table.entries = u64::MAX,
+            |table| table.tombstones = 101,
+            |table| table.smallest.seq = Seq::new(4),
+            |table| table.largest.user_key = b"".as_slice().into(),
+        ];
+        for change in changes {
+            let mut table = good.clone();
+            change(&mut table);
+            assert!(table.check().is_err(), "{table:?}");
+        }
+    }
 }

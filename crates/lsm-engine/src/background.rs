@@ -1,7 +1,7 @@
 //! Background work: who does it, and how it is woken.
 //!
-//! - the *keeper* fits the cache into the memory budget, scrubs, makes the next log segment ready
-//!   and unlinks what is obsolete;
+//! - the *keeper* makes the next log segment ready, starts the write-back of the log, unlinks what
+//!   is obsolete, fits the cache into the memory budget and scrubs;
 //! - the *flusher* turns sealed generations into tables, oldest first;
 //! - the *compactors* keep the shape of the tree.
 //!
@@ -239,8 +239,9 @@ impl Inner {
         }
     }
 
-    /// Fits the block cache into the memory budget, scrubs, makes the next log segment ready, unlinks what
-    /// is obsolete, and looks whether a full disk has space again.
+    /// Fits the block cache into the memory budget, scrubs, makes the next log segment ready, lets
+    /// the system write what was logged, unlinks what is obsolete, and looks whether a full disk
+    /// has space again.
     pub(crate) fn keep(&self) -> Result<bool> {
         self.fit_memory();
         self.scrub(Instant::now());
@@ -248,6 +249,7 @@ impl Inner {
             return Ok(false);
         }
         let prepared = !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?;
+        self.wal().start_writeback();
         let removed = self.obsolete.remove(self)?;
         let released = self.wal().release(self.log_floor())?;
         Ok(prepared || removed != 0 || released != 0)

@@ -90,8 +90,9 @@ impl<'a> Block<'a> {
             return Err(Flaw::corrupt(layout.offsets_at, "offsets that miss the entries"));
         }
         for index in 0..layout.count {
-            if self.entry(index).is_none() {
-                return Err(self.entry_flaw(index));
+            let Some(entry) = self.entry(index) else { return Err(self.entry_flaw(index)) };
+            if entry.kind == Kind::Delete && entry.value_at < entry.end {
+                return Err(Flaw::corrupt(entry.value_at, "a tombstone with a value"));
             }
         }
         Ok(())

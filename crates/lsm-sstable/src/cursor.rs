@@ -140,7 +140,11 @@ impl TableCursor {
         self.entry = None;
         let Some(block) = block else { return Ok(()) };
         self.enter(block)?;
-        self.stand_on(self.block().count() - 1)
+        // A block has entries, but under a map it may since read as if it had none.
+        match self.block().count().checked_sub(1) {
+            Some(index) => self.stand_on(index),
+            None => self.changed(),
+        }
     }
 
     /// Enters the block that the first entry at or behind the point may be in, and says which entry

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lsm_base::{Fs, Result, Seq};
 
-use crate::format::{FILE_HEADER_LEN, FileHeader, RecordHeader, RecordKind};
+use crate::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::lsn::Lsn;
 use crate::scan::{Found, RecordFile};
 
@@ -123,6 +123,12 @@ impl Iterator for Inspector {
 }
 
 impl RecordInfo {
+    /// Where its payload begins.
+    #[must_use]
+    pub const fn payload_offset(&self) -> u64 {
+        self.offset + RECORD_HEADER_LEN as u64
+    }
+
     fn new(offset: u64, header: RecordHeader, payload: Option<Vec<u8>>) -> RecordInfo {
         RecordInfo {
             offset,

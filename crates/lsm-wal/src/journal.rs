@@ -13,8 +13,8 @@ use std::sync::Arc;
 use lsm_base::{Error, File, Fs, Result, Seq};
 
 use crate::format::{
-    FILE_HEADER_LEN, FileHeader, FileKind, MAX_FILE_LEN, MAX_PAYLOAD_LEN, Place, RecordKind,
-    encode_record, record_len,
+    FILE_HEADER_LEN, FileHeader, FileKind, MAX_FILE_LEN, MAX_PAYLOAD_LEN, Place, RECORD_HEADER_LEN,
+    RecordKind, encode_record, record_len,
 };
 use crate::scan::{Found, RecordFile};
 
@@ -112,7 +112,7 @@ pub struct JournalReport {
     pub reason: Option<String>,
 }
 
-/// Delivers the offset and the payload of every record in a journal.
+/// Delivers the payload of every record in a journal, and the offset in the file at which it begins.
 ///
 /// A record at the end that is not whole is what a crash left of an append that nobody was told
 /// the success of: it is dropped, and reported. The file is only read, and must not be appended to.
@@ -133,7 +133,7 @@ pub fn read_journal(
         match file.record_at(end)? {
             Found::Damage(why) => break why,
             Found::Record(record) if record.header.kind == RecordKind::Edit => {
-                deliver(end, record.payload)?;
+                deliver(end + RECORD_HEADER_LEN as u64, record.payload)?;
                 records += 1;
                 end = record.end;
             }

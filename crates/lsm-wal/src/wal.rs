@@ -55,8 +55,8 @@ pub struct WalOptions {
     /// Length of a segment in bytes; longer only where one group of records needs it.
     /// At most [`MAX_FILE_LEN`]; what is too short for the log's own records is lengthened.
     pub segment_size: u64,
-    /// The system is asked to begin writing to disk after this many appended bytes, so that no
-    /// sync finds a whole segment dirty. 0: never.
+    /// The system shall begin writing to disk after this many appended bytes, so that no sync finds
+    /// a whole segment dirty: see [`start_writeback`](Wal::start_writeback). 0: never.
     pub writeback_bytes: u64,
 }
 
@@ -240,6 +240,31 @@ impl Wal {
         self.tail.lock().forget_sealed_below(target.segment);
         self.marks.lock().synced = target;
         Ok(())
+    }
+
+    /// Whether another [`writeback_bytes`](WalOptions::writeback_bytes) were appended since this was
+    /// last asked, so that [`start_writeback`](Wal::start_writeback) has something to do.
+    #[must_use]
+    pub fn take_writeback_request(&self) -> bool {
+        self.tail.lock().take_writeback_request()
+    }
+
+    /// Asks the system to begin writing to disk what was appended, as far as enough of it gathered;
+    /// returns how many bytes that were. It is advice: what becomes of them is for a
+    /// [`sync`](Wal::sync) to say.
+    ///
+    /// Slow where the disk is busy, since the caller queues the writes: for a background thread,
+    /// outside of any lock that writers need. Appends and syncs run beside it.
+    pub fn start_writeback(&self) -> u64 {
+        let mut pushed = 0;
+        while self.poison.get().is_none() {
+            let Some((file, range)) = self.tail.lock().take_unpushed() else { break };
+            let len = range.end - range.start;
+            // Only advice, as said above.
+            let _ = file.start_writeback(range.start, len);
+            pushed += len;
+        }
+        pushed
     }
 
     /// Ends the log: syncs it, appends the end trailer and syncs that. Returns where the trailer

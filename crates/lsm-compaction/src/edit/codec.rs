@@ -218,7 +218,7 @@ fn created_record(created: &CreatedKeyspace) -> CreatedRecord {
 
 fn decode_created(item: ItemRef<'_>) -> Result<CreatedKeyspace> {
     let CreatedRecord { id, name, options } = item.decode()?;
-    let unknown = read_items(&options, item.place)
+    let unknown = read_items(&options, item.place_of_tail(options.len()))
         .map(|option| option.and_then(|option| option.keep()))
         .collect::<Result<_>>()?;
     Ok(CreatedKeyspace { id: KeyspaceId(id), name, unknown })
@@ -253,7 +253,7 @@ fn decode_table(item: ItemRef<'_>) -> Result<AddedTable> {
     let record: TableRecord = item.decode()?;
     let mut mark = Mark::None;
     let mut unknown = Vec::new();
-    for attribute in read_items(&record.attributes, item.place) {
+    for attribute in read_items(&record.attributes, item.place_of_tail(record.attributes.len())) {
         let attribute = attribute?;
         match attribute.tag {
             MARK_RECOMPRESS => mark = Mark::Recompress,

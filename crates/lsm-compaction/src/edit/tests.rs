@@ -126,6 +126,28 @@ fn an_item_that_may_stand_once_stands_once() {
 }
 
 #[test]
+fn an_error_names_the_byte_that_is_wrong() {
+    let option = Item { tag: 41, need: Need::Optional, payload: vec![1, 2, 3] };
+    let mut with_table = VersionEdit::default();
+    with_table.add_table(
+        2,
+        Arc::new(TableMeta { unknown: vec![option.clone()], ..table(3, "a", "m", 5, 9) }),
+    );
+    let created = CreatedKeyspace { id: KeyspaceId(3), name: "k".into(), unknown: vec![option] };
+    let with_keyspace = VersionEdit { created_keyspaces: vec![created], ..VersionEdit::default() };
+    // The attribute is the last thing in both: a header of eight bytes and its payload.
+    for edit in [with_table, with_keyspace] {
+        let mut bytes = edit.encode();
+        let at = bytes.len() - 11;
+        bytes[at + 4] = 200;
+        match decode(&bytes).unwrap_err() {
+            Error::Corruption { offset, .. } => assert_eq!(offset, 40 + at as u64),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
 fn what_an_old_build_does_not_know_survives_a_fresh_manifest() {
     let mut replay = Replay::new(Path::new(PATH));
     let mut first = State::new(1).snapshot_edit();

@@ -53,6 +53,10 @@ impl Duty for Inner {
             self.stage(handover, state, request);
         }
         self.commit_group(handover, state);
+        if self.wal().take_writeback_request() {
+            // For the keeper: whoever asks for it may wait for a busy disk.
+            self.background.changed();
+        }
         Need::Nothing
     }
 

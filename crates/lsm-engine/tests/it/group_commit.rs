@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use lsm_engine::base::fs::{FaultFs, MemFs};
+use lsm_engine::base::fs::{FaultFs, MemFs, OpKind};
 use lsm_engine::base::{FileName, Fs};
 use lsm_engine::{Db, Durability, Options, Read, WriteBatch, WriteOptions};
 use parking_lot::{Condvar, Mutex};
@@ -174,5 +174,31 @@ fn synced_writes_of_one_thread_share_their_syncs() {
         }
         assert!(turnstile.state.lock().arrived <= 2);
         assert_eq!(db.prefix("").count() as u64, WRITES);
+    });
+}
+
+#[test]
+fn no_writer_waits_for_the_write_back_of_the_log() {
+    bounded(|| {
+        let turnstile = Arc::new(Turnstile::default());
+        let fs = FaultFs::new(Arc::new(MemFs::new()));
+        let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &Options::default());
+        db.wait_idle().unwrap();
+        let own = Arc::clone(&turnstile);
+        fs.before_each(move |op| {
+            if op.kind == OpKind::StartWriteback {
+                own.pass();
+            }
+        });
+        turnstile.switch(true);
+        let buffered = WriteOptions::durability(Durability::Buffered);
+        let value = vec![1; 1 << 20];
+        for i in 0..6_u32 {
+            db.put_with(i.to_be_bytes(), &value, &buffered).unwrap();
+        }
+        // The keeper came to it, and stands there while others write and sync.
+        turnstile.wait_for_arrival(1);
+        db.put("synced", "v").unwrap();
+        turnstile.switch(false);
     });
 }

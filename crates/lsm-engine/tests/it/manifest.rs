@@ -1,10 +1,13 @@
 //! A MANIFEST that has grown is begun anew, whatever happens meanwhile.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use lsm_base::FileName;
 use lsm_base::fs::{Fault, Keep, MemFs, OpKind};
+use lsm_base::{Error, FileName, Fs, Seq};
+use lsm_compaction::{Replay, State, VersionEdit};
 use lsm_engine::{Db, ErrorKind, Health, Read};
+use lsm_wal::{JournalWriter, read_journal};
 
 use crate::harness::{self, changes_the_disk, kill, names, on, open, orphans};
 
@@ -100,5 +103,27 @@ fn a_failure_while_the_manifest_is_begun_anew_loses_nothing() {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn an_error_in_the_manifest_names_its_byte() {
+    let fs = MemFs::new();
+    let path = Path::new("/MANIFEST-000001");
+    let mut journal = JournalWriter::create(&fs, path, 1, 7).unwrap();
+    let state = State::new(7);
+    journal.append(&state.snapshot_edit().encode()).unwrap();
+    // A second item without a whole header, behind one that is as it should be.
+    let edit = VersionEdit { last_seq: Some(Seq::new(5)), ..VersionEdit::default() };
+    journal.append(&[&edit.encode()[..], b"damage"].concat()).unwrap();
+    let mut replay = Replay::new(path);
+    let result = read_journal(&fs, path, &mut |offset, payload| replay.record(offset, payload));
+    match result.unwrap_err() {
+        Error::Corruption { path: named, offset, .. } => {
+            let mut found = [0; 6];
+            fs.open(&named).unwrap().read_exact_at(&mut found, offset).unwrap();
+            assert_eq!(&found, b"damage");
+        }
+        other => panic!("{other}"),
     }
 }

@@ -215,6 +215,15 @@ fn what_a_later_release_writes_is_unsupported() {
 }
 
 #[test]
+fn a_tombstone_with_a_value_is_not_admitted() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let value = [b'x'; 200];
+        let entries = [entry(b"a", 7, Kind::Put, &value), entry(b"b", 5, Kind::Delete, &value)];
+        assert!(matches!(admit(&stored(&entries, compression)), Err(Flaw::Corrupt { .. })));
+    }
+}
+
+#[test]
 fn a_compressed_payload_cannot_claim_more_than_it_can_hold() {
     let value = vec![b'x'; 3000];
     let stored = stored(&[entry(b"a", 5, Kind::Put, &value)], Compression::Lz4);

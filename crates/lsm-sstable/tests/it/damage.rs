@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lsm_base::fs::MemFs;
+use lsm_base::fs::{MemFs, StdFs};
 use lsm_base::{Cursor, Error, Fs, Result, Seq};
 use lsm_sstable::{
     BlockCache, Compression, CursorMode, ReadMode, Table, TableOptions, TableSource,
@@ -247,5 +247,61 @@ fn a_damaged_block_does_not_stop_reads_of_others() {
         file.write_all_at(&good[1000..=1000], 1000).unwrap();
         assert!(entries.iter().all(|(key, _)| get(&table, &key.user_key, key.seq).is_ok()));
         file.write_all_at(&[!good[1000]], 1000).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_changes_under_its_map_panics_nobody() {
+    let entries: Vec<Entry> = (0..30)
+        .map(|i| match i % 3 {
+            0 => delete(format!("key{i:04}"), i + 1),
+            _ => put(format!("key{i:04}"), i + 1, "the same words again ".repeat(4)),
+        })
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("000007.sst");
+    for compression in [Compression::None, Compression::Lz4] {
+        let options = TableOptions { block_size: 600, compression, bloom_bits_per_key: 10 };
+        let good = bytes_of(ID, options, &entries);
+        let file = StdFs.create(&path).unwrap();
+        file.write_all_at(&good, 0).unwrap();
+        let cache = BlockCache::new(1 << 20);
+        let table = Table::open_standalone(Arc::new(StdFs), &path, ReadMode::Map, cache).unwrap();
+        scan(&table, CursorMode::Read, &entries, "whole").unwrap();
+        let second = table.inspect().unwrap().blocks[1].offset;
+        // Every byte of the first block, and the four bytes of its count together.
+        for (at, len) in (0..second).map(|at| (at, 1)).chain([(0, 4)]) {
+            for byte in [0, 1, 0x7f, 0xff] {
+                file.write_all_at(&vec![byte; len], at).unwrap();
+                read_whatever(&table, &entries);
+            }
+            file.write_all_at(&good[at as usize..][..len], at).unwrap();
+        }
+        scan(&table, CursorMode::Read, &entries, "whole again").unwrap();
+        StdFs.remove(&path).unwrap();
+    }
+}
+
+/// Reads in every way, and takes what comes.
+fn read_whatever(table: &Arc<Table>, entries: &[Entry]) {
+    let mut cursor = table.cursor(CursorMode::Read);
+    for (key, _) in entries {
+        let _ = get(table, &key.user_key, key.seq);
+        let _ = cursor.seek(&key.user_key, key.seq);
+        let _ = cursor.seek_before(&key.user_key, key.seq);
+    }
+    let _ = cursor.seek_to_first();
+    for _ in entries {
+        if cursor.valid() {
+            entry_at(&cursor);
+            let _ = cursor.next();
+        }
+    }
+    let _ = cursor.seek_to_last();
+    for _ in entries {
+        if cursor.valid() {
+            entry_at(&cursor);
+            let _ = cursor.prev();
+        }
     }
 }

@@ -6,13 +6,15 @@
 //! left behind it is cut off by the next segment, whose link names `active.end`.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
 
-use lsm_base::{Error, Result, Seq};
+use lsm_base::{Error, File, Result, Seq};
 
 use super::{Record, WalOptions};
 use crate::format::{
-    END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_PAYLOAD_LEN, RecordKind,
-    encode_record, record_len,
+    END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_FILE_LEN, MAX_PAYLOAD_LEN,
+    RecordKind, encode_record, record_len,
 };
 use crate::lsn::Lsn;
 use crate::segment::Segment;
@@ -20,7 +22,7 @@ use crate::segment::Segment;
 /// A buffer of a larger group is given back to the allocator after use.
 const MAX_KEPT_BUFFER: usize = 1 << 20;
 
-/// Write-back begins at page boundaries: the last page will be written again.
+/// Write-back ends at page boundaries: the last page will be written again.
 const PAGE_LEN: u64 = 4096;
 
 /// What `Wal` guards by its `tail` lock.
@@ -29,11 +31,14 @@ pub(super) struct Tail {
     /// The lowest number of this log whose file may exist.
     pub(super) oldest: u64,
     ready: Option<Segment>,
-    /// Segments left behind, oldest first, and where the log in them ends.
-    sealed: VecDeque<(Segment, u64)>,
+    /// Segments left behind, oldest first.
+    sealed: VecDeque<Active>,
     last_seq: Seq,
     buffer: Vec<u8>,
-    writeback_bytes: u64,
+    /// How many bytes are pushed at once, a multiple of a page; 0: none are.
+    stretch: u64,
+    /// Whether another stretch was filled since somebody last asked.
+    is_writeback_wanted: bool,
     closed: bool,
 }
 
@@ -48,13 +53,13 @@ pub(super) enum Group<'a> {
     End,
 }
 
-/// The segment that takes records.
+/// The segment that takes records, or did.
 pub(super) struct Active {
     pub(super) segment: Segment,
     /// What its first record says.
     link: Link,
     end: u64,
-    /// Up to here the system was asked to write to disk.
+    /// Up to here the system was asked to write to disk, or is just being asked.
     pushed: u64,
     /// The full disk that ended this segment.
     spoiled: Option<Error>,
@@ -69,7 +74,8 @@ impl Tail {
             sealed: VecDeque::new(),
             last_seq: Seq::ZERO,
             buffer: Vec::new(),
-            writeback_bytes: options.writeback_bytes,
+            stretch: options.writeback_bytes.min(MAX_FILE_LEN).next_multiple_of(PAGE_LEN),
+            is_writeback_wanted: false,
             closed: false,
         }
     }
@@ -126,11 +132,13 @@ impl Tail {
             self.spoil(error.clone());
             return Err(error);
         }
+        let filled = self.active.end.checked_div(self.stretch);
         self.active.end += len;
+        // One wish for each stretch, however long it takes until somebody has time for it.
+        self.is_writeback_wanted |= filled != self.active.end.checked_div(self.stretch);
         if let Group::Data([.., last]) = group {
             self.last_seq = last.first_seq;
         }
-        self.active.push_written(self.writeback_bytes);
         Ok(Lsn::new(self.active.segment.number, self.active.end))
     }
 
@@ -144,7 +152,7 @@ impl Tail {
         let number = next.number;
         let left = std::mem::replace(&mut self.active, Active::new(next, link));
         if !left.is_empty() {
-            self.sealed.push_back((left.segment, left.end));
+            self.sealed.push_back(left);
         }
         number
     }
@@ -180,18 +188,32 @@ impl Tail {
 
     /// The segments that hold records beyond `synced`, oldest first.
     pub(super) fn unsynced(&self, synced: Lsn) -> Vec<Segment> {
-        let active = (!self.active.is_empty()).then_some((&self.active.segment, self.active.end));
-        let sealed = self.sealed.iter().map(|(segment, end)| (segment, *end));
-        sealed
-            .chain(active)
-            .filter(|(segment, end)| synced < Lsn::new(segment.number, *end))
-            .map(|(segment, _)| segment.clone())
+        let active = (!self.active.is_empty()).then_some(&self.active);
+        let written = self.sealed.iter().chain(active);
+        written
+            .filter(|written| synced < Lsn::new(written.segment.number, written.end))
+            .map(|written| written.segment.clone())
             .collect()
+    }
+
+    /// The next range that the system is to be asked to write to disk, oldest first. Whoever takes
+    /// it asks.
+    pub(super) fn take_unpushed(&mut self) -> Option<(Arc<dyn File>, Range<u64>)> {
+        let stretch = self.stretch;
+        let mut written = self.sealed.iter_mut().chain([&mut self.active]);
+        written.find_map(|written| {
+            let range = written.take_unpushed(stretch)?;
+            Some((Arc::clone(&written.segment.file), range))
+        })
+    }
+
+    pub(super) fn take_writeback_request(&mut self) -> bool {
+        std::mem::take(&mut self.is_writeback_wanted)
     }
 
     /// Drops sealed segments that nobody will sync again.
     pub(super) fn forget_sealed_below(&mut self, number: u64) {
-        self.sealed.retain(|(segment, _)| number <= segment.number);
+        self.sealed.retain(|sealed| number <= sealed.segment.number);
     }
 
     #[cfg(test)]
@@ -211,7 +233,7 @@ impl Tail {
 impl Active {
     pub(super) const fn new(segment: Segment, link: Link) -> Active {
         let start = FILE_HEADER_LEN;
-        Active { segment, link, end: start, pushed: start, spoiled: None }
+        Active { segment, link, end: start, pushed: 0, spoiled: None }
     }
 
     /// Whether it holds no whole record.
@@ -267,14 +289,10 @@ impl Active {
         Link { segment: number, epoch, length: self.end, last_seq }
     }
 
-    fn push_written(&mut self, writeback_bytes: u64) {
-        let upto = self.end - self.end % PAGE_LEN;
-        if writeback_bytes == 0 || upto < self.pushed + writeback_bytes {
-            return;
-        }
-        // Only advice: what became of these bytes is for the next sync to say.
-        let _ = self.segment.file.start_writeback(self.pushed, upto - self.pushed);
-        self.pushed = upto;
+    fn take_unpushed(&mut self, stretch: u64) -> Option<Range<u64>> {
+        let upto = self.end.checked_div(stretch)? * stretch;
+        let from = std::mem::replace(&mut self.pushed, upto);
+        (from < upto).then_some(from..upto)
     }
 }
 

@@ -206,6 +206,7 @@ fn appends_rotations_preparations_and_syncs_run_beside_each_other() {
                     wal.rotate().unwrap();
                 }
                 append(&wal, seq, &seq.to_le_bytes()).unwrap();
+                wal.start_writeback();
             }
         });
         for _ in 0..2 {
@@ -218,6 +219,7 @@ fn appends_rotations_preparations_and_syncs_run_beside_each_other() {
                     assert!(upto <= after && before <= after);
                     before = after;
                     wal.prepare(0).unwrap();
+                    wal.start_writeback();
                 }
             });
         }

@@ -115,7 +115,7 @@ fn a_journal_is_read_as_ever() {
         found.push((offset, payload.to_vec()));
         Ok(())
     });
-    assert_eq!(found, [(64, b"snapshot".to_vec()), (112, b"edit".to_vec())]);
+    assert_eq!(found, [(96, b"snapshot".to_vec()), (144, b"edit".to_vec())]);
     let report = report.unwrap();
     assert_eq!((report.number, report.end, report.dropped_bytes), (5, 160, 0));
 }

@@ -97,10 +97,10 @@ impl Edits {
     /// The edit in a record, once it was applied to those before it.
     fn apply(&mut self, path: &Path, record: &RecordInfo) -> Result<VersionEdit, String> {
         let payload = record.payload.as_ref().ok_or("the payload fails its checksum")?;
-        let edit = VersionEdit::decode(payload, path, record.offset);
+        let edit = VersionEdit::decode(payload, path, record.payload_offset());
         let edit = edit.map_err(|error| error.to_string())?;
         if let Some(replay) = &mut self.replay {
-            replay.record(record.offset, payload).map_err(|error| error.to_string())?;
+            replay.record(record.payload_offset(), payload).map_err(|error| error.to_string())?;
         }
         Ok(edit)
     }
