@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod basics;
+mod close;
 mod concurrency;
 mod death;
 mod faults;
