@@ -109,7 +109,10 @@ impl Inner {
         if !is_stuck {
             return result;
         }
-        // Why that failed shows in the state that it leaves.
+        // The close waits for this too; once it has begun, nothing is done here.
+        let _guard = self.calls.read_recursive();
+        // Why these failed shows in the state that they leave.
+        let _ = self.give_back();
         let _ = self.try_resume();
         self.check_writable()
     }
