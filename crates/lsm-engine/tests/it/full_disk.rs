@@ -211,6 +211,29 @@ fn an_open_without_room_keeps_what_an_edit_deletes_that_may_be_lost() {
 }
 
 #[test]
+fn a_full_disk_met_by_a_rotation_passes_too() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    // The first batch does not fit the first segment. That is left unused, and gets the one record
+    // that says so.
+    fs.set_plan(|op| {
+        let is_log = matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)));
+        let is_link = is_log && op.kind == OpKind::Write && op.offset != 0 && op.len < 1_000;
+        is_link.then_some(Fault::Enospc)
+    });
+    let put = |i: u32| db.put(i.to_be_bytes(), [7; 40_000]);
+    // There is space all the same, so the call itself goes on.
+    put(0).unwrap();
+    assert_eq!((fs.injected(), db.health()), (1, Health::Running));
+    fs.clear_plan();
+    put(1).unwrap();
+    kill(&fs, db);
+    let db = harness::open(&on(&memory), 0).unwrap();
+    assert_eq!(db.prefix("").count(), 2);
+    assert!(db.verify().unwrap().is_clean());
+}
+
+#[test]
 fn what_a_full_disk_cut_short_leaves_no_file() {
     let (memory, fs) = harness::disk();
     let db = harness::open(&fs, 0).unwrap();
