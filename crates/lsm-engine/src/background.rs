@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::health::Health;
 use crate::inner::Inner;
 
 /// The workers and what they wait for.
@@ -239,20 +240,34 @@ impl Inner {
         }
     }
 
-    /// Fits the block cache into the memory budget, scrubs, makes the next log segment ready, lets
-    /// the system write what was logged, unlinks what is obsolete, and looks whether a full disk
-    /// has space again.
+    /// Unlinks what is obsolete, looks whether a full disk has space again, makes the next log
+    /// segment ready, lets the system write what was logged, fits the block cache into the memory
+    /// budget, and scrubs.
     pub(crate) fn keep(&self) -> Result<bool> {
         self.fit_memory();
         self.scrub(Instant::now());
-        if self.health.check_writable().is_err() && !self.try_resume()? {
+        // First what gives space back: a disk may be full of nothing else.
+        let given_back = self.give_back();
+        let prepared = match self.check_writable().is_ok() || self.try_resume()? {
+            true => !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?,
+            false => false,
+        };
+        self.wal().start_writeback();
+        Ok(given_back? || prepared)
+    }
+
+    /// Unlinks tables, MANIFESTs and log segments that an installed edit has made obsolete. Returns
+    /// whether there were any.
+    ///
+    /// # Errors
+    /// The first failure; the rest is unlinked all the same.
+    pub(crate) fn give_back(&self) -> Result<bool> {
+        if !matches!(self.health.get(), Health::Running | Health::NoSpace) {
             return Ok(false);
         }
-        let prepared = !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?;
-        self.wal().start_writeback();
-        let removed = self.obsolete.remove(self)?;
+        let removed = self.obsolete.remove(self);
         let released = self.wal().release(self.log_floor())?;
-        Ok(prepared || removed != 0 || released != 0)
+        Ok(removed? != 0 || released != 0)
     }
 
     /// Makes a log segment ready that holds a record of this length.
@@ -267,7 +282,7 @@ impl Inner {
 
     /// Looks whether the disk has space again, and if so lets writes go on.
     pub(crate) fn try_resume(&self) -> Result<bool> {
-        if self.health.get() != crate::Health::NoSpace {
+        if self.health.get() != Health::NoSpace {
             return Ok(false);
         }
         // What is free must hold a segment and the tables of what is in memory.
@@ -321,6 +336,10 @@ impl Inner {
             }
             self.check_writable()?;
             if !self.wal().is_ready(log_len) {
+                if self.options.background_threads == 0 {
+                    // Nobody else does. If it fails, there may be room for the segment still.
+                    let _ = self.give_back();
+                }
                 self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;
             }
             if self.may_rotate() {

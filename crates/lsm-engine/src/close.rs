@@ -2,19 +2,22 @@
 
 use lsm_compaction::VersionEdit;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::recovery::position;
 
 impl Inner {
     /// Flushes, ends the log, and refuses every call from now on. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// What was acknowledged and may not survive a power loss, or why the store had stopped.
     pub(crate) fn close(&self) -> Result<()> {
         let mut lock = self.lock.lock();
         let Some(held) = lock.take() else { return Ok(()) };
         let flushed = match self.health.get() {
-            Health::Running => self.flush(),
-            _ => Ok(()),
+            Health::ReadOnly => Ok(()),
+            _ => self.flush(),
         };
         let before = self.health.close();
         self.background.stop();
@@ -25,15 +28,29 @@ impl Inner {
             side.commit.stop(self);
             self.background.join_attendants();
         }
-        let is_all_flushed = self.is_all_flushed();
-        let ended = match (&flushed, before) {
-            // A writer ahead of the close may have written since the flush: then the log has no
-            // end, and the next open replays it.
-            (Ok(()), Health::Running) if is_all_flushed => self.end_log(),
-            _ => Ok(()),
-        };
+        let ended = self.end(before, flushed.is_ok());
         drop(held);
-        flushed.and(ended)
+        // Why the store had stopped says more than what that made of the flush.
+        ended.and(flushed)
+    }
+
+    /// Leaves the log as durable as what was acknowledged, and with an end if nothing is in it
+    /// that is not in tables. `before` is what the state was before the close.
+    fn end(&self, before: Health, is_flushed: bool) -> Result<()> {
+        match before {
+            Health::ReadOnly | Health::Closed => Ok(()),
+            // Neither written nor synced any more; the next open decides.
+            Health::Poisoned(cause) => Err(Error::poisoned(cause)),
+            Health::Running if is_flushed && self.is_all_flushed() => self.end_log(),
+            // A writer ahead of the close may have written since the flush, or it failed: then the
+            // log has no end, and the next open replays it.
+            Health::Running => self.sync_log(),
+            Health::NoSpace => self.sync_log().and(Err(Error::no_space())),
+        }
+    }
+
+    fn sync_log(&self) -> Result<()> {
+        Ok(self.wal().sync(self.wal().appended_lsn())?)
     }
 
     fn is_all_flushed(&self) -> bool {

@@ -239,7 +239,12 @@ impl Db {
     }
 
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`
-    /// from then on.
+    /// from then on. `Ok` means that every write that was acknowledged is on disk.
+    ///
+    /// # Errors
+    /// The database is closed all the same. Kind `Poisoned` if the store had stopped: the next open
+    /// decides about what was not synced. `NoSpace`, and `Io` or `Corruption` of a flush that
+    /// failed: the log was synced, and the next open replays it. `Io` of a sync that failed.
     pub fn close(self) -> Result<()> {
         self.inner.close()
     }

@@ -111,7 +111,10 @@ impl Inner {
         if !is_stuck {
             return result;
         }
-        // Why that failed shows in the state that it leaves.
+        // The close waits for this too; once it has begun, nothing is done here.
+        let _guard = self.calls.read_recursive();
+        // Why these failed shows in the state that they leave.
+        let _ = self.give_back();
         let _ = self.try_resume();
         self.check_writable()
     }
@@ -146,6 +149,15 @@ impl Inner {
             self.emit(&Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
+    }
+
+    /// What a failure to append to the log means for the store.
+    pub(crate) fn note_append_error(&self, error: &lsm_base::Error) {
+        if error.is_no_space() && !crate::manifest::is_sync(error) {
+            self.report_no_space(error);
+        } else {
+            self.poison(error);
+        }
     }
 
     /// Counts damage that a read met.

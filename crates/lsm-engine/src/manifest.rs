@@ -52,6 +52,22 @@ pub(crate) fn read(fs: &Arc<dyn Fs>, dir: &Path, number: u64) -> Result<(State, 
     Ok((replay.finish()?, report))
 }
 
+/// The state that all records of a MANIFEST make but the last, of which alone it is not certain
+/// that it is on disk. `None` if there is one record only: then CURRENT's name may not be either,
+/// since the second is appended when both are.
+pub(crate) fn read_settled(fs: &Arc<dyn Fs>, dir: &Path, number: u64) -> Result<Option<State>> {
+    let path = FileName::Manifest(number).path(dir);
+    let mut replay = Replay::new(&path);
+    let mut last: Option<(u64, Vec<u8>)> = None;
+    let report = read_journal(&**fs, &path, &mut |offset, payload| match last
+        .replace((offset, payload.to_vec()))
+    {
+        Some((offset, payload)) => replay.record(offset, &payload),
+        None => Ok(()),
+    })?;
+    if report.records < 2 { Ok(None) } else { replay.finish().map(Some) }
+}
+
 /// Why a new CURRENT could not be put in place.
 #[derive(Debug)]
 pub(crate) enum SetCurrentError {

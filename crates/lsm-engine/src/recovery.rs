@@ -5,7 +5,8 @@
 //! 3. The log is replayed into memtables, and these are flushed into new, synced tables.
 //! 4. A new segment is made ready; a fresh MANIFEST with the whole state, and the first sequence
 //!    that may be handed out, is written and synced; CURRENT names it.
-//! 5. Files of ours that nothing names are removed.
+//! 5. Files of ours that nothing names are removed. If the disk is too full for steps 3 and 4, those
+//!    that were never named, or not for long enough, go before.
 //!
 //! A crash at any point leaves either the old CURRENT with everything that it needs, or the new
 //! one. What was replayed is served only after it is durable in tables.
@@ -100,7 +101,7 @@ impl Recovery<'_> {
         } else {
             self.create(&files)?
         };
-        recovered.report.orphans_removed = self.remove_orphans(&recovered)?;
+        recovered.report.orphans_removed += self.remove_orphans(&recovered)?;
         recovered.report.duration = started.elapsed();
         Ok(recovered)
     }
@@ -196,16 +197,68 @@ impl Recovery<'_> {
     }
 
     fn recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
-        let recovered = self.rebuild(files).inspect_err(|_| self.remove_all_but(files))?;
-        match manifest::set_current(&**self.fs, self.dir, recovered.manifest_number) {
-            Ok(()) => Ok(recovered),
-            Err(SetCurrentError::Before(error)) => {
-                self.remove_all_but(files);
-                Err(error)
+        match self.try_recover(files) {
+            // A disk that is full of orphans is not to keep the database from being opened.
+            Err(SetCurrentError::Before(error))
+                if error.is_no_space() && !manifest::is_sync(&error) =>
+            {
+                let removed = self.remove_certain_orphans(files)?;
+                if removed == 0 {
+                    return Err(error);
+                }
+                let mut recovered = self.try_recover(&self.list()?)?;
+                recovered.report.orphans_removed = removed;
+                Ok(recovered)
             }
-            // Nobody knows which MANIFEST counts: both need all of their files.
-            Err(SetCurrentError::Unknown(error)) => Err(error),
+            result => Ok(result?),
         }
+    }
+
+    fn try_recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered, SetCurrentError> {
+        let result = self.rebuild(files).map_err(SetCurrentError::Before).and_then(|recovered| {
+            manifest::set_current(&**self.fs, self.dir, recovered.manifest_number)?;
+            Ok(recovered)
+        });
+        // Otherwise nobody knows which MANIFEST counts: both need all of their files.
+        if let Err(SetCurrentError::Before(_)) = &result {
+            self.remove_all_but(files);
+        }
+        result
+    }
+
+    /// Unlinks tables and log segments that no MANIFEST needs, whichever a power loss leaves, and
+    /// returns how many. All that is named is found first.
+    ///
+    /// The last record of the MANIFEST may stand in the page cache alone, so what it deletes must
+    /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
+    /// may not be certain.
+    fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
+        let (number, state, _) = self.read_manifest(files)?;
+        let newest = files.iter().copied().filter_map(manifest_number).max();
+        let settled = manifest::read_settled(self.fs, self.dir, number)?;
+        let Some(settled) = settled.filter(|_| newest == Some(number)) else { return Ok(0) };
+        // The log may be damaged: then nothing is touched.
+        let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
+        self.replay(&state, &mut buffer, &mut |_| Ok(()))?;
+        let tables = |state: &State| -> Vec<u64> {
+            state.version.tables().map(|table| table.number).collect()
+        };
+        let live: BTreeSet<u64> = tables(&state).into_iter().chain(tables(&settled)).collect();
+        let first_segment = settled.log_floor.first_segment;
+        let mut removed = 0;
+        for file in files {
+            let is_orphan = match file {
+                FileName::Table(number) => !live.contains(number),
+                FileName::Log(number) => *number < first_segment,
+                FileName::TableTemp(_) | FileName::LogTemp(_) => true,
+                _ => false,
+            };
+            if is_orphan {
+                self.fs.remove(&file.path(self.dir))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Unlinks what a recovery made that failed, so that one which is tried again and again on a

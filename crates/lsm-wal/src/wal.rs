@@ -169,24 +169,26 @@ impl Wal {
         self.tail.lock().is_ready(min_capacity)
     }
 
-    /// Moves on to the segment that [`prepare`](Wal::prepare) made ready; returns its number.
-    /// Nothing is synced. The segment left behind takes no more records.
+    /// Moves on to the segment that [`prepare`](Wal::prepare) made ready, if there is one with room
+    /// for `min_capacity` bytes of records; returns its number. Nothing is synced. The segment left
+    /// behind takes no more records.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if no segment is ready; [`Error::Io`] if the segment left behind
-    /// was still empty and its own first record cannot be written.
-    pub fn rotate(&self) -> Result<u64> {
+    /// [`Error::Io`] if the segment left behind was still empty and its own first record cannot be
+    /// written: with [`is_no_space`](Error::is_no_space), it has to be [prepared](Wal::prepare) anew.
+    pub fn rotate(&self, min_capacity: u64) -> Result<Option<u64>> {
+        // One lock from the question to the move: a `prepare` may withdraw the segment.
         let mut tail = self.tail.lock();
         self.check_poison()?;
         tail.check_open()?;
-        if !tail.is_ready(0) {
-            return Err(Error::invalid("no log segment is ready"));
+        if !tail.is_ready(min_capacity) {
+            return Ok(None);
         }
         if tail.active.is_unused() {
             // The next segment will name this one, so this one must name its own predecessor.
             self.append_locked(&mut tail, Group::Link)?;
         }
-        Ok(tail.advance())
+        Ok(Some(tail.advance()))
     }
 
     /// Appends these records with one write, and returns where the last one ends.

@@ -88,13 +88,14 @@ impl CommitState {
     /// Requires: the group was committed.
     pub(super) fn rotate(&mut self, inner: &Inner, log_len: u64, arena_bound: usize) -> bool {
         let wal = inner.wal();
-        if !inner.may_rotate() || !wal.is_ready(log_len) {
+        if !inner.may_rotate() {
             return false;
         }
-        let segment = match wal.rotate() {
-            Ok(segment) => segment,
+        let segment = match wal.rotate(log_len) {
+            Ok(Some(segment)) => segment,
+            Ok(None) => return false,
             Err(error) => {
-                inner.poison(&error);
+                inner.note_append_error(&error);
                 return false;
             }
         };

@@ -76,7 +76,7 @@ fn a_worker_that_panics_stops_writes_and_keeps_nobody_waiting() {
         assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(db.wait_idle().unwrap_err().kind(), ErrorKind::Poisoned);
         assert!(db.contains("k").unwrap());
-        db.close().unwrap();
+        assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
     });
 }
 

@@ -1,18 +1,45 @@
 //! A disk that is full, and then is not.
 
-use std::sync::mpsc::sync_channel;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use lsm_base::Fs;
-use lsm_base::fs::{Fault, MemFs, OpKind};
-use lsm_engine::{Db, ErrorKind, Event, Health, Read};
+use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, OpKind};
+use lsm_base::{FileName, Fs};
+use lsm_engine::{Db, DbCursor, Durability, ErrorKind, Event, Health, Options, Read, WriteOptions};
 
 use crate::harness::{self, kill, on, orphans, small_options};
 
-/// Writes until the disk is full; returns how many writes were acknowledged.
+const BUFFERED: WriteOptions =
+    WriteOptions { durability: Some(Durability::Buffered), condition: None, stall_timeout: None };
+
+/// What the files of the store take, as the disk counts it.
+fn used(fs: &FaultFs) -> u64 {
+    fs.list(harness::DIR.as_ref()).unwrap().iter().map(|entry| entry.len).sum()
+}
+
+/// A store with threads that look for space every few milliseconds, and who is told when there is.
+fn open_watched(fs: &FaultFs) -> (Db, Receiver<()>) {
+    let (sender, resumed) = sync_channel(1);
+    let interval = Duration::from_millis(5);
+    let options = Options { compaction_interval: interval, ..small_options(1) };
+    let builder = Db::builder(harness::DIR).options(options).fs(Arc::new(fs.clone()));
+    let listener = move |event: &Event| {
+        if let Event::Resumed = event {
+            let _ = sender.try_send(());
+        }
+    };
+    (builder.listener(listener).open().unwrap(), resumed)
+}
+
+/// Writes until the disk is full, and nothing on it can be given back; returns how many writes were
+/// acknowledged.
 fn fill(db: &Db) -> u32 {
     for i in 0_u32.. {
-        match db.put(i.to_be_bytes(), [7; 300]) {
+        let put = || db.put(i.to_be_bytes(), [7; 300]);
+        // Without threads a call looks for space before it writes.
+        match put().or_else(|_| put()) {
             Ok(_) => {}
             // `Io` where the append had begun: the next segment decides against it.
             Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Io) => return i,
@@ -81,21 +108,129 @@ fn every_call_that_writes_notices_it() {
 fn with_threads_the_store_notices_by_itself() {
     let (memory, fs) = harness::disk();
     memory.set_capacity(200 << 10);
-    let (sender, resumed) = sync_channel(1);
-    let options =
-        lsm_engine::Options { compaction_interval: Duration::from_millis(5), ..small_options(1) };
-    let builder = Db::builder(harness::DIR).options(options).fs(std::sync::Arc::new(fs.clone()));
-    let listener = move |event: &Event| {
-        if let Event::Resumed = event {
-            let _ = sender.try_send(());
-        }
-    };
-    let db = builder.listener(listener).open().unwrap();
+    let (db, resumed) = open_watched(&fs);
     let count = fill(&db);
     free(&memory);
     resumed.recv_timeout(Duration::from_secs(60)).expect("the store looks for space");
     db.put(count.to_be_bytes(), [7; 300]).unwrap();
     check_content(&db, count + 1);
+}
+
+/// Fills a disk of which a cursor holds a large part: the inputs of a compaction.
+fn fill_beside_a_cursor(memory: &MemFs, fs: &FaultFs, db: &Db) -> (DbCursor, u32) {
+    for value in [[1; 300], [7; 300]] {
+        for i in 0..1_000_u32 {
+            db.put_with(i.to_be_bytes(), value, &BUFFERED).unwrap();
+        }
+        if value[0] == 1 {
+            db.flush().unwrap();
+        }
+    }
+    let cursor = db.cursor().unwrap();
+    db.compact::<&str>(..).unwrap();
+    memory.set_capacity(used(fs) + (20 << 10));
+    let count = fill(db);
+    assert_eq!(db.health(), Health::NoSpace);
+    (cursor, count.max(1_000))
+}
+
+#[test]
+fn what_the_last_reader_lets_go_of_ends_a_full_disk() {
+    let (memory, fs) = harness::disk();
+    let (db, resumed) = open_watched(&fs);
+    let (cursor, count) = fill_beside_a_cursor(&memory, &fs, &db);
+    drop(cursor);
+    resumed.recv_timeout(Duration::from_secs(60)).expect("the store frees what it can");
+    db.put("k", "v").unwrap();
+    db.delete("k").unwrap();
+    check_content(&db, count);
+}
+
+#[test]
+fn without_threads_the_next_call_frees_it() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    let (cursor, count) = fill_beside_a_cursor(&memory, &fs, &db);
+    assert_eq!(db.put("k", "v").unwrap_err().kind(), ErrorKind::NoSpace);
+    drop(cursor);
+    db.put("k", "v").unwrap();
+    db.delete("k").unwrap();
+    check_content(&db, count);
+}
+
+/// Kills a store whose disk is full of tables that no MANIFEST ever named.
+fn kill_among_orphans(memory: &MemFs, fs: &FaultFs, db: Db) -> Vec<String> {
+    kill(fs, db);
+    let orphan = "000900.sst";
+    harness::write_file(fs, orphan, &[1; 200 << 10]);
+    memory.set_capacity(used(fs) + (10 << 10));
+    vec![orphan.into()]
+}
+
+#[test]
+fn an_open_makes_room_among_what_nothing_names() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for i in 0..100_u32 {
+        db.put(i.to_be_bytes(), [7; 300]).unwrap();
+    }
+    let orphans = kill_among_orphans(&memory, &fs, db);
+    let fs = on(&memory);
+    let db = harness::open(&fs, 0).unwrap();
+    assert!(orphans.len() as u64 <= db.recovery_report().orphans_removed);
+    assert!(!fs.exists(&Path::new(harness::DIR).join(&orphans[0])).unwrap());
+    check_content(&db, 100);
+}
+
+#[test]
+fn an_open_without_room_keeps_what_an_edit_deletes_that_may_be_lost() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for i in 0..100_u32 {
+        db.put(i.to_be_bytes(), [7; 300]).unwrap();
+    }
+    db.flush().unwrap();
+    // The record of a compaction reaches the page cache and not the disk.
+    fs.set_plan(|op| {
+        let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+        (is_manifest && op.kind.is_sync()).then_some(Fault::ForgettingSync)
+    });
+    db.compact::<&str>(..).unwrap_err();
+    kill_among_orphans(&memory, &fs, db);
+    // The open makes what room it can, and fails at last.
+    let fs = on(&memory);
+    fs.set_plan(|op| {
+        let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+        (is_manifest && op.kind == OpKind::Write).then_some(Fault::Enospc)
+    });
+    assert_eq!(harness::open(&fs, 0).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert!(!fs.exists(&Path::new(harness::DIR).join("000900.sst")).unwrap());
+    let image = memory.crash(Keep::SyncedOnly);
+    image.set_capacity(1 << 30);
+    check_content(&harness::open(&on(&image), 0).unwrap(), 100);
+}
+
+#[test]
+fn a_full_disk_met_by_a_rotation_passes_too() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    // The first batch does not fit the first segment. That is left unused, and gets the one record
+    // that says so.
+    fs.set_plan(|op| {
+        let is_log = matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)));
+        let is_link = is_log && op.kind == OpKind::Write && op.offset != 0 && op.len < 1_000;
+        is_link.then_some(Fault::Enospc)
+    });
+    let put = |i: u32| db.put(i.to_be_bytes(), [7; 40_000]);
+    // There is space all the same, so the call itself goes on.
+    put(0).unwrap();
+    assert_eq!((fs.injected(), db.health()), (1, Health::Running));
+    fs.clear_plan();
+    put(1).unwrap();
+    kill(&fs, db);
+    let db = harness::open(&on(&memory), 0).unwrap();
+    assert_eq!(db.prefix("").count(), 2);
+    assert!(db.verify().unwrap().is_clean());
 }
 
 #[test]

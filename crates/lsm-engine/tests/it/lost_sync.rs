@@ -81,7 +81,7 @@ fn classes(script: &Script, plan: &Plan) -> BTreeSet<Class> {
 #[test]
 fn every_sync_is_missed_by_some_cut() {
     let script = Script::new(3, from_env("LSM_STEPS", 210) as usize);
-    let sampled = Plan { threads: 0, every: 4, images_per_name: 24 };
+    let sampled = Plan { threads: 0, every: 4, images_per_name: 40 };
     let all = Plan { every: 1, ..sampled };
     let mut unnoticed = Vec::new();
     for class in classes(&script, &sampled) {

@@ -3,6 +3,7 @@
 mod asynchronous;
 mod bad_input;
 mod basics;
+mod close;
 mod concurrency;
 mod death;
 mod faults;

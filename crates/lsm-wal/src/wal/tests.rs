@@ -97,10 +97,10 @@ fn a_rotation_needs_a_ready_segment() {
     let (_, wal) = create(small());
     append(&wal, 1, b"one").unwrap();
     assert!(!wal.is_ready(0));
-    assert!(matches!(wal.rotate(), Err(Error::InvalidArgument(_))));
+    assert_eq!(wal.rotate(0).unwrap(), None);
     wal.prepare(0).unwrap();
     assert!(wal.is_ready(0));
-    assert_eq!(wal.rotate().unwrap(), 2);
+    assert_eq!(wal.rotate(0).unwrap(), Some(2));
     assert_eq!(wal.active_segment(), 2);
     assert!(!wal.is_ready(0));
 }
@@ -113,7 +113,8 @@ fn a_small_ready_segment_is_replaced_by_a_larger_one() {
     wal.prepare(4000).unwrap();
     assert!(wal.is_ready(4000));
     assert_eq!(log_names(&fs), ["000001.log", "000002.log"]);
-    assert_eq!(wal.rotate().unwrap(), 2);
+    assert_eq!(wal.rotate(8000).unwrap(), None);
+    assert_eq!(wal.rotate(4000).unwrap(), Some(2));
     append(&wal, 1, &[7; 3000]).unwrap();
     assert!(matches!(wal.prepare(MAX_FILE_LEN), Err(Error::InvalidArgument(_))));
 }
@@ -122,7 +123,7 @@ fn a_small_ready_segment_is_replaced_by_a_larger_one() {
 fn a_rotation_from_an_empty_segment_links_it_first() {
     let (_, wal) = create(small());
     wal.prepare(0).unwrap();
-    wal.rotate().unwrap();
+    wal.rotate(0).unwrap();
     assert_eq!(wal.appended_lsn(), Lsn::new(1, FILE_HEADER_LEN + LINK_RECORD_LEN));
     let end = append(&wal, 1, b"one").unwrap();
     wal.sync(end).unwrap();
@@ -161,7 +162,7 @@ fn released_segments_are_gone_and_the_active_one_stays() {
     for seq in 1..=3 {
         append(&wal, seq, b"x").unwrap();
         wal.prepare(0).unwrap();
-        wal.rotate().unwrap();
+        wal.rotate(0).unwrap();
     }
     assert_eq!(wal.release(3).unwrap(), 2);
     assert_eq!(log_names(&fs), ["000003.log", "000004.log"]);
@@ -180,7 +181,7 @@ fn nothing_follows_a_close() {
     assert_eq!((wal.appended_lsn(), wal.synced_lsn()), (end, end));
     assert!(matches!(append(&wal, 2, b"two"), Err(Error::InvalidArgument(_))));
     assert!(matches!(wal.prepare(0), Err(Error::InvalidArgument(_))));
-    assert!(matches!(wal.rotate(), Err(Error::InvalidArgument(_))));
+    assert!(matches!(wal.rotate(0), Err(Error::InvalidArgument(_))));
     assert!(matches!(wal.close(), Err(Error::InvalidArgument(_))));
     wal.sync(end).unwrap();
 }
@@ -203,7 +204,7 @@ fn appends_rotations_preparations_and_syncs_run_beside_each_other() {
             for seq in 1..=COUNT {
                 while wal.remaining() < record_len(8) {
                     wal.prepare(0).unwrap();
-                    wal.rotate().unwrap();
+                    wal.rotate(0).unwrap();
                 }
                 append(&wal, seq, &seq.to_le_bytes()).unwrap();
                 wal.start_writeback();

@@ -73,7 +73,7 @@ fn work(fs: &Arc<dyn Fs>, told: &Mutex<Told>) {
         let bytes = payloads.iter().map(|payload| Wal::record_len(payload.len() as u64)).sum();
         if wal.remaining() < bytes {
             wal.prepare(bytes).unwrap();
-            wal.rotate().unwrap();
+            wal.rotate(0).unwrap();
             segment_starts.push(index);
         }
         told.lock().begun = index + group;

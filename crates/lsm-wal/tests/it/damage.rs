@@ -45,7 +45,7 @@ impl Sample {
                 payloads.iter().map(|payload| Wal::record_len(payload.len() as u64)).sum();
             if wal.remaining() < bytes {
                 wal.prepare(bytes).unwrap();
-                wal.rotate().unwrap();
+                wal.rotate(0).unwrap();
             }
             let upto = append(&wal, seq, &payloads).unwrap();
             // Every second group is synced, so that each header tells of a different past.
@@ -56,7 +56,7 @@ impl Sample {
             seq += group;
         }
         wal.prepare(0).unwrap();
-        wal.rotate().unwrap();
+        wal.rotate(0).unwrap();
         records.push((seq, payload(seq, 30)));
         append(&wal, seq, &[payload(seq, 30)]).unwrap();
         wal.sync(wal.appended_lsn()).unwrap();

@@ -58,7 +58,7 @@ impl Bench {
         let results = [
             self.append(1000, 1).map(drop),
             self.wal.sync(end),
-            self.wal.rotate().map(drop),
+            self.wal.rotate(0).map(drop),
             self.wal.prepare(0),
             self.wal.close().map(drop),
         ];
@@ -93,7 +93,7 @@ fn a_full_disk_ends_the_segment_and_not_the_log() {
         // The next segment decides: the failed records are not part of the log, and their
         // sequences are free.
         bench.wal.prepare(0).unwrap();
-        assert_eq!(bench.wal.rotate().unwrap(), 2);
+        assert_eq!(bench.wal.rotate(0).unwrap(), Some(2));
         assert!(!bench.wal.needs_rotation());
         bench.append(3, 1).unwrap();
         bench.append(9, 1).unwrap();
@@ -121,7 +121,7 @@ fn a_disk_that_is_full_at_a_segments_first_write_makes_it_be_made_again() {
             let bench = Bench::new();
             bench.append(1, 2).unwrap();
             bench.wal.prepare(0).unwrap();
-            assert_eq!(bench.wal.rotate().unwrap(), 2);
+            assert_eq!(bench.wal.rotate(0).unwrap(), Some(2));
             if prepared_ahead {
                 bench.wal.prepare(0).unwrap();
             }
@@ -132,10 +132,10 @@ fn a_disk_that_is_full_at_a_segments_first_write_makes_it_be_made_again() {
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
 
             bench.wal.prepare(0).unwrap();
-            assert_eq!(bench.wal.rotate().unwrap(), 2, "the number comes into use only now");
+            assert_eq!(bench.wal.rotate(0).unwrap(), Some(2), "the number comes into use only now");
             bench.append(3, 1).unwrap();
             bench.wal.prepare(0).unwrap();
-            assert_eq!(bench.wal.rotate().unwrap(), 3);
+            assert_eq!(bench.wal.rotate(0).unwrap(), Some(3));
             bench.append(4, 1).unwrap();
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
             for keep in [Keep::SyncedOnly, Keep::Everything] {
@@ -195,7 +195,7 @@ fn a_preparation_may_fail_anywhere_and_be_tried_again_unless_a_sync_failed() {
                 Err(error) => assert_eq!(error.is_no_space(), fault == Fault::Enospc),
             }
             bench.wal.prepare(0).unwrap();
-            assert_eq!(bench.wal.rotate().unwrap(), 2);
+            assert_eq!(bench.wal.rotate(0).unwrap(), Some(2));
             bench.append(2, 1).unwrap();
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
             assert_eq!(bench.found(Keep::SyncedOnly), [1, 2], "{op}");
@@ -216,7 +216,7 @@ fn a_replacement_that_fails_leaves_nothing_ready() {
     bench.fault.clear_plan();
     assert!(!bench.wal.is_ready(0));
     bench.wal.prepare(0).unwrap();
-    bench.wal.rotate().unwrap();
+    bench.wal.rotate(0).unwrap();
     bench.append(2, 1).unwrap();
     bench.wal.sync(bench.wal.appended_lsn()).unwrap();
     assert_eq!(bench.found(Keep::SyncedOnly), [1, 2]);
@@ -264,7 +264,7 @@ fn segments_are_synced_oldest_first_and_none_after_a_failure() {
     for seq in 1..=3 {
         bench.append(seq, 1).unwrap();
         bench.wal.prepare(0).unwrap();
-        bench.wal.rotate().unwrap();
+        bench.wal.rotate(0).unwrap();
     }
     let end = bench.append(4, 1).unwrap();
     let synced = |trace: &[Op]| -> Vec<FileName> {
@@ -288,7 +288,7 @@ fn a_segment_that_is_synced_already_is_not_synced_again() {
     let bench = Bench::new();
     bench.wal.sync(bench.append(1, 1).unwrap()).unwrap();
     bench.wal.prepare(0).unwrap();
-    bench.wal.rotate().unwrap();
+    bench.wal.rotate(0).unwrap();
     let end = bench.append(2, 1).unwrap();
     bench.fault.clear_trace();
     bench.wal.sync(end).unwrap();
@@ -302,7 +302,7 @@ fn a_released_segment_is_not_synced() {
     for seq in 1..=3 {
         bench.append(seq, 1).unwrap();
         bench.wal.prepare(0).unwrap();
-        bench.wal.rotate().unwrap();
+        bench.wal.rotate(0).unwrap();
     }
     bench.wal.release(3).unwrap();
     bench.fault.clear_trace();
@@ -466,7 +466,7 @@ fn a_read_error_is_an_error_and_neither_damage_nor_the_end() {
     for seq in 1..=12 {
         if bench.wal.remaining() < RECORD as u64 {
             bench.wal.prepare(0).unwrap();
-            bench.wal.rotate().unwrap();
+            bench.wal.rotate(0).unwrap();
         }
         bench.append(seq, 1).unwrap();
     }

@@ -72,7 +72,7 @@ impl Model {
         let bytes = lens.iter().map(|&len| Wal::record_len(len as u64)).sum();
         if self.wal.remaining() < bytes {
             self.wal.prepare(bytes).unwrap();
-            self.wal.rotate().unwrap();
+            self.wal.rotate(0).unwrap();
         }
         let end = append(&self.wal, self.next_seq, &payloads).unwrap();
         assert_eq!(self.wal.appended_lsn(), end);
@@ -126,7 +126,7 @@ impl Model {
             Step::Sync => self.sync(),
             Step::Rotate => {
                 self.wal.prepare(0).unwrap();
-                self.wal.rotate().unwrap();
+                self.wal.rotate(0).unwrap();
             }
             Step::Prepare(capacity) => {
                 self.wal.prepare(capacity).unwrap();

@@ -1,0 +1,60 @@
+//! What a close answers: whether everything acknowledged is in safety.
+
+use lsm_base::FileName;
+use lsm_base::fs::{Fault, FaultFs, Keep, Op, OpKind};
+use lsm_engine::{Db, Durability, ErrorKind, Health, Read, Result, WriteOptions};
+
+use crate::harness::{self, disk, on};
+
+const BUFFERED: WriteOptions =
+    WriteOptions { durability: Some(Durability::Buffered), condition: None, stall_timeout: None };
+
+fn is_table(op: &Op) -> bool {
+    matches!(op.file_name(), Some(FileName::Table(_)))
+}
+
+/// A store that holds a buffered write, and in which a flush has failed in this way.
+fn after_failed_flush(kind: OpKind, fault: Fault) -> (lsm_base::fs::MemFs, FaultFs, Db) {
+    let (memory, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    db.put_with("k", "v", &BUFFERED).unwrap();
+    fs.set_plan(move |op| (is_table(op) && op.kind == kind).then_some(fault));
+    db.flush().unwrap_err();
+    (memory, fs, db)
+}
+
+fn synced_content(memory: &lsm_base::fs::MemFs) -> Result<bool> {
+    harness::open(&on(&memory.crash(Keep::SyncedOnly)), 0)?.contains("k")
+}
+
+#[test]
+fn a_store_that_stopped_says_so_when_it_is_closed() {
+    let (_, fs, db) = after_failed_flush(OpKind::SyncData, Fault::Eio);
+    assert!(matches!(db.health(), Health::Poisoned(_)), "{:?}", db.health());
+    fs.clear_plan();
+    let index = fs.next_index();
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
+    let late: Vec<_> = fs.trace().into_iter().filter(|op| index <= op.index).collect();
+    assert!(late.iter().all(|op| !op.kind.is_change() && !op.kind.is_sync()), "{late:?}");
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_log_synced() {
+    let (memory, fs, db) = after_failed_flush(OpKind::Write, Fault::Enospc);
+    assert_eq!(db.health(), Health::NoSpace);
+    // Nor is there space for what the close would write.
+    fs.set_plan(|op| {
+        let is_new = matches!(op.kind, OpKind::Create | OpKind::Write | OpKind::Allocate);
+        is_new.then_some(Fault::Enospc)
+    });
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert!(synced_content(&memory).unwrap());
+}
+
+#[test]
+fn a_flush_that_fails_in_the_close_is_told_and_the_log_synced() {
+    let (memory, _, db) = after_failed_flush(OpKind::Read, Fault::Eio);
+    assert_eq!(db.health(), Health::Running);
+    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Io);
+    assert!(synced_content(&memory).unwrap());
+}
