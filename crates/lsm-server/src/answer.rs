@@ -12,7 +12,7 @@ use hyper::header::{
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::connection::ConnectionState;
 use crate::wire::{Code, Problem};
@@ -33,7 +33,7 @@ pub(crate) fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes)
 }
 
 /// An answer that is JSON.
-pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Answer {
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, JSON, body.into())
 }
 
@@ -81,9 +81,7 @@ pub(crate) fn secure(answer: &mut Answer) {
 #[derive(Debug)]
 pub(crate) struct Payload {
     content: Content,
-    /// The memory that a large body takes.
-    permit: Option<OwnedSemaphorePermit>,
-    /// Told when the socket has taken the body.
+    /// Told when hyper has taken the body.
     request: Option<RequestEnd>,
 }
 
@@ -129,26 +127,21 @@ impl Drop for RequestEnd {
 impl Payload {
     /// A body of one piece.
     pub(crate) fn whole(bytes: Bytes) -> Payload {
-        Payload { content: Content::Whole(bytes), permit: None, request: None }
+        Payload { content: Content::Whole(bytes), request: None }
     }
 
     /// A body that is made while it is sent.
     pub(crate) fn stream(pieces: mpsc::Receiver<Piece>) -> Payload {
-        Payload { content: Content::Stream(pieces), permit: None, request: None }
+        Payload { content: Content::Stream(pieces), request: None }
     }
 
-    /// Holds memory until the body was sent.
-    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
-    }
-
-    /// Tells the connection when the body was sent, or given up.
+    /// Tells the connection when hyper has taken the body, or it was given up.
     pub(crate) fn tell(&mut self, connection: Arc<ConnectionState>) {
         self.request = Some(RequestEnd(connection));
     }
 
     /// How long the body is, if that is known.
-    pub(crate) fn len(&self) -> Option<usize> {
+    fn len(&self) -> Option<usize> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.len()),
             Content::Stream(_) => None,

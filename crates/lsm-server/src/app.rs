@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use lsm_engine::Db;
 
-use crate::body::InFlight;
 use crate::config::{Config, ConfigError, DurabilityLevel, admin_token};
 use crate::guard::Guard;
 use crate::http_metrics::HttpMetrics;
+use crate::in_flight::InFlight;
 use crate::jobs::Jobs;
 use crate::pool::Pool;
 use crate::serve::Timeouts;

@@ -102,25 +102,27 @@ pub(super) fn mget(mut call: Call) -> Result<Answer, Problem> {
         keys.push(read_key(index, node)?);
     }
     let snapshot = call.db()?.snapshot().map_err(|error| problem_of(&error))?;
-    let mut out = b"[".to_vec();
+    let mut out = call.growing(MAX_ANSWER);
+    out.put(b"[")?;
     for (index, key) in keys.iter().enumerate() {
         if index != 0 {
-            out.push(b',');
+            out.put(b",")?;
         }
         match snapshot.get_entry(key).map_err(|error| problem_of(&error))? {
-            None => out.extend_from_slice(b"null"),
+            None => out.put(b"null")?,
             Some(entry) => {
                 let (value, seq) = (&entry.value[..], entry.seq.get());
-                ItemRef { key, value: Some(value), seq: Some(seq) }.write(&mut out, KeyForm::Utf8);
+                let item = ItemRef { key, value: Some(value), seq: Some(seq) };
+                if !item.fits(MAX_ANSWER.saturating_sub(out.len()), KeyForm::Utf8) {
+                    let detail = format!("the answer would be larger than {MAX_ANSWER} bytes");
+                    return Err(Problem::new(Code::BodyTooLarge, detail));
+                }
+                out.put_item(item, KeyForm::Utf8)?;
             }
         }
-        if MAX_ANSWER < out.len() {
-            let detail = format!("the answer would be larger than {MAX_ANSWER} bytes");
-            return Err(Problem::new(Code::BodyTooLarge, detail));
-        }
     }
-    out.push(b']');
-    Ok(with_seq(answer::json(StatusCode::OK, out), snapshot.seq()))
+    out.put(b"]")?;
+    Ok(with_seq(answer::json(StatusCode::OK, out.into_bytes()), snapshot.seq()))
 }
 
 /// A key of the list: text, or an object with `key` or `key_b64`.
