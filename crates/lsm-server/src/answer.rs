@@ -90,6 +90,9 @@ enum Content {
     Whole(Bytes),
     /// Pieces as they are made. If the sender goes away before the last, the body ends uncleanly.
     Stream(mpsc::Receiver<Piece>),
+    /// The last was never made. The body fails once the socket has taken the pieces before it,
+    /// because hyper drops what it has not written when a body fails.
+    Failing,
     /// Nothing is left.
     Over,
 }
@@ -144,9 +147,21 @@ impl Payload {
     fn len(&self) -> Option<usize> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.len()),
-            Content::Stream(_) => None,
+            Content::Stream(_) | Content::Failing => None,
             Content::Over => Some(0),
         }
+    }
+}
+
+impl Payload {
+    /// Fails once the socket has taken every piece. The socket wakes the task then.
+    fn poll_failure(&mut self) -> Poll<Broken> {
+        let Some(RequestEnd(connection)) = &self.request else { return Poll::Ready(Broken) };
+        if !matches!(self.content, Content::Failing) {
+            connection.await_flush();
+            self.content = Content::Failing;
+        }
+        if connection.is_flushed() { Poll::Ready(Broken) } else { Poll::Pending }
     }
 }
 
@@ -158,19 +173,21 @@ impl Body for Payload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let (frame, is_over) = match &mut self.content {
-            Content::Over => (None, true),
-            Content::Whole(bytes) => (Some(Ok(std::mem::take(bytes))), true),
-            Content::Stream(pieces) => match ready!(pieces.poll_recv(cx)) {
-                Some(Piece::More(bytes)) => (Some(Ok(bytes)), false),
-                Some(Piece::Last(bytes)) => (Some(Ok(bytes)), true),
-                None => (Some(Err(Broken)), true),
-            },
+        let piece = match &mut self.content {
+            Content::Over => return Poll::Ready(None),
+            Content::Whole(bytes) => Some(Piece::Last(std::mem::take(bytes))),
+            Content::Stream(pieces) => ready!(pieces.poll_recv(cx)),
+            Content::Failing => None,
         };
-        if is_over {
-            self.content = Content::Over;
-        }
-        Poll::Ready(frame.map(|bytes| bytes.map(Frame::data)))
+        let bytes = match piece {
+            Some(Piece::More(bytes)) => bytes,
+            Some(Piece::Last(bytes)) => {
+                self.content = Content::Over;
+                bytes
+            }
+            None => return self.poll_failure().map(|failure| Some(Err(failure))),
+        };
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {

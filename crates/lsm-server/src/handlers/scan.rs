@@ -167,7 +167,7 @@ pub(super) fn lines(mut call: Call) -> Result<Answer, Problem> {
 }
 
 /// Makes pieces for as long as somebody reads them. Whatever goes wrong, the last piece is not sent
-/// then, and the body ends uncleanly.
+/// then, and the body ends uncleanly behind the line that says why.
 async fn send_lines(mut scan: LineScan, app: Arc<App>, pieces: mpsc::Sender<Piece>) {
     loop {
         let Ok(Ok(place)) = timeout(READER_TIME, pieces.reserve()).await else { return };
