@@ -60,7 +60,7 @@ pub(crate) async fn read_body(
     let most = body.size_hint().upper().map_or(limit.bytes, |upper| upper.min(limit.bytes));
     let mut whole = Parts::new(in_flight.share(), most as usize);
     loop {
-        let deadline = start + timeouts.body.min(timeouts.body_pace(whole.len()));
+        let deadline = start + timeouts.body_of(limit).min(timeouts.body_pace(whole.len()));
         let frame = timeout_at(deadline, next_frame(&mut body)).await.map_err(|_| {
             Problem::new(Code::BadRequest, "the body arrived too slowly").with_status(408)
         })?;
@@ -82,6 +82,15 @@ async fn next_frame(body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> 
 }
 
 impl Timeouts {
+    /// The size up to which a body has the time of one; what may be larger has more in proportion.
+    const USUAL_BODY: u64 = 32 << 20;
+
+    /// How long a body may take that may be as large as this.
+    fn body_of(&self, limit: BodyLimit) -> Duration {
+        // The configuration keeps limits below 2^32 times this.
+        self.body * limit.bytes.div_ceil(Self::USUAL_BODY).max(1) as u32
+    }
+
     /// How long a body of which so many bytes have arrived may take until the next ones.
     fn body_pace(&self, received: usize) -> Duration {
         let paid = Duration::from_millis(received as u64 * 1000 / Timeouts::SLOWEST_BODY);
@@ -146,8 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_limit_gives_more_time() {
+        let seconds = |bytes| {
+            Timeouts::default().body_of(BodyLimit { bytes, code: Code::BodyTooLarge }).as_secs()
+        };
+        assert_eq!([1, 16 << 20, 32 << 20].map(seconds), [30; 3]);
+        assert_eq!([33 << 20, 512 << 20].map(seconds), [60, 480]);
+    }
+
+    #[test]
     fn a_piece_without_a_share_is_refused() {
-        let in_flight = InFlight::new(4);
+        let in_flight = InFlight::new(6);
+        let mut other = in_flight.share();
+        other.cover(2).unwrap();
         let mut parts = Parts::new(in_flight.share(), 10);
         parts.push(Bytes::from_static(b"ab")).unwrap();
         assert_eq!(parts.push(Bytes::from_static(b"cde")).unwrap_err().code, Code::Busy);

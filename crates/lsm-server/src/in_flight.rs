@@ -33,20 +33,22 @@ impl InFlight {
     }
 
     /// Waits for a share of so many bytes.
-    pub(crate) async fn wait(&self, bytes: u32) -> Share {
-        let permit = self.free.clone().acquire_many_owned(bytes.min(self.all)).await;
+    ///
+    /// # Errors
+    ///
+    /// If there is not as much memory in all.
+    pub(crate) async fn wait(&self, bytes: usize) -> Result<Share, Problem> {
+        let permit = self.free.clone().acquire_many_owned(self.check(bytes)?).await;
         let permit = permit.expect("the semaphore is never closed");
-        Share { in_flight: self.clone(), permit: Some(permit) }
+        Ok(Share { in_flight: self.clone(), permit: Some(permit) })
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        u32::try_from(bytes)
-            .ok()
-            .and_then(|bytes| self.free.clone().try_acquire_many_owned(bytes).ok())
-            .ok_or_else(|| {
-                Problem::new(Code::Busy, "too much data is in flight; try again")
-                    .with_retry_after_ms(1000)
-            })
+    /// Refuses what no waiting would make room for.
+    fn check(&self, bytes: usize) -> Result<u32, Problem> {
+        u32::try_from(bytes).ok().filter(|bytes| *bytes <= self.all).ok_or_else(|| {
+            let detail = format!("it would be larger than the {} bytes that all share", self.all);
+            Problem::new(Code::BodyTooLarge, detail)
+        })
     }
 }
 
@@ -67,13 +69,17 @@ impl Share {
     ///
     /// # Errors
     ///
-    /// `busy` if the others leave too little.
+    /// `busy` if the others leave too little, `body_too_large` if there is not as much in all.
     pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Problem> {
-        let more = bytes.saturating_sub(self.bytes());
+        let more = self.in_flight.check(bytes)?.saturating_sub(self.bytes() as u32);
         if more == 0 {
             return Ok(());
         }
-        let taken = self.in_flight.take(more)?;
+        let free = self.in_flight.free.clone();
+        let taken = free.try_acquire_many_owned(more).map_err(|_| {
+            Problem::new(Code::Busy, "too much data is in flight; try again")
+                .with_retry_after_ms(1000)
+        })?;
         match &mut self.permit {
             None => self.permit = Some(taken),
             Some(permit) => permit.merge(taken),
@@ -205,6 +211,11 @@ mod tests {
         assert_eq!(held.bytes(), 60);
         let busy = in_flight.share().cover(60).unwrap_err();
         assert_eq!((busy.code, busy.retry_after_ms), (Code::Busy, Some(1000)));
+        for too_much in [101, usize::MAX] {
+            let refused = in_flight.share().cover(too_much).unwrap_err();
+            assert_eq!((refused.code, refused.retry_after_ms), (Code::BodyTooLarge, None));
+            assert!(in_flight.check(too_much).is_err());
+        }
         held.shrink_to(50);
         let mut other = in_flight.share();
         other.cover(50).unwrap();
@@ -234,11 +245,11 @@ mod tests {
     #[tokio::test]
     async fn a_share_can_be_waited_for() {
         let in_flight = InFlight::new(100);
-        let held = in_flight.wait(500).await;
+        let held = in_flight.wait(100).await.unwrap();
         assert_eq!(held.bytes(), 100);
         let waiting = tokio::spawn({
             let in_flight = in_flight.clone();
-            async move { in_flight.wait(40).await.bytes() }
+            async move { in_flight.wait(40).await.unwrap().bytes() }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

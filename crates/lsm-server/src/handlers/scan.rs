@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use lsm_engine::{DbCursor, Error, Read, Snapshot};
@@ -36,8 +37,8 @@ const PAGE_TIME: Duration = Duration::from_secs(10);
 /// A piece of lines ends before it would be larger than this, in bytes, unless it is one item, or
 /// when it took this long.
 const PIECE_BYTES: usize = 128 << 10;
-/// What items may take of it: the last line of a scan always fits behind them.
-const PIECE_ROOM: usize = PIECE_BYTES - 128;
+/// More than the last line of a scan has, in bytes.
+const LAST_LINE: usize = 128;
 const PIECE_TIME: Duration = Duration::from_millis(100);
 /// How long lines wait for their reader before the snapshot is given up.
 const READER_TIME: Duration = Duration::from_secs(60);
@@ -169,31 +170,45 @@ pub(super) fn lines(mut call: Call) -> Result<Answer, Problem> {
 /// Makes pieces for as long as somebody reads them. Whatever goes wrong, the last piece is not sent
 /// then, and the body ends uncleanly behind the line that says why.
 async fn send_lines(mut scan: LineScan, app: Arc<App>, pieces: mpsc::Sender<Piece>) {
+    let mut needed = PIECE_BYTES;
     loop {
         let Ok(Ok(place)) = timeout(READER_TIME, pieces.reserve()).await else { return };
-        let Ok(share) = timeout(READER_TIME, app.in_flight.wait(PIECE_BYTES as u32)).await else {
-            return;
+        let Ok(share) = timeout(READER_TIME, app.in_flight.wait(needed)).await else { return };
+        let share = match share {
+            Ok(share) => share,
+            Err(problem) => return place.send(failure(&problem)),
         };
-        let made = app
-            .pool
-            .run(move || {
-                let made = scan.make_piece(share);
-                (scan, made)
-            })
-            .await;
-        let problem = match made {
-            Ok((rest, Ok(Piece::More(bytes)))) => {
-                scan = rest;
+        let made = app.pool.run(move || {
+            let made = scan.make_piece(share);
+            (scan, made)
+        });
+        match made.await {
+            Ok((rest, Ok(Made::Piece(bytes)))) => {
+                (scan, needed) = (rest, PIECE_BYTES);
                 place.send(Piece::More(bytes));
-                continue;
             }
-            Ok((_, Ok(last))) => return place.send(last),
-            Ok((_, Err(problem))) | Err(problem) => problem,
-        };
-        let mut line = Vec::new();
-        Line::write_failed(&mut line, &problem);
-        return place.send(Piece::More(line.into()));
+            Ok((rest, Ok(Made::Needs(bytes)))) => (scan, needed) = (rest, bytes),
+            Ok((_, Ok(Made::Last(bytes)))) => return place.send(Piece::Last(bytes)),
+            Ok((_, Err(problem))) | Err(problem) => return place.send(failure(&problem)),
+        }
     }
+}
+
+/// The line that says why no others follow.
+fn failure(problem: &Problem) -> Piece {
+    let mut line = Vec::new();
+    Line::write_failed(&mut line, problem);
+    Piece::More(line.into())
+}
+
+/// What a scan has made of its share of the memory.
+enum Made {
+    /// Some lines.
+    Piece(Bytes),
+    /// The last lines.
+    Last(Bytes),
+    /// Nothing: the next line needs a share of so many bytes.
+    Needs(usize),
 }
 
 /// A scan between two pieces.
@@ -206,22 +221,26 @@ struct LineScan {
 }
 
 impl LineScan {
-    fn make_piece(&mut self, share: Share) -> Result<Piece, Problem> {
+    fn make_piece(&mut self, share: Share) -> Result<Made, Problem> {
         let failed = |error: Error| problem_of(&error);
         let deadline = Instant::now() + PIECE_TIME;
-        let mut out = Growing::new(share, 0, PIECE_BYTES);
+        // The last line of a scan always fits behind the others.
+        let room = share.bytes() - LAST_LINE;
+        let mut out = Growing::new(share, 0, 0);
         let mut cursor = open(&self.snapshot, &self.left).map_err(failed)?;
         while cursor.valid() && self.wanted.limit.is_none_or(|limit| self.count < limit) {
             let item = self.wanted.item(&cursor);
-            // A first item that is larger than a piece takes more of the memory, or fails.
-            let is_full = !item.fits(PIECE_ROOM.saturating_sub(out.len()), self.wanted.form);
+            let is_full = !item.fits(room.saturating_sub(out.len() + 1), self.wanted.form);
+            if out.len() == 0 && is_full {
+                return Ok(Made::Needs(item.printed_len(self.wanted.form) + 1 + LAST_LINE));
+            }
             if out.len() != 0 && (is_full || deadline <= Instant::now()) {
                 match self.left.direction {
                     Direction::Up => self.left.start = cursor.key().to_vec(),
                     // The bound is exclusive, and the smallest key above this one keeps it inside.
                     Direction::Down => self.left.end = Some([cursor.key(), b"\0"].concat()),
                 }
-                return Ok(Piece::More(out.into_bytes()));
+                return Ok(Made::Piece(out.into_bytes()));
             }
             out.put_item(item, self.wanted.form)?;
             out.put(b"\n")?;
@@ -231,7 +250,7 @@ impl LineScan {
         let mut done = Vec::new();
         Line::write_done(&mut done, self.count, Some(self.snapshot.seq().get()));
         out.put(&done)?;
-        Ok(Piece::Last(out.into_bytes()))
+        Ok(Made::Last(out.into_bytes()))
     }
 }
 

@@ -311,3 +311,18 @@ fn s12_the_lines_of_many_scans_share_a_bounded_memory() {
         assert!(start.elapsed() < Duration::from_secs(20), "the memory was not given back");
     }
 }
+
+#[test]
+fn s12_an_answer_larger_than_all_memory_is_not_called_busy() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(128 << 20)));
+    // Such a value comes from a time when the server took larger ones. Each of its bytes is six as
+    // JSON: the answer would be 360 MiB.
+    server.db().put("large", vec![1; 60 << 20]).unwrap();
+    for target in ["/get/large", "/v1/kv"] {
+        let reply = server.get(target);
+        assert_eq!((reply.status, reply.code().as_str()), (413, "body_too_large"), "{target}");
+        assert_eq!(reply.header("retry-after"), None);
+    }
+    assert_eq!(server.get("/v1/kv/large").body.len(), 60 << 20);
+}
