@@ -32,6 +32,8 @@ const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 10_000;
 /// A page ends before it would be larger than this, in bytes, unless it is one item.
 const PAGE_BYTES: usize = 16 << 20;
+/// More than what follows the items of a page, in bytes: a cursor may hold a whole key as base64.
+const LONGEST_TAIL: usize = 96 << 10;
 /// A page ends when it took this long.
 const PAGE_TIME: Duration = Duration::from_secs(10);
 /// A piece of lines ends before it would be larger than this, in bytes, unless it is one item, or
@@ -117,9 +119,8 @@ pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
     let mut last = Vec::new();
     while cursor.valid() {
         let item = wanted.item(&cursor);
-        let item_len = item.value.map_or(0, <[u8]>::len);
-        let is_full =
-            limit <= count || PAGE_BYTES < out.len() + item_len || deadline <= Instant::now();
+        let room = PAGE_BYTES.saturating_sub(out.len() + LONGEST_TAIL);
+        let is_full = limit <= count || !item.fits(room, wanted.form) || deadline <= Instant::now();
         // The first item always goes out, so that every page gets on.
         if count != 0 && is_full {
             break;

@@ -267,3 +267,23 @@ fn a_scan_that_fails_says_so_and_ends_uncleanly() {
         }
     }
 }
+
+#[test]
+fn s17_a_page_is_measured_as_it_is_sent() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(64 << 20)));
+    server.put("a", b"x");
+    // As JSON each of these bytes is six.
+    server.put("b", &vec![1; 4 << 20]);
+    for value in [&b"x"[..], &vec![0xff; 14 << 20]] {
+        server.put("c", value);
+        let page = server.get("/v1/kv");
+        assert_eq!(keys(&page), ["a"]);
+        assert_eq!(walk(&server, "limit=10"), ["a", "b", "c"]);
+    }
+    // Base64 is a third longer than the bytes.
+    let page = server.get("/v1/kv?start=c");
+    assert_eq!(keys(&page), ["c"]);
+    server.put("d", b"x");
+    assert_eq!(keys(&server.get("/v1/kv?start=c")), ["c"]);
+}
