@@ -12,7 +12,7 @@ use hyper::header::{
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::connection::ConnectionState;
 use crate::wire::{Code, Problem};
@@ -33,7 +33,7 @@ pub(crate) fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes)
 }
 
 /// An answer that is JSON.
-pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Answer {
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, JSON, body.into())
 }
 
@@ -81,9 +81,7 @@ pub(crate) fn secure(answer: &mut Answer) {
 #[derive(Debug)]
 pub(crate) struct Payload {
     content: Content,
-    /// The memory that a large body takes.
-    permit: Option<OwnedSemaphorePermit>,
-    /// Told when the socket has taken the body.
+    /// Told when hyper has taken the body.
     request: Option<RequestEnd>,
 }
 
@@ -92,6 +90,9 @@ enum Content {
     Whole(Bytes),
     /// Pieces as they are made. If the sender goes away before the last, the body ends uncleanly.
     Stream(mpsc::Receiver<Piece>),
+    /// The last was never made. The body fails once the socket has taken the pieces before it,
+    /// because hyper drops what it has not written when a body fails.
+    Failing,
     /// Nothing is left.
     Over,
 }
@@ -129,31 +130,38 @@ impl Drop for RequestEnd {
 impl Payload {
     /// A body of one piece.
     pub(crate) fn whole(bytes: Bytes) -> Payload {
-        Payload { content: Content::Whole(bytes), permit: None, request: None }
+        Payload { content: Content::Whole(bytes), request: None }
     }
 
     /// A body that is made while it is sent.
     pub(crate) fn stream(pieces: mpsc::Receiver<Piece>) -> Payload {
-        Payload { content: Content::Stream(pieces), permit: None, request: None }
+        Payload { content: Content::Stream(pieces), request: None }
     }
 
-    /// Holds memory until the body was sent.
-    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
-    }
-
-    /// Tells the connection when the body was sent, or given up.
+    /// Tells the connection when hyper has taken the body, or it was given up.
     pub(crate) fn tell(&mut self, connection: Arc<ConnectionState>) {
         self.request = Some(RequestEnd(connection));
     }
 
     /// How long the body is, if that is known.
-    pub(crate) fn len(&self) -> Option<usize> {
+    fn len(&self) -> Option<usize> {
         match &self.content {
             Content::Whole(bytes) => Some(bytes.len()),
-            Content::Stream(_) => None,
+            Content::Stream(_) | Content::Failing => None,
             Content::Over => Some(0),
         }
+    }
+}
+
+impl Payload {
+    /// Fails once the socket has taken every piece. The socket wakes the task then.
+    fn poll_failure(&mut self) -> Poll<Broken> {
+        let Some(RequestEnd(connection)) = &self.request else { return Poll::Ready(Broken) };
+        if !matches!(self.content, Content::Failing) {
+            connection.await_flush();
+            self.content = Content::Failing;
+        }
+        if connection.is_flushed() { Poll::Ready(Broken) } else { Poll::Pending }
     }
 }
 
@@ -165,19 +173,21 @@ impl Body for Payload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let (frame, is_over) = match &mut self.content {
-            Content::Over => (None, true),
-            Content::Whole(bytes) => (Some(Ok(std::mem::take(bytes))), true),
-            Content::Stream(pieces) => match ready!(pieces.poll_recv(cx)) {
-                Some(Piece::More(bytes)) => (Some(Ok(bytes)), false),
-                Some(Piece::Last(bytes)) => (Some(Ok(bytes)), true),
-                None => (Some(Err(Broken)), true),
-            },
+        let piece = match &mut self.content {
+            Content::Over => return Poll::Ready(None),
+            Content::Whole(bytes) => Some(Piece::Last(std::mem::take(bytes))),
+            Content::Stream(pieces) => ready!(pieces.poll_recv(cx)),
+            Content::Failing => None,
         };
-        if is_over {
-            self.content = Content::Over;
-        }
-        Poll::Ready(frame.map(|bytes| bytes.map(Frame::data)))
+        let bytes = match piece {
+            Some(Piece::More(bytes)) => bytes,
+            Some(Piece::Last(bytes)) => {
+                self.content = Content::Over;
+                bytes
+            }
+            None => return self.poll_failure().map(|failure| Some(Err(failure))),
+        };
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use lsm_engine::Db;
 
-use crate::body::InFlight;
 use crate::config::{Config, ConfigError, DurabilityLevel, admin_token};
 use crate::guard::Guard;
 use crate::http_metrics::HttpMetrics;
+use crate::in_flight::InFlight;
 use crate::jobs::Jobs;
 use crate::pool::Pool;
 use crate::serve::Timeouts;
 
-/// Bodies and large answers that the server holds at once.
-const IN_FLIGHT_BYTES: u32 = 256 << 20;
+/// Bodies and large answers that the server holds at once, in bytes: this much, or what the largest
+/// value as JSON and the largest body take, so that neither waits for memory that there never is.
+const IN_FLIGHT_BYTES: u64 = 256 << 20;
 
 /// The server behind the sockets.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl App {
             // Every connection may have one request that waits, and those of clients that went away
             // may still be running.
             pool: Pool::new(config.max_connections.saturating_mul(2)),
-            in_flight: InFlight::new(IN_FLIGHT_BYTES),
+            in_flight: InFlight::new(in_flight_bytes(config)),
             metrics: HttpMetrics::default(),
             jobs: Jobs::default(),
             timeouts,
@@ -100,5 +101,34 @@ impl App {
     /// Moves on.
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+}
+
+fn in_flight_bytes(config: &Config) -> u32 {
+    // Each byte of a value is six as JSON at most, and as many of a key, of which there may be 64 KiB.
+    let largest_item = 6 * (config.max_value_bytes + (64 << 10)) + (4 << 10);
+    let bytes = IN_FLIGHT_BYTES.max(largest_item + config.max_body_bytes);
+    u32::try_from(bytes).expect("the configuration has limits for both")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Settings, Size};
+
+    #[test]
+    fn the_largest_value_and_the_largest_body_always_have_room() {
+        let bytes = |value: u64, body: u64| {
+            let settings = Settings {
+                max_value_bytes: Some(Size(value)),
+                max_body_bytes: Some(Size(body)),
+                ..Settings::default()
+            };
+            u64::from(in_flight_bytes(&Config::resolve(settings, None).unwrap()))
+        };
+        assert_eq!(bytes(16 << 20, 32 << 20), 256 << 20);
+        assert_eq!(bytes(1, 1), 256 << 20);
+        assert!(6 * (200 << 20) + (300 << 20) <= bytes(200 << 20, 300 << 20));
+        assert!(6 * (256 << 20) + (512 << 20) <= bytes(256 << 20, 512 << 20));
     }
 }

@@ -1,11 +1,13 @@
 //! The socket of one connection, as hyper sees it.
 //!
-//! What passes through is watched for three things that hyper leaves to others:
+//! What passes through is watched for what hyper leaves to others:
 //!
 //! - the head of a request has to be whole a while after its first byte, and the first head a while
 //!   after the connection was made;
 //! - a peer that reads nothing of its answer is let go;
 //! - heads are scanned for what makes smuggling possible ([`HeadScanner`]).
+//!
+//! And it tells a body that has to fail when everything before it is on its way.
 //!
 //! How long a connection may idle between requests is hyper's own header timeout, which begins where
 //! the last answer ended; how long a body may take is watched where bodies are read.
@@ -18,7 +20,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,6 +36,8 @@ use crate::serve::Timeouts;
 pub(crate) struct ConnectionState {
     phase: AtomicU8,
     defect: AtomicU8,
+    /// Whether a body waits until the socket has taken what came before it.
+    awaits_flush: AtomicBool,
 }
 
 /// Nothing of the next request has arrived.
@@ -54,6 +58,16 @@ impl ConnectionState {
     /// The answer was handed to the socket.
     pub(crate) fn end_request(&self) {
         self.phase.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Asks the socket to wake the connection's task when it has taken everything.
+    pub(crate) fn await_flush(&self) {
+        self.awaits_flush.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the socket has taken everything since it was asked.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.awaits_flush.load(Ordering::Relaxed)
     }
 
     /// What was wrong with a head of this connection.
@@ -200,7 +214,12 @@ impl AsyncWrite for WatchedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // hyper flushes the socket when nothing is left in its own buffer.
+        if self.state.awaits_flush.swap(false, Ordering::Relaxed) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

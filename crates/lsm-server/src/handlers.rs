@@ -22,6 +22,7 @@ use hyper::{Method, StatusCode};
 use lsm_engine::{Db, Seq};
 
 use crate::answer::Answer;
+use crate::in_flight::Growing;
 use crate::route::Route;
 use crate::service::Call;
 use crate::target::percent_decode;
@@ -40,7 +41,7 @@ pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
     let is_resident =
         matches!(call.route, Route::Value | Route::Get) && value::find_resident(&mut call);
-    let mut answer = match call.route {
+    Ok(match call.route {
         Route::Healthz | Route::Readyz | Route::Version => health::answer(call)?,
         Route::Job => admin::job(call)?,
         Route::Flush | Route::Compact | Route::Verify => admin::begin(call)?,
@@ -51,15 +52,7 @@ pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
             write::answer(call).await?
         }
         _ => app.pool.run(move || blocking(call)).await??,
-    };
-    match answer.body().len() {
-        Some(len) if LARGE_ANSWER < len => {
-            let permit = app.in_flight.take(len)?;
-            answer.body_mut().hold(permit);
-        }
-        _ => {}
-    }
-    Ok(answer)
+    })
 }
 
 /// The routes that read, and wait for what they read.
@@ -96,6 +89,21 @@ impl Call {
         let key = percent_decode(&self.rest)?;
         check_key(&key)?;
         Ok(key)
+    }
+
+    /// An answer that grows, of about so many bytes at most.
+    fn growing(&self, usual_most: usize) -> Growing {
+        Growing::new(self.app.in_flight.share(), LARGE_ANSWER, usual_most)
+    }
+
+    /// Bytes that were made already, with their share of the memory if they are many.
+    fn held(&self, bytes: Bytes) -> Result<Bytes, Problem> {
+        if bytes.len() <= LARGE_ANSWER {
+            return Ok(bytes);
+        }
+        let mut share = self.app.in_flight.share();
+        share.cover(bytes.len())?;
+        Ok(share.hold(bytes))
     }
 
     /// The bytes of the body.

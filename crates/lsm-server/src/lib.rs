@@ -37,6 +37,8 @@ mod head;
 #[cfg(feature = "server")]
 mod http_metrics;
 #[cfg(feature = "server")]
+mod in_flight;
+#[cfg(feature = "server")]
 mod jobs;
 #[cfg(feature = "server")]
 mod log;

@@ -33,7 +33,7 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests of a connection.
     pub idle: Duration,
-    /// A whole body.
+    /// A whole body, for each 32 MiB that it may have.
     pub body: Duration,
     /// How long a body may be slower than one KiB a second.
     pub body_grace: Duration,

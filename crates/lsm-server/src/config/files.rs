@@ -22,6 +22,8 @@ const SHORTEST_TOKEN: usize = 16;
 const LONGEST_TOKEN: usize = 4096;
 /// Where a server without a configured token keeps the one for its admin routes.
 const ADMIN_TOKEN_FILE: &str = "ADMIN_TOKEN";
+/// What the file is called until it is whole.
+const ADMIN_TOKEN_TEMP: &str = "ADMIN_TOKEN.tmp";
 
 /// A secret, of which only a digest is kept.
 #[derive(Clone)]
@@ -78,28 +80,39 @@ pub(super) fn read_token(path: &Path) -> Result<Token, ConfigError> {
 
 /// The token that admin routes ask for where no token is configured.
 ///
-/// It is made at the first start, of 32 random bytes, in a file that only the owner may read.
+/// It is made at the first start, of 32 random bytes, in a file that only the owner may read. An
+/// empty file is as good as none: a crash or a full disk may have left it.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, made, or understood.
 pub fn admin_token(data_dir: &Path) -> Result<Token, ConfigError> {
     let path = data_dir.join(ADMIN_TOKEN_FILE);
-    let failed = |error: &dyn fmt::Display| ConfigError(format!("{}: {error}", path.display()));
-    let mut options = fs::OpenOptions::new();
-    match options.write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).map_err(|error| failed(&error))?;
-            let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            file.write_all(format!("{digits}\n").as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(|error| failed(&error))?;
-            Token::new(&digits, ADMIN_TOKEN_FILE)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_token(&path),
-        Err(error) => Err(failed(&error)),
+    match fs::metadata(&path) {
+        Ok(attributes) if attributes.len() != 0 => read_token(&path),
+        _ => make_admin_token(data_dir)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display()))),
     }
+}
+
+/// Makes the token under another name and renames it, so that it is there whole or not at all.
+fn make_admin_token(data_dir: &Path) -> io::Result<Token> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let temporary = data_dir.join(ADMIN_TOKEN_TEMP);
+    // What a crash left of an earlier one; the store's lock keeps other servers away.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(format!("{digits}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, data_dir.join(ADMIN_TOKEN_FILE))?;
+    fs::File::open(data_dir)?.sync_all()?;
+    Token::new(&digits, ADMIN_TOKEN_FILE).map_err(|error| io::Error::other(error.0))
 }
 
 /// Makes the directory of the store if it is missing, and checks that it is its owner's alone to

@@ -1,7 +1,8 @@
 //! How often an address failed to show a token, lately.
 //!
-//! Ten failures in a second block the address for the rest of it. The table is small and forgets
-//! whole seconds, so that it needs no cleaning; while nobody fails, nobody waits for its lock.
+//! After ten failures in a second, further ones of that address are told so for the rest of it;
+//! whoever shows the token is not asked about. The table is small and forgets whole seconds, so that
+//! it needs no cleaning.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Failures of one second after which an address is blocked for the rest of it.
+/// Failures of one second after which those of an address are blocked for the rest of it.
 const MOST_FAILURES: u32 = 10;
 /// More addresses than this do not fail in one second by accident: all are blocked then.
 const MOST_ADDRESSES: usize = 4096;

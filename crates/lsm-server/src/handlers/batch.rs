@@ -4,11 +4,11 @@ use hyper::StatusCode;
 use lsm_engine::{Read as _, WriteBatch};
 
 use super::write::{Demand, Planned, Success, Terms, check_value};
-use super::{check_key, json_object, with_seq};
+use super::{check_key, with_seq};
 use crate::answer::{self, Answer};
 use crate::service::Call;
 use crate::status::problem_of;
-use crate::wire::json::{Node, Object};
+use crate::wire::json::{Node, Object, read_list};
 use crate::wire::{Code, ItemRef, KeyForm, Problem, WireError, key_from, value_from};
 
 /// Operations of one batch.
@@ -24,20 +24,19 @@ pub(super) fn batch(call: &Call) -> Result<Planned, Problem> {
     let terms = Terms::of(call, &mut query)?;
     query.finish()?;
     let body = call.body_bytes();
-    let mut object = json_object(&body)?;
-    let operations = object.array("ops")?.ok_or_else(|| WireError::bad("ops is missing"))?;
-    object.finish()?;
-    let count = operations.len();
+    let mut batch = WriteBatch::with_capacity(body.len());
+    let mut count = 0;
+    let object = read_list(&body, "ops", |index, operation| {
+        if index == MAX_OPERATIONS {
+            let detail = format!("the limit is {MAX_OPERATIONS} operations");
+            return Err(Problem::new(Code::BatchTooLarge, detail));
+        }
+        count += 1;
+        add(call, &mut batch, index, operation)
+    })?;
+    object.ok_or_else(|| WireError::bad("ops is missing"))?.finish()?;
     if count == 0 {
         return Err(WireError::bad("ops must have at least one operation").into());
-    }
-    if MAX_OPERATIONS < count {
-        let detail = format!("the limit is {MAX_OPERATIONS} operations");
-        return Err(Problem::new(Code::BatchTooLarge, detail));
-    }
-    let mut batch = WriteBatch::with_capacity(body.len());
-    for (index, operation) in operations.into_iter().enumerate() {
-        add(call, &mut batch, index, operation)?;
     }
     let success = Success::OkBatch { count };
     Ok(Planned { batch, terms, key: None, demand: Demand::Nothing, success })
@@ -91,36 +90,37 @@ fn read_operation(mut object: Object<'_>) -> Result<Operation, WireError> {
 pub(super) fn mget(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let body = call.body_bytes();
-    let mut object = json_object(&body)?;
-    let nodes = object.array("keys")?.ok_or_else(|| WireError::bad("keys is missing"))?;
-    object.finish()?;
-    if MAX_KEYS < nodes.len() {
-        return Err(Problem::new(Code::BatchTooLarge, format!("the limit is {MAX_KEYS} keys")));
-    }
-    let mut keys = Vec::with_capacity(nodes.len());
-    for (index, node) in nodes.into_iter().enumerate() {
+    let mut keys = Vec::new();
+    let object = read_list(&body, "keys", |index, node| {
+        if index == MAX_KEYS {
+            return Err(Problem::new(Code::BatchTooLarge, format!("the limit is {MAX_KEYS} keys")));
+        }
         keys.push(read_key(index, node)?);
-    }
+        Ok(())
+    })?;
+    object.ok_or_else(|| WireError::bad("keys is missing"))?.finish()?;
     let snapshot = call.db()?.snapshot().map_err(|error| problem_of(&error))?;
-    let mut out = b"[".to_vec();
+    let mut out = call.growing(MAX_ANSWER);
+    out.put(b"[")?;
     for (index, key) in keys.iter().enumerate() {
         if index != 0 {
-            out.push(b',');
+            out.put(b",")?;
         }
         match snapshot.get_entry(key).map_err(|error| problem_of(&error))? {
-            None => out.extend_from_slice(b"null"),
+            None => out.put(b"null")?,
             Some(entry) => {
                 let (value, seq) = (&entry.value[..], entry.seq.get());
-                ItemRef { key, value: Some(value), seq: Some(seq) }.write(&mut out, KeyForm::Utf8);
+                let item = ItemRef { key, value: Some(value), seq: Some(seq) };
+                if !item.fits(MAX_ANSWER.saturating_sub(out.len()), KeyForm::Utf8) {
+                    let detail = format!("the answer would be larger than {MAX_ANSWER} bytes");
+                    return Err(Problem::new(Code::BodyTooLarge, detail));
+                }
+                out.put_item(item, KeyForm::Utf8)?;
             }
         }
-        if MAX_ANSWER < out.len() {
-            let detail = format!("the answer would be larger than {MAX_ANSWER} bytes");
-            return Err(Problem::new(Code::BodyTooLarge, detail));
-        }
     }
-    out.push(b']');
-    Ok(with_seq(answer::json(StatusCode::OK, out), snapshot.seq()))
+    out.put(b"]")?;
+    Ok(with_seq(answer::json(StatusCode::OK, out.into_bytes()), snapshot.seq()))
 }
 
 /// A key of the list: text, or an object with `key` or `key_b64`.

@@ -50,10 +50,10 @@ pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     if found.is_unchanged {
         return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
     }
-    let mut body = Vec::new();
     let (value, seq) = (&found.entry.value[..], found.entry.seq.get());
-    ItemRef { key: &found.key, value: Some(value), seq: Some(seq) }.write(&mut body, KeyForm::Utf8);
-    Ok(found.tagged(answer::json(StatusCode::OK, body)))
+    let mut body = call.growing(0);
+    body.put_item(ItemRef { key: &found.key, value: Some(value), seq: Some(seq) }, KeyForm::Utf8)?;
+    Ok(found.tagged(answer::json(StatusCode::OK, body.into_bytes())))
 }
 
 /// What a delete asks for: the key's removal, whether it exists or not.

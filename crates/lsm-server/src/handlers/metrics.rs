@@ -51,7 +51,7 @@ pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     levels(&mut text, db);
     resources(&mut text, db, &metrics);
     call.app.metrics.print(&mut text);
-    Ok(answer::answer(StatusCode::OK, TEXT, text.finish().into()))
+    Ok(answer::answer(StatusCode::OK, TEXT, call.held(text.finish().into())?))
 }
 
 fn one(text: &mut Text, name: &str, kind: &str, help: &str, value: f64) {

@@ -6,17 +6,21 @@
 //! a cursor is held, only the snapshot. A client that does not read loses that after a while.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use lsm_engine::{DbCursor, Error, Read, Snapshot};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::with_seq;
 use crate::answer::{self, Answer, Payload, Piece};
+use crate::app::App;
+use crate::in_flight::{Growing, Share};
 use crate::page_cursor::{Direction, ScanBounds};
-use crate::pool::Pool;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::target::Query;
@@ -28,10 +32,15 @@ const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 10_000;
 /// A page ends before it would be larger than this, in bytes, unless it is one item.
 const PAGE_BYTES: usize = 16 << 20;
+/// More than what follows the items of a page, in bytes: a cursor may hold a whole key as base64.
+const LONGEST_TAIL: usize = 96 << 10;
 /// A page ends when it took this long.
 const PAGE_TIME: Duration = Duration::from_secs(10);
-/// A piece of lines ends when it is this large, in bytes, or took this long.
+/// A piece of lines ends before it would be larger than this, in bytes, unless it is one item, or
+/// when it took this long.
 const PIECE_BYTES: usize = 128 << 10;
+/// More than the last line of a scan has, in bytes.
+const LAST_LINE: usize = 128;
 const PIECE_TIME: Duration = Duration::from_millis(100);
 /// How long lines wait for their reader before the snapshot is given up.
 const READER_TIME: Duration = Duration::from_secs(60);
@@ -74,11 +83,10 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Appends the item on which a cursor stands.
-    fn write_item(&self, out: &mut Vec<u8>, cursor: &DbCursor) {
+    /// The item on which a cursor stands.
+    fn item<'a>(&self, cursor: &'a DbCursor) -> ItemRef<'a> {
         let value = (!self.keys_only).then(|| cursor.value());
-        let seq = Some(cursor.entry_seq().get());
-        ItemRef { key: cursor.key(), value, seq }.write(out, self.form);
+        ItemRef { key: cursor.key(), value, seq: Some(cursor.entry_seq().get()) }
     }
 }
 
@@ -105,40 +113,42 @@ pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
     let deadline = Instant::now() + PAGE_TIME;
     let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
     let mut cursor = open(call.db()?, &left).map_err(failed)?;
-    let mut out = b"{\"items\":[".to_vec();
+    let mut out = call.growing(PAGE_BYTES);
+    out.put(b"{\"items\":[")?;
     let mut count = 0;
     let mut last = Vec::new();
     while cursor.valid() {
-        let item_len = if wanted.keys_only { 0 } else { cursor.value().len() };
-        let is_full =
-            limit <= count || PAGE_BYTES < out.len() + item_len || deadline <= Instant::now();
+        let item = wanted.item(&cursor);
+        let room = PAGE_BYTES.saturating_sub(out.len() + LONGEST_TAIL);
+        let is_full = limit <= count || !item.fits(room, wanted.form) || deadline <= Instant::now();
         // The first item always goes out, so that every page gets on.
         if count != 0 && is_full {
             break;
         }
         if count != 0 {
-            out.push(b',');
+            out.put(b",")?;
         }
-        wanted.write_item(&mut out, &cursor);
+        out.put_item(item, wanted.form)?;
         last.clear();
         last.extend_from_slice(cursor.key());
         count += 1;
         step(&mut cursor, left.direction).map_err(failed)?;
     }
-    out.extend_from_slice(b"],\"next\":");
+    let mut tail = b"],\"next\":".to_vec();
     if cursor.valid() {
         let (lower, upper) = match left.direction {
             Direction::Up => (&last[..], cursor.key()),
             Direction::Down => (cursor.key(), &last[..]),
         };
-        put_string(&mut out, &wanted.bounds.cursor_between(lower, upper));
+        put_string(&mut tail, &wanted.bounds.cursor_between(lower, upper));
     } else {
-        out.extend_from_slice(b"null");
+        tail.extend_from_slice(b"null");
     }
-    out.extend_from_slice(format!(",\"done\":{},\"seq\":", !cursor.valid()).as_bytes());
-    put_number(&mut out, cursor.seq().get());
-    out.push(b'}');
-    Ok(with_seq(answer::json(StatusCode::OK, out), cursor.seq()))
+    tail.extend_from_slice(format!(",\"done\":{},\"seq\":", !cursor.valid()).as_bytes());
+    put_number(&mut tail, cursor.seq().get());
+    tail.push(b'}');
+    out.put(&tail)?;
+    Ok(with_seq(answer::json(StatusCode::OK, out.into_bytes()), cursor.seq()))
 }
 
 /// Begins to answer lines.
@@ -152,39 +162,54 @@ pub(super) fn lines(mut call: Call) -> Result<Answer, Problem> {
     let seq = snapshot.seq();
     let (pieces, receiver) = mpsc::channel(1);
     let scan = LineScan { left: wanted.bounds.clone(), wanted, snapshot, count: 0 };
-    tokio::spawn(send_lines(scan, call.app.pool.clone(), pieces));
+    tokio::spawn(send_lines(scan, call.app, pieces));
     let mut answer = Answer::new(Payload::stream(receiver));
     answer.headers_mut().insert(hyper::header::CONTENT_TYPE, LINES);
     Ok(with_seq(answer, seq))
 }
 
 /// Makes pieces for as long as somebody reads them. Whatever goes wrong, the last piece is not sent
-/// then, and the body ends uncleanly.
-async fn send_lines(mut scan: LineScan, pool: Pool, pieces: mpsc::Sender<Piece>) {
+/// then, and the body ends uncleanly behind the line that says why.
+async fn send_lines(mut scan: LineScan, app: Arc<App>, pieces: mpsc::Sender<Piece>) {
+    let mut needed = PIECE_BYTES;
     loop {
-        let Ok(Ok(place)) = tokio::time::timeout(READER_TIME, pieces.reserve()).await else {
-            return;
+        let Ok(Ok(place)) = timeout(READER_TIME, pieces.reserve()).await else { return };
+        let Ok(share) = timeout(READER_TIME, app.in_flight.wait(needed)).await else { return };
+        let share = match share {
+            Ok(share) => share,
+            Err(problem) => return place.send(failure(&problem)),
         };
-        let made = pool
-            .run(move || {
-                let made = scan.make_piece();
-                (scan, made)
-            })
-            .await;
-        let problem = match made {
-            Ok((rest, Ok(Piece::More(bytes)))) => {
-                scan = rest;
+        let made = app.pool.run(move || {
+            let made = scan.make_piece(share);
+            (scan, made)
+        });
+        match made.await {
+            Ok((rest, Ok(Made::Piece(bytes)))) => {
+                (scan, needed) = (rest, PIECE_BYTES);
                 place.send(Piece::More(bytes));
-                continue;
             }
-            Ok((_, Ok(last))) => return place.send(last),
-            Ok((_, Err(error))) => problem_of(&error),
-            Err(problem) => problem,
-        };
-        let mut line = Vec::new();
-        Line::write_failed(&mut line, &problem);
-        return place.send(Piece::More(line.into()));
+            Ok((rest, Ok(Made::Needs(bytes)))) => (scan, needed) = (rest, bytes),
+            Ok((_, Ok(Made::Last(bytes)))) => return place.send(Piece::Last(bytes)),
+            Ok((_, Err(problem))) | Err(problem) => return place.send(failure(&problem)),
+        }
     }
+}
+
+/// The line that says why no others follow.
+fn failure(problem: &Problem) -> Piece {
+    let mut line = Vec::new();
+    Line::write_failed(&mut line, problem);
+    Piece::More(line.into())
+}
+
+/// What a scan has made of its share of the memory.
+enum Made {
+    /// Some lines.
+    Piece(Bytes),
+    /// The last lines.
+    Last(Bytes),
+    /// Nothing: the next line needs a share of so many bytes.
+    Needs(usize),
 }
 
 /// A scan between two pieces.
@@ -197,26 +222,36 @@ struct LineScan {
 }
 
 impl LineScan {
-    fn make_piece(&mut self) -> Result<Piece, Error> {
+    fn make_piece(&mut self, share: Share) -> Result<Made, Problem> {
+        let failed = |error: Error| problem_of(&error);
         let deadline = Instant::now() + PIECE_TIME;
-        let mut out = Vec::with_capacity(PIECE_BYTES);
-        let mut cursor = open(&self.snapshot, &self.left)?;
+        // The last line of a scan always fits behind the others.
+        let room = share.bytes() - LAST_LINE;
+        let mut out = Growing::new(share, 0, 0);
+        let mut cursor = open(&self.snapshot, &self.left).map_err(failed)?;
         while cursor.valid() && self.wanted.limit.is_none_or(|limit| self.count < limit) {
-            if !out.is_empty() && (PIECE_BYTES <= out.len() || deadline <= Instant::now()) {
+            let item = self.wanted.item(&cursor);
+            let is_full = !item.fits(room.saturating_sub(out.len() + 1), self.wanted.form);
+            if out.len() == 0 && is_full {
+                return Ok(Made::Needs(item.printed_len(self.wanted.form) + 1 + LAST_LINE));
+            }
+            if out.len() != 0 && (is_full || deadline <= Instant::now()) {
                 match self.left.direction {
                     Direction::Up => self.left.start = cursor.key().to_vec(),
                     // The bound is exclusive, and the smallest key above this one keeps it inside.
                     Direction::Down => self.left.end = Some([cursor.key(), b"\0"].concat()),
                 }
-                return Ok(Piece::More(out.into()));
+                return Ok(Made::Piece(out.into_bytes()));
             }
-            self.wanted.write_item(&mut out, &cursor);
-            out.push(b'\n');
+            out.put_item(item, self.wanted.form)?;
+            out.put(b"\n")?;
             self.count += 1;
-            step(&mut cursor, self.left.direction)?;
+            step(&mut cursor, self.left.direction).map_err(failed)?;
         }
-        Line::write_done(&mut out, self.count, Some(self.snapshot.seq().get()));
-        Ok(Piece::Last(out.into()))
+        let mut done = Vec::new();
+        Line::write_done(&mut done, self.count, Some(self.snapshot.seq().get()));
+        out.put(&done)?;
+        Ok(Made::Last(out.into_bytes()))
     }
 }
 

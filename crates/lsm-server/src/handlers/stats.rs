@@ -16,5 +16,5 @@ pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     let (durability, state) = (app.durability.name(), readiness(app));
     let stats = Stats::of(call.db()?, durability, state, app.started.elapsed());
     let body = serde_json::to_vec(&stats).expect("plain data without maps has a JSON form");
-    Ok(with_seq(answer::json(StatusCode::OK, body), Seq::new(stats.seq)))
+    Ok(with_seq(answer::json(StatusCode::OK, call.held(body.into())?), Seq::new(stats.seq)))
 }

@@ -13,5 +13,5 @@ pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let tree = Tree::of(call.db()?);
     let body = serde_json::to_vec(&tree).expect("plain data without maps has a JSON form");
-    Ok(with_seq(answer::json(StatusCode::OK, body), Seq::new(tree.seq)))
+    Ok(with_seq(answer::json(StatusCode::OK, call.held(body.into())?), Seq::new(tree.seq)))
 }

@@ -23,7 +23,7 @@ pub(super) fn read(mut call: Call) -> Result<Answer, Problem> {
         return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
     }
     // A large value is sent from where the table has it.
-    let value = Bytes::from_owner(found.entry.value.clone());
+    let value = call.held(Bytes::from_owner(found.entry.value.clone()))?;
     Ok(found.tagged(answer::answer(StatusCode::OK, OCTETS, value)))
 }
 

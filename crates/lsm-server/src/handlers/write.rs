@@ -69,7 +69,7 @@ pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
     let body_len = call.body.as_ref().map_or(0, |body| body.bytes.len());
     if MAX_IN_PLACE < body_len {
-        return app.pool.run(move || plan(&call)?.commit(call.db()?)).await?;
+        return app.pool.run(move || plan_and_commit(call)).await?;
     }
     let planned = plan(&call)?;
     if !matches!(planned.demand, Demand::Nothing) {
@@ -79,6 +79,16 @@ pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
     let written = call.db()?.write_async(batch, &terms.options(None)).await;
     let seq = written.map_err(|error| named(&error, key.as_deref()))?;
     Ok(terms.sign(success.answer(seq), seq))
+}
+
+/// Reads a large body, and drops it before the write waits: the batch has its bytes now, and goes on
+/// taking its share of the memory.
+fn plan_and_commit(mut call: Call) -> Result<Answer, Problem> {
+    let planned = plan(&call)?;
+    let db = call.db()?.clone();
+    let _share = call.body.take().map(|body| body.share);
+    drop(call);
+    planned.commit(&db)
 }
 
 fn plan(call: &Call) -> Result<Planned, Problem> {

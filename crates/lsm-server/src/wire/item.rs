@@ -75,6 +75,53 @@ impl ItemRef<'_> {
         }
         out.push(b'}');
     }
+
+    /// How many bytes [`write`](ItemRef::write) appends.
+    #[must_use]
+    pub fn printed_len(&self, form: KeyForm) -> usize {
+        let key = match (form, std::str::from_utf8(self.key)) {
+            (KeyForm::Utf8, Ok(text)) => r#""key":"#.len() + string_len(text),
+            (KeyForm::Utf8 | KeyForm::Base64, _) => {
+                r#""key_b64":"#.len() + base64_len(self.key.len())
+            }
+            (KeyForm::Hex, _) => r#""key_hex":"""#.len() + 2 * self.key.len(),
+        };
+        let value = self.value.map_or(0, |value| {
+            r#","value":"#.len()
+                + match std::str::from_utf8(value) {
+                    Ok(text) => string_len(text),
+                    Err(_) => base64_len(value.len()) + r#","encoding":"base64""#.len(),
+                }
+        });
+        let seq = self.seq.map_or(0, |seq| {
+            r#","seq":"#.len() + seq.checked_ilog10().map_or(1, |log| log as usize + 1)
+        });
+        "{}".len() + key + value + seq
+    }
+
+    /// Whether [`write`](ItemRef::write) appends at most so many bytes. The item is measured only if
+    /// it could be more.
+    #[must_use]
+    pub fn fits(&self, room: usize, form: KeyForm) -> bool {
+        // A byte becomes six at most, and field names and numbers are fewer than 100.
+        let most = 6 * (self.key.len() + self.value.map_or(0, <[u8]>::len)) + 100;
+        most <= room || self.printed_len(form) <= room
+    }
+}
+
+/// The length of a string's JSON, with its quotes.
+fn string_len(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 2
+}
+
+/// The length of so many bytes as base64, with its quotes.
+const fn base64_len(len: usize) -> usize {
+    len.div_ceil(3) * 4 + 2
 }
 
 /// How keys are printed.
@@ -193,6 +240,25 @@ mod tests {
             let json = printed(item.as_ref(), KeyForm::Utf8);
             prop_assert!(!json.contains("key_b64") && !json.contains('\n'));
             prop_assert_eq!(Item::parse(json.as_bytes()).unwrap(), item);
+        }
+
+        #[test]
+        fn an_item_is_as_long_as_it_says(
+            key in prop_oneof![any::<String>().prop_map(String::into_bytes), any::<Vec<u8>>()],
+            value in proptest::option::of(
+                prop_oneof!["[\\x00-\\x7f]*".prop_map(String::into_bytes), any::<Vec<u8>>()]
+            ),
+            seq: Option<u64>,
+            room in 0_usize..400,
+        ) {
+            let item = ItemRef { key: &key, value: value.as_deref(), seq };
+            for form in [KeyForm::Utf8, KeyForm::Base64, KeyForm::Hex] {
+                let len = printed(item, form).len();
+                prop_assert_eq!(item.printed_len(form), len);
+                prop_assert_eq!(item.fits(room, form), len <= room);
+            }
+            let few = ItemRef { seq: seq.map(|seq| seq % 12), ..item };
+            prop_assert_eq!(few.printed_len(KeyForm::Utf8), printed(few, KeyForm::Utf8).len());
         }
 
         #[test]

@@ -1,9 +1,10 @@
-//! A strict reader of small JSON documents.
+//! A strict reader of small JSON documents, and of long lists of them.
 //!
 //! A document becomes a tree of [`Node`]s that borrow from the input wherever a string has no
 //! escapes. Four things are stricter than JSON asks: an object must not repeat a field, may have at
 //! most [`MAX_FIELDS`], nesting ends at [`MAX_DEPTH`], and a document has at most [`MAX_NODES`]
-//! values, so that no small document becomes a large tree.
+//! values. A value can take a hundred times its text, so that few of them are let become a tree:
+//! a document that is a long list is read by [`read_list`], an element at a time.
 //!
 //! An [`Object`] is read by taking its fields one after the other; [`Object::finish`] then refuses
 //! what nobody took. So a field that a route does not know can never be ignored in silence.
@@ -22,8 +23,8 @@ pub const MAX_DEPTH: u32 = 32;
 /// How many fields an object may have.
 pub const MAX_FIELDS: usize = 32;
 
-/// How many values a document may hold: a batch of 100,000 operations with every field fits.
-pub const MAX_NODES: usize = 1_000_000;
+/// How many values a document, or an element of a list, may hold.
+pub const MAX_NODES: usize = 512;
 
 /// A value of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +159,17 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Checks that a field may be added.
+    fn check_new<E: serde::de::Error>(&self, name: &str) -> Result<(), E> {
+        if self.fields.len() == MAX_FIELDS {
+            return Err(E::custom(format_args!("more than {MAX_FIELDS} fields")));
+        }
+        if self.fields.iter().any(|(field, _)| field == name) {
+            return Err(repeated(name));
+        }
+        Ok(())
+    }
+
     /// Ends the reading of this object.
     ///
     /// # Errors
@@ -168,6 +180,124 @@ impl<'a> Object<'a> {
             None => Ok(()),
             Some((name, _)) => Err(WireError::unknown_field(name)),
         }
+    }
+}
+
+/// Reads an object of which one field is a list, and hands every element of that list to `take` with
+/// its index, as soon as it is read. Returns the other fields, or `None` if the list is missing.
+///
+/// The list may be as long as `take` lets it be; each element has at most [`MAX_NODES`] values, and
+/// so have the other fields together.
+///
+/// # Errors
+///
+/// If the document is refused as by [`Node::parse`], or the field is no list; and the first error of
+/// `take`.
+pub fn read_list<'a, E: From<WireError>>(
+    bytes: &'a [u8],
+    name: &str,
+    take: impl FnMut(usize, Node<'a>) -> Result<(), E>,
+) -> Result<Option<Object<'a>>, E> {
+    let budget = Cell::new(MAX_NODES);
+    let mut list = ListState { name, take, is_found: false, is_array: false, refusal: None };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = deserializer
+        .deserialize_any(DocumentVisitor { budget: &budget, list: &mut list })
+        .and_then(|object| deserializer.end().map(|()| object));
+    match (list.refusal, read) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Err(_)) if list.is_found && !list.is_array => {
+            Err(WireError::bad(format!("{name} must be an array")).into())
+        }
+        (None, Err(error)) => Err(WireError::bad(error.to_string()).into()),
+        (None, Ok(object)) => Ok(list.is_found.then_some(object)),
+    }
+}
+
+/// What is known of the list while its document is read.
+struct ListState<'n, T, E> {
+    name: &'n str,
+    take: T,
+    is_found: bool,
+    /// Whether what was found is a list.
+    is_array: bool,
+    /// Why an element was refused: a deserializer's error cannot carry it.
+    refusal: Option<E>,
+}
+
+/// Reads the object around a list.
+struct DocumentVisitor<'b, 'n, T, E> {
+    budget: &'b Cell<usize>,
+    list: &'b mut ListState<'n, T, E>,
+}
+
+impl<'de, T, E> Visitor<'de> for DocumentVisitor<'_, '_, T, E>
+where
+    T: FnMut(usize, Node<'de>) -> Result<(), E>,
+{
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let seed = NodeSeed { depth: 1, budget: self.budget };
+        let mut object = Object::default();
+        while let Some(name) = map.next_key_seed(NameSeed)? {
+            object.check_new(&name)?;
+            if name == self.list.name {
+                if self.list.is_found {
+                    return Err(repeated(&name));
+                }
+                self.list.is_found = true;
+                map.next_value_seed(ListSeed { list: &mut *self.list })?;
+            } else {
+                object.fields.push((name, map.next_value_seed(seed)?));
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// Reads the list itself.
+struct ListSeed<'b, 'n, T, E> {
+    list: &'b mut ListState<'n, T, E>,
+}
+
+impl<'de, T, E> DeserializeSeed<'de> for ListSeed<'_, '_, T, E>
+where
+    T: FnMut(usize, Node<'de>) -> Result<(), E>,
+{
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T, E> Visitor<'de> for ListSeed<'_, '_, T, E>
+where
+    T: FnMut(usize, Node<'de>) -> Result<(), E>,
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        self.list.is_array = true;
+        for index in 0.. {
+            let budget = Cell::new(MAX_NODES);
+            let seed = NodeSeed { depth: 2, budget: &budget };
+            let Some(node) = sequence.next_element_seed(seed)? else { break };
+            (self.list.take)(index, node).map_err(|refusal| {
+                self.list.refusal = Some(refusal);
+                A::Error::custom("refused")
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -245,18 +375,17 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
         let seed = self.deeper()?;
-        let mut fields: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
+        let mut object = Object::default();
         while let Some(name) = map.next_key_seed(NameSeed)? {
-            if fields.len() == MAX_FIELDS {
-                return Err(A::Error::custom(format_args!("more than {MAX_FIELDS} fields")));
-            }
-            if fields.iter().any(|(field, _)| *field == name) {
-                return Err(A::Error::custom(format_args!("repeated field {}", Shown(&name))));
-            }
-            fields.push((name, map.next_value_seed(seed)?));
+            object.check_new(&name)?;
+            object.fields.push((name, map.next_value_seed(seed)?));
         }
-        Ok(Node::Object(Object { fields }))
+        Ok(Node::Object(object))
     }
+}
+
+fn repeated<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("repeated field {}", Shown(name)))
 }
 
 /// Reads a field's name without copying it; `Cow` by itself always copies.
@@ -310,10 +439,53 @@ mod tests {
         assert!(refusal(&"[".repeat(1_000_000)).contains("nested deeper than 32"));
     }
 
+    /// Reads the list `ops`, of which `2` is refused; returns its length and the other fields.
+    fn list(document: &str) -> Result<(usize, Option<Object<'_>>), WireError> {
+        let mut len = 0;
+        let object = read_list(document.as_bytes(), "ops", |index, node| {
+            assert_eq!(index, len);
+            len += 1;
+            if node == Node::Uint(2) { Err(WireError::bad("no twos")) } else { Ok(()) }
+        })?;
+        Ok((len, object))
+    }
+
+    #[test]
+    fn a_list_is_read_by_its_elements_and_as_strictly_as_a_tree() {
+        let (len, object) = list(r#"{"a":1,"ops":[1,{"x":[]},"y"],"b":true}"#).unwrap();
+        assert_eq!(len, 3);
+        let mut object = object.unwrap();
+        assert_eq!((object.uint("a"), object.boolean("b")), (Ok(Some(1)), Ok(Some(true))));
+        object.finish().unwrap();
+        assert_eq!(list(r#"{"a":1}"#).unwrap(), (0, None));
+        let long = format!(r#"{{"ops":[{}0]}}"#, "0,".repeat(100_000));
+        assert_eq!(list(&long).unwrap().0, 100_001);
+        let deep =
+            |levels: usize| format!(r#"{{"ops":[{}{}]}}"#, "[".repeat(levels), "]".repeat(levels));
+        list(&deep(MAX_DEPTH as usize - 2)).unwrap();
+        for (document, named) in [
+            (deep(MAX_DEPTH as usize - 1).as_str(), "nested deeper than 32"),
+            (r#"{"ops":[1,2,3]}"#, "no twos"),
+            (r#"{"ops":[],"a":1,"ops":[]}"#, "repeated field \"ops\""),
+            (r#"{"a":1,"ops":[],"a":2}"#, "repeated field \"a\""),
+            (r#"{"ops":[1}"#, "line 1"),
+            (r#"{"ops":[]}x"#, "trailing"),
+            (r#"{"ops":{}}"#, "ops must be an array"),
+            (r#"{"ops":7}"#, "ops must be an array"),
+            ("[1]", "an object"),
+            ("", "EOF"),
+        ] {
+            let detail = list(document).unwrap_err().detail;
+            assert!(detail.contains(named), "{document}: {detail}");
+        }
+        let wide = format!(r#"{{"ops":[[{}0]]}}"#, "0,".repeat(MAX_NODES));
+        assert!(list(&wide).unwrap_err().detail.contains("more than 512 values"));
+    }
+
     #[test]
     fn a_document_cannot_hold_more_values_than_the_limit() {
         let many = format!("[{}0]", "0,".repeat(MAX_NODES));
-        assert!(refusal(&many).contains("more than 1000000 values"));
+        assert!(refusal(&many).contains("more than 512 values"));
         let wide: Vec<String> = (0..=MAX_FIELDS).map(|index| format!(r#""f{index}":0"#)).collect();
         assert!(refusal(&format!("{{{}}}", wide.join(","))).contains("more than 32 fields"));
     }

@@ -116,3 +116,15 @@ fn s22_a_404_tells_a_stranger_nothing() {
     };
     assert_eq!(names(&with), names(&without));
 }
+
+#[test]
+fn s8_the_right_token_is_never_shut_out_by_wrong_ones() {
+    let server = guarded();
+    let bearer = format!("Bearer {TOKEN}");
+    // All clients of this test, like all clients behind one proxy, come from one address.
+    for _ in 0..30 {
+        assert!(matches!(server.get("/v1/kv").status, 401 | 429));
+        let right = server.request("GET", "/v1/kv", &[("Authorization", &bearer)], b"");
+        assert_eq!(right.status, 200);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lsm_server::config::Size;
 use lsm_server::serve::Timeouts;
 
+use crate::client::Client;
 use crate::harness::{Setup, TestServer};
 
 /// Short enough to wait for, long enough to tell apart.
@@ -256,4 +257,72 @@ fn s13_connections_have_a_limit() {
         }
         assert!(start.elapsed() < Duration::from_secs(5), "the place was not given back");
     }
+}
+
+#[test]
+fn s12_answers_in_flight_share_a_bounded_memory() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(128 << 20)));
+    let value = vec![b'v'; 1 << 20];
+    let keys: Vec<String> = (0..60)
+        .map(|index| {
+            server.put(&format!("{index}"), &value);
+            format!("\"{index}\"")
+        })
+        .collect();
+    let body = format!("{{\"keys\":[{}]}}", keys.join(","));
+    let ask = |client: &mut Client| {
+        let head = server.head("POST", "/v1/mget") + "Content-Type: application/json\r\n";
+        client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+        // Of the answer only the head is read: its 60 MiB stay with the server.
+        client.reply_head().expect("the server answers").status
+    };
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    let statuses: Vec<u16> = clients.iter_mut().map(ask).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 503, 503, 503, 503]);
+    drop(clients);
+    let start = Instant::now();
+    while ask(&mut server.connect()) != 200 {
+        assert!(start.elapsed() < Duration::from_secs(10), "the memory was not given back");
+    }
+}
+
+#[test]
+fn s12_the_lines_of_many_scans_share_a_bounded_memory() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(128 << 20)));
+    let value = vec![b'v'; 15 << 20];
+    for key in ["a", "b", "c", "d"] {
+        server.put(key, &value);
+    }
+    let ask = |client: &mut Client| {
+        client.send(server.head("GET", "/v1/kv") + "Accept: application/x-ndjson\r\n\r\n");
+        client.reply_head().expect("the server answers");
+    };
+    // Each of twelve scans that nobody reads would hold two lines of 15 MiB, 360 MiB in all.
+    let mut unread: Vec<_> = (0..12).map(|_| server.connect()).collect();
+    unread.iter_mut().for_each(ask);
+    let start = Instant::now();
+    while server.get("/v1/kv/a").status != 503 {
+        assert!(start.elapsed() < Duration::from_secs(10), "lines take nothing of the memory");
+    }
+    drop(unread);
+    while server.get("/v1/kv/a").status != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the memory was not given back");
+    }
+}
+
+#[test]
+fn s12_an_answer_larger_than_all_memory_is_not_called_busy() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(128 << 20)));
+    // Such a value comes from a time when the server took larger ones. Each of its bytes is six as
+    // JSON: the answer would be 360 MiB.
+    server.db().put("large", vec![1; 60 << 20]).unwrap();
+    for target in ["/get/large", "/v1/kv"] {
+        let reply = server.get(target);
+        assert_eq!((reply.status, reply.code().as_str()), (413, "body_too_large"), "{target}");
+        assert_eq!(reply.header("retry-after"), None);
+    }
+    assert_eq!(server.get("/v1/kv/large").body.len(), 60 << 20);
 }

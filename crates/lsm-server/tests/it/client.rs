@@ -104,6 +104,15 @@ impl Client {
 
     /// Reads one answer to a request of this method.
     pub(crate) fn reply_to(&mut self, method: &str) -> Option<Reply> {
+        let mut reply = self.reply_head()?;
+        if method != "HEAD" && !matches!(reply.status, 204 | 304) {
+            self.body(&mut reply);
+        }
+        Some(reply)
+    }
+
+    /// Reads the head of one answer, and nothing of its body.
+    pub(crate) fn reply_head(&mut self) -> Option<Reply> {
         loop {
             let head = self.head()?;
             let mut lines = head.split("\r\n");
@@ -122,11 +131,7 @@ impl Client {
                     (name.to_ascii_lowercase(), value.trim().to_owned())
                 })
                 .collect();
-            let mut reply = Reply { status, headers, body: Vec::new(), is_whole: true };
-            if method != "HEAD" && !matches!(status, 204 | 304) {
-                self.body(&mut reply);
-            }
-            return Some(reply);
+            return Some(Reply { status, headers, body: Vec::new(), is_whole: true });
         }
     }
 

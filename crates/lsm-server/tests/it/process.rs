@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -299,4 +299,29 @@ fn s21_the_log_is_escaped_and_says_nothing_of_what_is_stored() {
         lines.iter().any(|line| line["message"].as_str().unwrap().contains("closing")),
         "{log}"
     );
+}
+
+#[test]
+fn s6_an_admin_token_that_a_crash_left_empty_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
+    let path = data.join("ADMIN_TOKEN");
+    std::fs::write(&path, "").unwrap();
+    let token = || std::fs::read_to_string(&path).unwrap();
+    drop(Process::start(&data, |_| {}));
+    let made = token();
+    let digits = made.strip_suffix('\n').unwrap();
+    assert!(digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{made}");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // Another start finds it.
+    drop(Process::start(&data, |_| {}));
+    assert_eq!(token(), made);
+    // What a crash left of the making of one is not taken for one.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(data.join("ADMIN_TOKEN.tmp"), "0123").unwrap();
+    drop(Process::start(&data, |_| {}));
+    assert_eq!(token().len(), 65);
+    assert_ne!(token(), made);
+    assert!(!data.join("ADMIN_TOKEN.tmp").exists());
 }

@@ -1,10 +1,15 @@
 //! Ranges of keys, as pages and as lines; S-17.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lsm_base::FileName;
+use lsm_base::fs::{Fault, FaultFs, OpKind, StdFs};
 use lsm_server::config::Size;
 use lsm_server::wire::Line;
 
 use crate::client::Reply;
-use crate::harness::TestServer;
+use crate::harness::{Setup, TestServer};
 
 fn filled(count: usize) -> TestServer {
     let server = TestServer::start();
@@ -209,4 +214,76 @@ fn lines_of_large_values_come_in_many_pieces() {
         }
         assert!(keys.is_sorted_by(|a, b| b < a));
     }
+}
+
+/// A server whose store has flushed forty values of 100 KiB, and the faults behind it.
+fn flushed_behind_faults() -> (TestServer, Arc<FaultFs>) {
+    let faults = Arc::new(FaultFs::new(Arc::new(StdFs)));
+    let server = TestServer::with(Setup { faults: Some(faults.clone()), ..Setup::default() });
+    for index in 0..40 {
+        server.put(&format!("{index:02}"), &[b'v'; 100 << 10]);
+    }
+    server.db().flush().unwrap();
+    (server, faults)
+}
+
+/// Makes every read of a table fail after so many that succeed.
+fn fail_reads_after(faults: &FaultFs, count: usize) {
+    let mut left = count;
+    faults.set_plan(move |op| {
+        if op.kind != OpKind::Read || !matches!(op.file_name(), Some(FileName::Table(_))) {
+            return None;
+        }
+        left = left.saturating_sub(1);
+        (left == 0).then_some(Fault::Eio)
+    });
+}
+
+#[test]
+fn a_scan_that_fails_says_so_and_ends_uncleanly() {
+    for is_slow in [false, true] {
+        let (server, faults) = flushed_behind_faults();
+        fail_reads_after(&faults, 20);
+        let mut client = server.connect();
+        client.send(server.head("GET", "/v1/kv") + "Accept: application/x-ndjson\r\n\r\n");
+        if is_slow {
+            // The failure comes while the socket is full and nobody reads.
+            let start = Instant::now();
+            while faults.injected() == 0 {
+                assert!(start.elapsed() < Duration::from_secs(10), "no read failed");
+            }
+        }
+        let reply = client.reply().unwrap();
+        assert!(!reply.is_whole, "the end of the body must be missing");
+        let lines: Vec<&str> = reply.text().lines().collect();
+        let (last, items) = lines.split_last().unwrap();
+        assert!(!items.is_empty(), "the failure comes on the way");
+        for item in items {
+            assert!(matches!(Line::parse(item.as_bytes()).unwrap(), Line::Item(_)));
+        }
+        match Line::parse(last.as_bytes()).unwrap() {
+            Line::Failed(problem) => assert_eq!(problem.code.name(), "io"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn s17_a_page_is_measured_as_it_is_sent() {
+    let server =
+        TestServer::with_settings(|settings| settings.memtable_size = Some(Size(64 << 20)));
+    server.put("a", b"x");
+    // As JSON each of these bytes is six.
+    server.put("b", &vec![1; 4 << 20]);
+    for value in [&b"x"[..], &vec![0xff; 14 << 20]] {
+        server.put("c", value);
+        let page = server.get("/v1/kv");
+        assert_eq!(keys(&page), ["a"]);
+        assert_eq!(walk(&server, "limit=10"), ["a", "b", "c"]);
+    }
+    // Base64 is a third longer than the bytes.
+    let page = server.get("/v1/kv?start=c");
+    assert_eq!(keys(&page), ["c"]);
+    server.put("d", b"x");
+    assert_eq!(keys(&server.get("/v1/kv?start=c")), ["c"]);
 }
