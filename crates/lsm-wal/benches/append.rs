@@ -55,7 +55,11 @@ fn measure(dir: &Path, group: u64) -> Result<Run, Box<dyn Error>> {
     let wal = Wal::create(Arc::new(StdFs), dir, options, 1, epochs)?;
     let (request, requested) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| requested.into_iter().for_each(|()| drop(wal.start_writeback())));
+        scope.spawn(|| {
+            requested.into_iter().for_each(|()| {
+                wal.start_writeback();
+            })
+        });
         append_all(&wal, group, request)
     })
 }
