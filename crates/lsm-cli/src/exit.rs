@@ -10,7 +10,8 @@
 //! | 5 | another process has the directory |
 //! | 130 | Ctrl-C |
 //!
-//! A failure is one line on stderr, and says what to do where there is something to do.
+//! A failure is one line on stderr, and says what to do where there is something to do. What clap
+//! finds wrong with the arguments, it says itself, in several.
 
 use std::io;
 use std::path::Path;

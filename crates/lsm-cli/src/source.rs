@@ -145,6 +145,8 @@ pub(crate) struct Verified {
     pub(crate) damaged_files: u64,
     /// A sentence for each damaged file, with file and offset; a server sends none.
     pub(crate) damage: Vec<String>,
+    /// Whether nothing but tables was read, since the store cannot be opened.
+    pub(crate) tables_only: bool,
 }
 
 /// What a command is going to do with the store.

@@ -67,3 +67,7 @@ mod version;
 pub use arena::{Arena, ArenaFull, ArenaWriter};
 pub use cursor::MemtableCursor;
 pub use memtable::{Entry, Memtable};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

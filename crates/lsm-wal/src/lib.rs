@@ -62,3 +62,7 @@ pub use lsn::Lsn;
 pub use replay::{ReplayFrom, ReplayRecord, ReplayReport, check, replay};
 pub use segment::remove_segments;
 pub use wal::{Record, Wal, WalOptions};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -58,7 +58,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "doctest",
         about: "examples in the documentation",
-        plan: |_| cargo("test --workspace --all-features --doc --locked").into(),
+        plan: |_| cargo("test --workspace --all-features --doc --locked --no-fail-fast").into(),
     },
     Step {
         name: "doc",
@@ -96,12 +96,15 @@ fn deny(machine: &Machine) -> Plan {
 
 fn tests(machine: &Machine) -> Plan {
     let nextest = "nextest run --workspace --all-features --locked";
-    let tests = match (machine.has_tool("nextest"), machine.is_ci) {
-        (true, true) => cargo(&format!("{nextest} --profile ci")),
-        (true, false) => cargo(nextest),
-        (false, _) => cargo("test --workspace --all-features --lib --bins --tests --locked")
+    let tests =
+        match (machine.has_tool("nextest"), machine.is_ci) {
+            (true, true) => cargo(&format!("{nextest} --profile ci")),
+            (true, false) => cargo(nextest),
+            (false, _) => cargo(
+                "test --workspace --all-features --lib --bins --tests --locked --no-fail-fast",
+            )
             .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits"),
-    };
+        };
     match machine.has_unicode_data() {
         true => tests.into(),
         false => tests
@@ -112,7 +115,7 @@ fn tests(machine: &Machine) -> Plan {
 
 fn loom(_: &Machine) -> Plan {
     let packages = LOOM_CRATES.join(" -p ");
-    cargo(&format!("test -p {packages} --release --lib --locked loom"))
+    cargo(&format!("test -p {packages} --release --lib --locked --no-fail-fast loom"))
         .variable("RUSTFLAGS", "--cfg loom")
         .in_folder("loom")
         .into()
@@ -125,11 +128,13 @@ fn asan(machine: &Machine) -> Plan {
     // The sanitizer is no stable option. The variable lets the stable compiler take it; what ships
     // is never built so.
     let target = "x86_64-unknown-linux-gnu";
-    cargo(&format!("test -p lsm-memtable -p lsm-sstable --lib --target {target} --locked"))
-        .variable("RUSTC_BOOTSTRAP", "1")
-        .variable("RUSTFLAGS", "-Zsanitizer=address")
-        .in_folder("asan")
-        .into()
+    cargo(&format!(
+        "test -p lsm-memtable -p lsm-sstable --lib --target {target} --locked --no-fail-fast"
+    ))
+    .variable("RUSTC_BOOTSTRAP", "1")
+    .variable("RUSTFLAGS", "-Zsanitizer=address")
+    .in_folder("asan")
+    .into()
 }
 
 impl From<Cargo> for Plan {
@@ -169,6 +174,19 @@ mod tests {
         machine.root = machine.root.join("no-such-folder");
         let Plan::Cargo(loom) = loom(&machine) else { panic!("models are a cargo command") };
         assert!(loom.must_find_tests, "{}", loom.line());
+    }
+
+    #[test]
+    fn a_test_that_fails_hides_no_other() {
+        let machine = Machine::of_environment(crate::workspace_root());
+        for step in STEPS {
+            let Plan::Cargo(cargo) = (step.plan)(&machine) else { continue };
+            let line = cargo.line();
+            // Nextest goes on by our own configuration of it.
+            assert!(!line.contains("cargo test ") || line.contains("--no-fail-fast"), "{line}");
+        }
+        let nextest = std::fs::read_to_string(machine.root.join(".config/nextest.toml"));
+        assert!(nextest.is_ok_and(|text| text.contains("fail-fast = false")));
     }
 
     #[test]

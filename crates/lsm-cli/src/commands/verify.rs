@@ -33,6 +33,9 @@ fn print(verified: &Verified, report: &Report) -> Outcome {
     for damage in &verified.damage {
         output.line(damage)?;
     }
+    if verified.tables_only {
+        output.line("the store cannot be opened: only tables were checked, not the log")?;
+    }
     let what = if verified.is_clean { "clean" } else { "whole are" };
     let tables = text::count(verified.tables, "table", "tables");
     let entries = text::count(verified.entries, "entry", "entries");

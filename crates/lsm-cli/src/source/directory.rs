@@ -6,7 +6,9 @@ use std::path::Path;
 
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
-use lsm_engine::{Condition, Db, Durability, ErrorKind, Health, Keyspace, Read as _, WriteOptions};
+use lsm_engine::{
+    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Read as _, WriteOptions,
+};
 use lsm_server::wire::{ItemRef, Stats, Tree};
 
 use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Wanted};
@@ -151,7 +153,12 @@ impl Source for Directory {
             Health::Poisoned(_) => "poisoned",
             _ => "ready",
         };
-        Ok(Stats::of(&self.db, "sync", state, self.db.opened().elapsed()))
+        // It was opened with the default options, whatever another program asks of it.
+        let durability = match Options::default().durability {
+            Durability::Sync => "sync",
+            Durability::Buffered => "buffered",
+        };
+        Ok(Stats::of(&self.db, durability, state, self.db.opened().elapsed()))
     }
 
     fn tree(&self) -> Outcome<Tree> {
@@ -196,7 +203,7 @@ pub(crate) mod tests {
     fn stopped_by(part: &'static str, fault: Fault) -> Directory {
         let disk = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
         // Without threads, so that nothing happens but what the test asks for.
-        let options = lsm_engine::Options { background_threads: 0, ..Default::default() };
+        let options = Options { background_threads: 0, ..Default::default() };
         let fs = Arc::clone(&disk) as Arc<dyn Fs>;
         let db = Db::builder("db").fs(fs).options(options).open().unwrap();
         let keyspace = db.keyspace("default").unwrap();

@@ -84,6 +84,7 @@ impl Server {
             log_records: count(&mut report, "log_records")?,
             damaged_files: count(&mut report, "damaged_files")?,
             damage: Vec::new(),
+            tables_only: false,
         })
     }
 

@@ -1,15 +1,18 @@
 //! The verification of a directory, whole or not.
 //!
-//! If it cannot even be opened, because its log or its MANIFEST is damaged or a file is gone, the
-//! tables are checked one by one all the same, so that one run tells all there is to tell.
+//! If it cannot even be opened, because its log or its MANIFEST is damaged or a file is gone, its
+//! tables are checked one by one all the same: those that the MANIFEST names, or if it cannot be read
+//! to its end, all that are there. Of the rest of the log and the MANIFEST nothing is told then.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lsm_compaction::Replay;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{self, FileName};
 use lsm_engine::{Db, Error, ErrorKind};
 use lsm_sstable::{BlockCache, ReadMode, Table};
+use lsm_wal::{Finding, Inspector};
 
 use super::Verified;
 use super::directory::must_exist;
@@ -36,28 +39,75 @@ pub(super) fn directory(path: &Path) -> Outcome<Verified> {
         log_records: report.log_records,
         damaged_files: report.damage.len() as u64,
         damage: report.damage.iter().map(ToString::to_string).collect(),
+        tables_only: false,
     })
 }
 
-/// Checks every table of a directory that could not be opened, with the reason for that.
+/// Checks the tables of a directory that could not be opened, with the reason for that.
 fn tables(path: &Path, reason: &Error) -> Outcome<Verified> {
     let _lock = StdFs.lock(&FileName::Lock.path(path))?;
-    let mut verified = Verified { damage: vec![reason.to_string()], ..Verified::default() };
-    let mut names: Vec<FileName> =
-        StdFs.list(path)?.iter().filter_map(|entry| FileName::parse(&entry.name)).collect();
-    names.sort_unstable();
-    for name in names.into_iter().filter(|name| matches!(name, FileName::Table(_))) {
-        match table(&name.path(path)) {
+    let mut verified =
+        Verified { tables_only: true, damage: vec![reason.to_string()], ..Verified::default() };
+    let mut numbers = match named_tables(path) {
+        Some(numbers) => numbers,
+        None => all_tables(path)?,
+    };
+    numbers.sort_unstable();
+    for number in numbers {
+        match table(&FileName::Table(number).path(path)) {
             Ok(read) => {
                 verified.tables += 1;
                 verified.table_bytes += read.bytes;
                 verified.entries += read.entries;
             }
-            Err(error) => verified.damage.push(error.to_string()),
+            Err(error) => {
+                let error = error.to_string();
+                // The table may be what the directory could not be opened for.
+                if !verified.damage.contains(&error) {
+                    verified.damage.push(error);
+                }
+            }
         }
     }
     verified.damaged_files = verified.damage.len() as u64;
     Ok(verified)
+}
+
+/// The tables that the MANIFEST names, if it can be read to its end. Others that are there belong to
+/// nobody, and may be what a crash left of one that was being written.
+fn named_tables(dir: &Path) -> Option<Vec<u64>> {
+    let manifest = current_manifest(dir)?;
+    let mut replay = Replay::new(&manifest);
+    let mut is_over = false;
+    for finding in Inspector::open(&StdFs, &manifest).ok()? {
+        match finding.ok()? {
+            // Behind a gap nothing can be believed as a whole.
+            Finding::Record(_) if is_over => return None,
+            Finding::Record(record) => replay.record(record.offset, &record.payload?).ok()?,
+            Finding::Gap { content_len, .. } => is_over |= content_len != 0,
+        }
+    }
+    let state = replay.finish().ok()?;
+    let tables = state.version.trees().flat_map(|(_, tree)| tree.tables());
+    Some(tables.map(|(_, table)| table.number).collect())
+}
+
+/// The MANIFEST that CURRENT names.
+fn current_manifest(dir: &Path) -> Option<PathBuf> {
+    /// More than a name and a checksum take.
+    const LONGEST: u64 = 128;
+    let file = StdFs.open(&FileName::Current.path(dir)).ok()?;
+    let len = file.len().ok().filter(|len| *len <= LONGEST)?;
+    let mut text = vec![0; len as usize];
+    file.read_exact_at(&mut text, 0).ok()?;
+    let name = std::str::from_utf8(&text).ok()?.lines().next().and_then(FileName::parse)?;
+    matches!(name, FileName::Manifest(_)).then(|| name.path(dir))
+}
+
+fn all_tables(dir: &Path) -> Outcome<Vec<u64>> {
+    let names = StdFs.list(dir)?.into_iter().filter_map(|entry| FileName::parse(&entry.name));
+    let number = |name| if let FileName::Table(number) = name { Some(number) } else { None };
+    Ok(names.filter_map(number).collect())
 }
 
 fn table(path: &Path) -> base::Result<lsm_sstable::VerifyReport> {

@@ -105,6 +105,31 @@ fn a_store_that_cannot_be_opened_is_verified_all_the_same() {
 }
 
 #[test]
+fn an_unfinished_table_is_damage_only_where_nobody_can_tell() {
+    let lsm = filled();
+    lsm.ok(&["put", "key-0", "before the others"]);
+    let tables = lsm.files(".sst");
+    let unfinished = lsm.db().join("000900.sst");
+    std::fs::write(&unfinished, b"the begi").unwrap();
+    let said = "the store cannot be opened: only tables were checked";
+    // Nobody names it: a store that can be opened takes no notice of it.
+    assert!(lsm.ok(&["verify"]).starts_with("clean: 2 tables"));
+    std::fs::remove_file(&tables[0]).unwrap();
+    let ran = lsm.run(&["verify"]);
+    ran.failed(4, &["1 file is damaged"]);
+    let report = String::from_utf8(ran.stdout).unwrap();
+    assert!(report.contains(tables[0].to_str().unwrap()), "{report}");
+    assert!(report.contains("whole are: 1 table ") && report.contains(said), "{report}");
+    // Without the MANIFEST it may be a table like any other.
+    damage(&lsm.files("MANIFEST")[0], 100);
+    let ran = lsm.run(&["verify", "--json"]);
+    ran.failed(4, &["2 files are damaged"]);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert!(report["damage"][1].as_str().unwrap().contains("000900.sst"), "{report}");
+    assert_eq!((&report["tables"], &report["tables_only"]), (&1.into(), &true.into()));
+}
+
+#[test]
 fn a_file_that_is_gone_is_named() {
     let lsm = filled();
     let table = &lsm.files(".sst")[0];
