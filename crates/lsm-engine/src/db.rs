@@ -123,6 +123,17 @@ impl Db {
     /// With no [`background_threads`](crate::Options::background_threads) the call does all of it,
     /// and waits.
     ///
+    /// ```
+    /// # use lsm_engine::{Db, Result, WriteBatch, WriteOptions};
+    /// # async fn demo(db: Db) -> Result<()> {
+    /// let mut batch = WriteBatch::new();
+    /// batch.put("apple", "red");
+    /// batch.delete("banana");
+    /// let seq = db.write_async(batch, &WriteOptions::default()).await?;
+    /// println!("on disk, as write {seq}");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`put_with`](Db::put_with), when the future is awaited; also kind `InvalidArgument` if
     /// there is a condition, which may have to read the disk.

@@ -10,6 +10,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/lsm-sstable/src/map.rs",
     // Test programs whose allocator counts: the trait of allocators is unsafe to implement.
     "crates/lsm-engine/tests/allocations.rs",
+    "crates/lsm-server/tests/allocations.rs",
     "crates/lsm-sstable/tests/allocations.rs",
 ];
 
