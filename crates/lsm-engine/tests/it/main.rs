@@ -5,6 +5,7 @@ mod basics;
 mod close;
 mod concurrency;
 mod death;
+mod descriptors;
 mod faults;
 mod flips;
 mod full_disk;
