@@ -10,6 +10,7 @@
 //! Each worker looks for work until there is none, and then waits for a change, or for the interval to
 //! pass. With no threads, the calls that need the work do it themselves.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::manifest::is_sync;
 
 /// The workers and what they wait for.
 #[derive(Debug, Default)]
@@ -300,7 +302,7 @@ impl Inner {
 
     /// What a failure to write or sync a file means for the store.
     pub(crate) fn note_write_error(&self, error: lsm_base::Error) -> Error {
-        if error.is_no_space() && !crate::manifest::is_sync(&error) {
+        if error.is_no_space() && !is_sync(&error) {
             self.report_no_space(&error);
         } else if is_write_failure(&error) {
             self.poison(&error);
@@ -355,7 +357,7 @@ impl Inner {
 
     /// What a write is answered whose append never began: that writes have stopped, if they have.
     fn before_append(&self, error: Error) -> Error {
-        self.check_writable().err().unwrap_or(error)
+        self.check_writable().err().unwrap_or_else(|| error.not_begun())
     }
 
     /// Returns when background work has nothing to do.
@@ -370,13 +372,24 @@ impl Inner {
     }
 }
 
-/// Whether a file could not be written, synced, created or renamed: not a read, and not a process
-/// out of descriptors, after which another try may do.
+/// Whether a file could not be written, synced, created or renamed, so that what is on disk is in
+/// doubt: not a read, and not what another try may do.
 fn is_write_failure(error: &lsm_base::Error) -> bool {
+    const READS: [&str; 7] =
+        ["read", "open", "map", "list", "look up", "measure", "measure the free space of"];
     match error {
-        lsm_base::Error::Io { op, source, .. } => {
-            let is_read = matches!(*op, "read" | "open" | "list" | "measure" | "look up");
-            !is_read && !matches!(source.raw_os_error(), Some(EMFILE | ENFILE))
+        lsm_base::Error::Io { op, .. } => !READS.contains(op) && !is_passing(error),
+        _ => false,
+    }
+}
+
+/// Whether nothing was done for a reason that passes: the process, or the system, is out of
+/// descriptors, or a signal came. A sync has failed whatever the reason.
+pub(crate) fn is_passing(error: &lsm_base::Error) -> bool {
+    match error {
+        lsm_base::Error::Io { source, .. } if !is_sync(error) => {
+            source.kind() == io::ErrorKind::Interrupted
+                || matches!(source.raw_os_error(), Some(EMFILE | ENFILE))
         }
         _ => false,
     }
@@ -384,3 +397,55 @@ fn is_write_failure(error: &lsm_base::Error) -> bool {
 
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lsm_base::fs::OpKind;
+    use std::path::Path;
+
+    fn failure(op: &'static str, errno: i32) -> lsm_base::Error {
+        lsm_base::Error::io(op, Path::new("file"), io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn only_what_leaves_the_disk_in_doubt_is_a_write_failure() {
+        let writes = [
+            OpKind::CreateDir,
+            OpKind::Create,
+            OpKind::Rename,
+            OpKind::Remove,
+            OpKind::SyncDir,
+            OpKind::Lock,
+            OpKind::Write,
+            OpKind::Allocate,
+            OpKind::SyncData,
+            OpKind::SyncAll,
+            OpKind::StartWriteback,
+        ];
+        let reads = [
+            OpKind::Open,
+            OpKind::OpenWritable,
+            OpKind::List,
+            OpKind::Exists,
+            OpKind::FreeSpace,
+            OpKind::Read,
+            OpKind::Len,
+        ];
+        const EINTR: i32 = 4;
+        const EIO: i32 = 5;
+        const ENOMEM: i32 = 12;
+        for kind in writes {
+            assert!(is_write_failure(&failure(kind.verb(), EIO)), "{kind:?}");
+            for errno in [EMFILE, EINTR] {
+                let is_failure = is_write_failure(&failure(kind.verb(), errno));
+                assert_eq!(is_failure, kind.is_sync(), "{kind:?}");
+            }
+        }
+        for kind in reads {
+            assert!(!is_write_failure(&failure(kind.verb(), EIO)), "{kind:?}");
+        }
+        // The verb of a table that is mapped.
+        assert!(!is_write_failure(&failure("map", ENOMEM)));
+    }
+}

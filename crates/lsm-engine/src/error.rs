@@ -17,9 +17,11 @@ pub enum ErrorKind {
     Conflict,
     /// The store is behind with its background work: try later. Nothing was written.
     Busy,
-    /// The disk is full: free some space, deletions included. Reads go on. Nothing was written.
+    /// The disk is full: make room on it, beside the store. Deletions are writes, and wait too.
+    /// Reads go on. Nothing was written.
     NoSpace,
-    /// The operating system failed. For a write: whether it happened is known after the next open.
+    /// The operating system failed. Whether a write may have happened all the same is what
+    /// [`Error::is_undecided`] tells.
     Io,
     /// Bytes on disk are not what was written there; the error names file and offset.
     Corruption,
@@ -49,6 +51,8 @@ enum Repr {
     Base(lsm_base::Error),
     /// A failure of the log after the append of a write began.
     Indeterminate(lsm_base::Error),
+    /// A failure on behalf of a write before its append began.
+    NotBegun(lsm_base::Error),
     /// A condition that did not hold; the sequence of the key's last write, if the key exists.
     Conflict(Option<Seq>),
     Busy,
@@ -64,7 +68,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.repr {
-            Repr::Base(error) => base_kind(error),
+            Repr::Base(error) | Repr::NotBegun(error) => base_kind(error),
             Repr::Indeterminate(_) => ErrorKind::Io,
             Repr::Conflict(_) => ErrorKind::Conflict,
             Repr::Busy => ErrorKind::Busy,
@@ -89,11 +93,20 @@ impl Error {
     #[must_use]
     pub fn base(&self) -> Option<&lsm_base::Error> {
         match &self.repr {
-            Repr::Base(error) | Repr::Indeterminate(error) | Repr::NoSpace(Some(error)) => {
-                Some(error)
-            }
+            Repr::Base(error)
+            | Repr::Indeterminate(error)
+            | Repr::NotBegun(error)
+            | Repr::NoSpace(Some(error)) => Some(error),
             _ => None,
         }
+    }
+
+    /// Whether what was asked for may have happened all the same: it was begun, and the next open
+    /// decides, or, after a full disk, the return of space. Of any other error of a write it is
+    /// certain that nothing was written.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        matches!(self.repr, Repr::Indeterminate(_))
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Error {
@@ -108,6 +121,14 @@ impl Error {
     /// the next open. The kind is [`ErrorKind::Io`] even if the disk was full.
     pub(crate) const fn indeterminate(error: lsm_base::Error) -> Error {
         Error { repr: Repr::Indeterminate(error) }
+    }
+
+    /// For a write that met this error before its append began.
+    pub(crate) fn not_begun(self) -> Error {
+        match self.repr {
+            Repr::Base(error) => Error { repr: Repr::NotBegun(error) },
+            repr => Error { repr },
+        }
     }
 
     pub(crate) const fn busy() -> Error {
@@ -161,8 +182,9 @@ impl fmt::Display for Error {
         match &self.repr {
             Repr::Base(error) | Repr::NoSpace(Some(error)) => error.fmt(f),
             Repr::Indeterminate(error) => {
-                write!(f, "whether the write happened is known after the next open: {error}")
+                write!(f, "whether it happened is known after the next open: {error}")
             }
+            Repr::NotBegun(error) => write!(f, "nothing was written: {error}"),
             Repr::Conflict(Some(seq)) => {
                 write!(f, "the condition does not hold: the key was last written at {seq}")
             }
@@ -181,9 +203,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.repr {
-            Repr::Base(error) | Repr::Indeterminate(error) | Repr::NoSpace(Some(error)) => {
-                Some(error)
-            }
+            Repr::Base(error)
+            | Repr::Indeterminate(error)
+            | Repr::NotBegun(error)
+            | Repr::NoSpace(Some(error)) => Some(error),
             _ => None,
         }
     }

@@ -45,6 +45,7 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/tuning.md")]
 struct Readme;
 
 mod admission;

@@ -5,7 +5,8 @@
 //! reader holds it any more.
 //!
 //! An append that fails leaves its edit undecided: whether the bytes are on disk is not known. If
-//! the disk was full, a new MANIFEST with the whole state decides it, now or when space returns.
+//! the disk was full, a new MANIFEST with the whole state decides it: now, or when space returns, or
+//! what else was in its way has passed.
 //! After any other failure the store is poisoned and the next open decides. Until then nothing
 //! that the edit adds or deletes is unlinked.
 
@@ -19,6 +20,7 @@ use lsm_sstable::Table;
 use lsm_wal::JournalWriter;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::background::is_passing;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::inner::{Inner, random_u64};
@@ -137,7 +139,7 @@ impl VersionSet {
         }
     }
 
-    /// Decides an edit that a full disk left undecided.
+    /// Decides an edit that a full disk, or a failure that passes, left undecided.
     pub(crate) fn decide(&self, inner: &Inner, current: &mut Current) -> Result<()> {
         if let Health::Poisoned(cause) = inner.health.get() {
             return Err(Error::poisoned(cause));
@@ -161,11 +163,13 @@ impl VersionSet {
         let state = Arc::new(state);
         let journal = match self.write_manifest(inner, number, &state) {
             Ok(journal) => journal,
-            Err(error) if error.is_no_space() => {
+            Err(error) if error.is_no_space() || is_passing(&error) => {
                 // CURRENT names the old MANIFEST still, whose last record is the question.
                 let _ = inner.fs.remove(&FileName::Manifest(number).path(&inner.dir));
                 current.undecided = Some(change);
-                inner.report_no_space(&error);
+                if error.is_no_space() {
+                    inner.report_no_space(&error);
+                }
                 return Err(error.into());
             }
             Err(error) => {
@@ -183,7 +187,7 @@ impl VersionSet {
         Ok(())
     }
 
-    /// Fails with "no space" only while CURRENT is what it was.
+    /// Fails for want of space, or for a reason that passes, only while CURRENT is what it was.
     fn write_manifest(
         &self,
         inner: &Inner,

@@ -6,11 +6,13 @@ use ::std::fs::{DirBuilder, File as OsFile, OpenOptions, TryLockError};
 use ::std::io;
 use ::std::num::NonZeroU64;
 use ::std::os::fd::{AsFd, BorrowedFd};
-use ::std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use ::std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use ::std::path::{Path, PathBuf};
-use ::std::sync::Arc;
+use ::std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags};
+use rustix::io::retry_on_intr;
 
 use super::{DirEntry, File, FileLock, Fs};
 use crate::error::{Error, Result};
@@ -57,9 +59,11 @@ impl Fs for StdFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        OsFile::open(dir)
-            .and_then(|handle| handle.sync_all())
-            .map_err(|error| Error::io("sync directory", dir, error))
+        let handle = match held_dir(dir)? {
+            Some(handle) => handle,
+            None => Arc::new(open_dir(dir)?),
+        };
+        sync_all(&handle).map_err(|error| Error::io("sync directory", dir, error))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {
@@ -89,16 +93,16 @@ impl Fs for StdFs {
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        lock_file(path, &options)
+        lock_file(path, &options, Some(hold_dir(path)?))
     }
 
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         // Read access suffices, so this works where nothing may be written.
-        lock_file(path, OpenOptions::new().read(true))
+        lock_file(path, OpenOptions::new().read(true), None)
     }
 
     fn free_space(&self, dir: &Path) -> Result<u64> {
-        let space = rustix::fs::statvfs(dir)
+        let space = retry_on_intr(|| rustix::fs::statvfs(dir))
             .map_err(|errno| Error::io("measure the free space of", dir, errno.into()))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
@@ -134,7 +138,9 @@ impl File for StdFile {
             return Ok(());
         }
         // A file system without fallocate gets the length at least; its syncs are slower then.
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+        // A signal may end it; then it is done again, as std does with reads and writes.
+        let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len);
+        match retry_on_intr(allocate) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < len => {
                 self.file.set_len(len).map_err(self.failed("allocate"))
@@ -145,11 +151,11 @@ impl File for StdFile {
     }
 
     fn sync_data(&self) -> Result<()> {
-        self.file.sync_data().map_err(self.failed("sync"))
+        sync_data(&self.file).map_err(self.failed("sync"))
     }
 
     fn sync_all(&self) -> Result<()> {
-        self.file.sync_all().map_err(self.failed("sync"))
+        sync_all(&self.file).map_err(self.failed("sync"))
     }
 
     fn start_writeback(&self, offset: u64, len: u64) -> Result<()> {
@@ -169,13 +175,72 @@ impl File for StdFile {
     }
 }
 
-fn lock_file(path: &Path, options: &OpenOptions) -> Result<Box<dyn FileLock>> {
+/// Syncs a file or a directory. A sync that was interrupted has failed as any other: it is not tried
+/// again, as std would.
+#[cfg(target_os = "linux")]
+fn sync_all(file: &OsFile) -> io::Result<()> {
+    Ok(rustix::fs::fsync(file)?)
+}
+
+/// Like [`sync_all`], without what reading the bytes back does not need.
+#[cfg(target_os = "linux")]
+fn sync_data(file: &OsFile) -> io::Result<()> {
+    Ok(rustix::fs::fdatasync(file)?)
+}
+
+/// Elsewhere std knows how to reach the medium.
+#[cfg(not(target_os = "linux"))]
+fn sync_all(file: &OsFile) -> io::Result<()> {
+    file.sync_all()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_data(file: &OsFile) -> io::Result<()> {
+    file.sync_data()
+}
+
+fn lock_file(
+    path: &Path,
+    options: &OpenOptions,
+    dir: Option<Arc<OsFile>>,
+) -> Result<Box<dyn FileLock>> {
     let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(Box::new(StdLock { _file: file })),
+        Ok(()) => Ok(Box::new(StdLock { _file: file, _dir: dir })),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
     }
+}
+
+/// The directories of the locks that are held, by device and inode.
+///
+/// A store whose process has run out of descriptors can sync its directory all the same: between a
+/// rename and the sync that makes it durable there is nothing that could be tried again later.
+static HELD_DIRS: Mutex<Vec<(DirId, Weak<OsFile>)>> = Mutex::new(Vec::new());
+
+type DirId = (u64, u64);
+
+/// Opens the directory of a lock file, and keeps it for [`held_dir`] until the handle is dropped.
+fn hold_dir(lock: &Path) -> Result<Arc<OsFile>> {
+    let parent = lock.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = parent.unwrap_or(Path::new("."));
+    let handle = Arc::new(open_dir(dir)?);
+    let attributes = handle.metadata().map_err(|error| Error::io("measure", dir, error))?;
+    let mut held = HELD_DIRS.lock();
+    held.retain(|(_, handle)| handle.strong_count() != 0);
+    held.push(((attributes.dev(), attributes.ino()), Arc::downgrade(&handle)));
+    Ok(handle)
+}
+
+fn held_dir(dir: &Path) -> Result<Option<Arc<OsFile>>> {
+    let attributes = ::std::fs::metadata(dir).map_err(|error| Error::io("look up", dir, error))?;
+    let id = (attributes.dev(), attributes.ino());
+    let held = HELD_DIRS.lock();
+    Ok(held.iter().filter(|(held, _)| *held == id).find_map(|(_, handle)| handle.upgrade()))
+}
+
+fn open_dir(dir: &Path) -> Result<OsFile> {
+    OsFile::open(dir).map_err(|error| Error::io("open", dir, error))
 }
 
 /// The memory of the machine in bytes, or the part of it that the process's control group may
@@ -194,6 +259,8 @@ pub fn machine_memory() -> Option<usize> {
 #[derive(Debug)]
 struct StdLock {
     _file: OsFile,
+    /// For [`held_dir`].
+    _dir: Option<Arc<OsFile>>,
 }
 
 impl FileLock for StdLock {}

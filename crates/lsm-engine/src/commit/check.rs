@@ -46,7 +46,8 @@ impl Check {
         let super_version = inner.super_versions.load();
         let hash = key::hash_user_key(op.key);
         let version =
-            super_version.newest_version(op.keyspace, op.key, hash, &inner.metrics.filters)?;
+            super_version.newest_version(op.keyspace, op.key, hash, &inner.metrics.filters);
+        let version = version.map_err(|error| inner.note_read_error(error.into()).not_begun())?;
         Ok(Check {
             condition,
             keyspace: op.keyspace,

@@ -92,6 +92,11 @@ impl Inner {
         if let Some(check) = &request.check {
             // The memtables must hold what earlier members of the group write.
             self.commit_group(handover, state);
+            // If that failed, nothing can be appended: nothing is begun either.
+            if let Err(error) = self.check_writable() {
+                request.answer(Outcome::Answered(Err(error)));
+                return;
+            }
             match check.verdict(self) {
                 Verdict::Holds => {}
                 Verdict::ReadAgain => {

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use lsm_base::FileName;
 use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
-use lsm_engine::{Db, ErrorKind, Health};
+use lsm_engine::{Condition, Db, ErrorKind, Health, WriteOptions};
 
 use crate::harness::script::{Bounds, Progress, Script, Step, probe};
 use crate::harness::{self, kill, on, orphans};
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         }
         match db.health() {
             Health::Poisoned(cause) => {
-                assert!(self.may_poison(), "poisoned by a full disk: {cause}");
+                assert!(self.may_poison(), "poisoned by what passes: {cause}");
                 assert_eq!(probe(&db, "no").unwrap_err().kind(), ErrorKind::Poisoned);
                 assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
                 assert_eq!(db.sync().unwrap_err().kind(), ErrorKind::Poisoned);
@@ -182,11 +182,11 @@ impl<'a> Run<'a> {
         kill(&self.fs, db);
     }
 
-    /// Whether something failed that a full disk alone does not explain: a sync, whatever it said,
+    /// Whether something failed that a full disk or a signal alone does not explain: a sync, whatever it said,
     /// and the rename of CURRENT, after which nobody knows which MANIFEST counts.
     fn may_poison(&self) -> bool {
         self.fs.trace().iter().any(|op| match op.fault {
-            Some(Fault::Enospc) => {
+            Some(Fault::Enospc | Fault::Eintr) => {
                 let is_current = op.file_name() == Some(FileName::Current);
                 op.kind.is_sync() || op.kind == OpKind::Rename && is_current
             }
@@ -263,12 +263,32 @@ fn fate(error: &lsm_engine::Error, step: &Step, db: &Db) -> Fate {
         // Between two halves of a flush or a drop; nothing of a batch.
         ErrorKind::Closed if !matches!(step, Step::Flush) => Fate::NotDone,
         ErrorKind::Io => {
-            let Step::Write { .. } = step else { return Fate::NotDone };
+            if !error.is_undecided() || !matches!(step, Step::Write { .. }) {
+                return Fate::NotDone;
+            }
             assert_ne!(db.health(), Health::Running, "{step:?}: {error}");
             Fate::Undecided
         }
         kind => panic!("{kind:?} from {step:?}: {error}, {:?}", db.health()),
     }
+}
+
+#[test]
+fn a_write_that_fails_before_its_append_says_so() {
+    let (_, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    db.flush().unwrap();
+    // What its condition needs cannot be read.
+    fs.set_plan(|op| (op.kind == OpKind::Read).then_some(Fault::Eio));
+    let exists = WriteOptions::condition(Condition::Exists);
+    let error = db.put_with("k", "w", &exists).unwrap_err();
+    assert_eq!((error.kind(), error.is_undecided()), (ErrorKind::Io, false));
+    assert!(error.to_string().starts_with("nothing was written: cannot read "), "{error}");
+    // A sync that fails leaves its write to the next open.
+    fs.set_plan(|op| op.kind.is_sync().then_some(Fault::Eio));
+    let error = db.put("k", "w").unwrap_err();
+    assert_eq!((error.kind(), error.is_undecided()), (ErrorKind::Io, true));
 }
 
 #[test]

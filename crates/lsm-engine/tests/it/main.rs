@@ -6,6 +6,7 @@ mod basics;
 mod close;
 mod concurrency;
 mod death;
+mod descriptors;
 mod faults;
 mod figures;
 mod flips;

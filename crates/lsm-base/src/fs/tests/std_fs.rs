@@ -68,3 +68,21 @@ fn allocated_bytes_are_backed_by_the_disk() {
     assert_eq!(stat.st_size, 1 << 20);
     assert!(1 << 20 <= stat.st_blocks * 512, "{} blocks of 512 bytes", stat.st_blocks);
 }
+
+#[test]
+fn a_locked_directory_is_synced_by_whatever_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    StdFs.create_dir(&real).unwrap();
+    ::std::os::unix::fs::symlink(&real, &link).unwrap();
+    StdFs.sync_dir(&link).unwrap();
+    let lock = StdFs.lock(&real.join("LOCK")).unwrap();
+    StdFs.sync_dir(&real).unwrap();
+    StdFs.sync_dir(&link).unwrap();
+    StdFs.sync_dir(dir.path()).unwrap();
+    // Whatever has its name next is another directory.
+    ::std::fs::rename(&real, dir.path().join("moved")).unwrap();
+    assert!(StdFs.sync_dir(&real).is_err());
+    drop(lock);
+    StdFs.sync_dir(&dir.path().join("moved")).unwrap();
+}
