@@ -24,6 +24,8 @@ pub(super) struct InodeState {
     unsynced: Vec<Change>,
     /// How many names it has now.
     pub(super) links: u32,
+    /// How many handles it has, locks included.
+    pub(super) handles: u32,
     pub(super) is_locked: bool,
 }
 
@@ -47,6 +49,11 @@ impl Inode {
 }
 
 impl InodeState {
+    /// Whether nobody can reach it any more, so that its space is free.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.links == 0 && self.handles == 0
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         self.now.write(bytes, offset);
         self.unsynced.push(Change::Write { offset, bytes: bytes.into() });

@@ -234,8 +234,8 @@ impl Tree {
         self.dirs.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Changes what a name in an existing directory stands for, and returns how many bytes belong
-    /// to no name any more.
+    /// Changes what a name in an existing directory stands for, and returns how many bytes that has
+    /// freed.
     fn set(&mut self, dir: &Path, name: &str, node: Option<Node>) -> u64 {
         if let Some(Node::File(inode)) = &node {
             inode.lock().links += 1;
@@ -258,7 +258,8 @@ impl Tree {
             self.removed.pop_front();
         }
         self.removed.push_back(file.now.clone());
-        file.now.len()
+        // While it has a handle its space stays taken: the handle's end frees it.
+        if file.is_gone() { file.now.len() } else { 0 }
     }
 }
 
