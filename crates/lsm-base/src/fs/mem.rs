@@ -15,6 +15,10 @@
 //!   legal here, because the store relies on no order that it did not sync.
 //! - **A directory** whose own name is lost is lost with all that is in it.
 //!
+//! A sync that failed may have left its pages marked clean: [`File::forget_unsynced`]. Reads go on
+//! to show what they held, no later sync makes it durable, and that holds for the file, whatever
+//! name or handle it is reached by.
+//!
 //! Nothing of a crashed file system leaks into the image: handles and locks of the old one are the
 //! old one's, and both go on independently.
 //!
@@ -225,6 +229,10 @@ impl Fs for MemFs {
             }
         }
     }
+
+    fn forget_unsynced(&self, dir: &Path) {
+        self.disk.tree.write().forget_unsynced(dir);
+    }
 }
 
 impl Space {
@@ -347,6 +355,11 @@ impl File for MemFile {
     fn len(&self) -> Result<u64> {
         let _tree = self.disk.tree.read();
         Ok(self.inode.lock().now.len())
+    }
+
+    fn forget_unsynced(&self) {
+        let _tree = self.disk.tree.read();
+        self.inode.lock().forget_unsynced();
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -22,6 +22,11 @@ pub(super) struct InodeState {
     pub(super) durable: Content,
     /// What was done since, in order.
     unsynced: Vec<Change>,
+    /// How many of these, the first ones, the next sync will not make durable: they count as
+    /// written, and are not.
+    forgotten: usize,
+    /// Whether changes were ever forgotten, so that `now` may hold what no sync covers.
+    is_forgetful: bool,
     /// How many names it has now.
     pub(super) links: u32,
     /// How many handles it has, locks included.
@@ -65,8 +70,21 @@ impl InodeState {
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable = self.now.clone();
-        self.unsynced.clear();
+        if !self.is_forgetful {
+            self.durable = self.now.clone();
+            self.unsynced.clear();
+        } else if self.forgotten < self.unsynced.len() {
+            let forgotten = std::mem::take(&mut self.forgotten);
+            for change in self.unsynced.drain(..).skip(forgotten) {
+                change.apply(&mut self.durable);
+            }
+        }
+        // Else nothing is dirty: what was forgotten is still neither durable nor surely lost.
+    }
+
+    pub(super) fn forget_unsynced(&mut self) {
+        self.forgotten = self.unsynced.len();
+        self.is_forgetful |= self.forgotten != 0;
     }
 
     /// One of the states in which a power loss may leave the file.
@@ -89,10 +107,7 @@ impl InodeState {
         let mut content = self.durable.clone();
         let whole = random.below(self.unsynced.len() as u64) as usize;
         for change in &self.unsynced[..whole] {
-            match change {
-                Change::Write { offset, bytes } => content.write(bytes, *offset),
-                Change::Extend { len } => content.extend(*len),
-            }
+            change.apply(&mut content);
         }
         if let Change::Write { offset, bytes } = &self.unsynced[whole] {
             let end = offset + random.below(bytes.len() as u64 + 1);
@@ -193,6 +208,13 @@ impl InodeState {
 }
 
 impl Change {
+    fn apply(&self, content: &mut Content) {
+        match self {
+            Change::Write { offset, bytes } => content.write(bytes, *offset),
+            Change::Extend { len } => content.extend(*len),
+        }
+    }
+
     fn end(&self) -> u64 {
         match self {
             Change::Write { offset, bytes } => offset + bytes.len() as u64,
