@@ -80,6 +80,11 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
 
     /// How many bytes can still be written below `dir`.
     fn free_space(&self, dir: &Path) -> Result<u64>;
+
+    /// For tests: what a failed sync of `dir` leaves. No later sync makes the changes durable that
+    /// no sync has covered yet. A file system that cannot tell does nothing.
+    #[cfg(any(test, feature = "testing"))]
+    fn forget_unsynced(&self, _dir: &Path) {}
 }
 
 /// An open file. Handles may be used from many threads at once.
@@ -109,6 +114,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
 
     /// The length in bytes.
     fn len(&self) -> Result<u64>;
+
+    /// For tests: what a failed sync leaves where the kernel marks the pages clean all the same. No
+    /// later sync makes the bytes durable that no sync has covered yet, whatever name or handle it
+    /// comes by. A file system that cannot tell does nothing.
+    #[cfg(any(test, feature = "testing"))]
+    fn forget_unsynced(&self) {}
 
     /// The descriptor to map the file by; `None` where the file is not the operating system's.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;

@@ -21,6 +21,7 @@ pub(crate) struct FileMap(Bytes);
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
+    /// The file as it was when it was opened: what happens to it later is not seen here.
     Heap(Box<[u8]>),
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Of a descriptor's use nothing is seen here, so handles hide theirs unless told otherwise.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -54,8 +54,6 @@ struct Log {
     injected: u64,
     trace: VecDeque<Op>,
     plan: Option<Plan>,
-    /// The names whose syncs are lost since one of them failed.
-    forgetting: HashSet<Arc<Path>>,
 }
 
 #[derive(Clone, Default)]
@@ -93,11 +91,9 @@ impl FaultFs {
         self.set_plan(move |op| (index <= op.index).then_some(fault));
     }
 
-    /// Lets every operation succeed from now on, those after a forgetting sync included.
+    /// Lets every operation succeed from now on. What a forgetting sync has forgotten stays so.
     pub fn clear_plan(&self) {
-        let mut log = self.control.log.lock();
-        log.plan = None;
-        log.forgetting.clear();
+        self.control.log.lock().plan = None;
     }
 
     /// The number that the next operation will get.
@@ -210,11 +206,6 @@ impl Control {
         if op.fault.is_some() {
             log.injected += 1;
         }
-        if op.fault == Some(Fault::ForgettingSync) {
-            log.forgetting.insert(Arc::clone(&op.path));
-        } else if op.fault.is_none() && op.kind.is_sync() && log.forgetting.contains(&op.path) {
-            op.fault = Some(Fault::LostSync);
-        }
         if log.trace.len() == TRACE_LEN {
             log.trace.pop_front();
         }
@@ -248,11 +239,20 @@ impl Control {
     }
 
     /// A sync, which alone may do nothing and answer that all is well.
-    fn sync(&self, op: Op, perform: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn sync(
+        &self,
+        op: Op,
+        perform: impl FnOnce() -> Result<()>,
+        forget: impl FnOnce(),
+    ) -> Result<()> {
         let op = self.begin(op);
         let answer = match op.fault {
             None => perform(),
             Some(Fault::LostSync) => Ok(()),
+            Some(Fault::ForgettingSync) => {
+                forget();
+                Err(op.error())
+            }
             Some(Fault::EioAfter) => perform().and(Err(op.error())),
             Some(_) => Err(op.error()),
         };
@@ -310,7 +310,7 @@ impl Fs for FaultFs {
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
         let op = Op::new(OpKind::SyncDir, &dir.into());
-        self.control.sync(op, || self.inner.sync_dir(dir))
+        self.control.sync(op, || self.inner.sync_dir(dir), || self.inner.forget_unsynced(dir))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {
@@ -331,6 +331,10 @@ impl Fs for FaultFs {
 
     fn free_space(&self, dir: &Path) -> Result<u64> {
         self.on_path(OpKind::FreeSpace, dir, || self.inner.free_space(dir))
+    }
+
+    fn forget_unsynced(&self, dir: &Path) {
+        self.inner.forget_unsynced(dir);
     }
 }
 
@@ -372,11 +376,13 @@ impl File for FaultFile {
     }
 
     fn sync_data(&self) -> Result<()> {
-        self.control.sync(self.op(OpKind::SyncData, 0, 0), || self.inner.sync_data())
+        let op = self.op(OpKind::SyncData, 0, 0);
+        self.control.sync(op, || self.inner.sync_data(), || self.inner.forget_unsynced())
     }
 
     fn sync_all(&self) -> Result<()> {
-        self.control.sync(self.op(OpKind::SyncAll, 0, 0), || self.inner.sync_all())
+        let op = self.op(OpKind::SyncAll, 0, 0);
+        self.control.sync(op, || self.inner.sync_all(), || self.inner.forget_unsynced())
     }
 
     fn start_writeback(&self, offset: u64, len: u64) -> Result<()> {
@@ -386,6 +392,10 @@ impl File for FaultFile {
 
     fn len(&self) -> Result<u64> {
         self.control.run(self.op(OpKind::Len, 0, 0), || self.inner.len())
+    }
+
+    fn forget_unsynced(&self) {
+        self.inner.forget_unsynced();
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

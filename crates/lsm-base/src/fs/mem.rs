@@ -15,6 +15,10 @@
 //!   legal here, because the store relies on no order that it did not sync.
 //! - **A directory** whose own name is lost is lost with all that is in it.
 //!
+//! A sync that failed may have left its pages marked clean: [`File::forget_unsynced`]. Reads go on
+//! to show what they held, no later sync makes it durable, and that holds for the file, whatever
+//! name or handle it is reached by.
+//!
 //! Nothing of a crashed file system leaks into the image: handles and locks of the old one are the
 //! old one's, and both go on independently.
 //!
@@ -68,7 +72,7 @@ struct Disk {
     space: Space,
 }
 
-/// The bytes of all files that have a name, against what there is.
+/// The bytes of all files that have a name or a handle, against what there is.
 struct Space {
     used: AtomicU64,
     capacity: AtomicU64,
@@ -84,7 +88,8 @@ impl MemFs {
         MemFs::with_tree(Tree::new(SplitMix64::new(0)), DEFAULT_CAPACITY)
     }
 
-    /// Sets how many bytes the files may take together. A file takes its length.
+    /// Sets how many bytes the files may take together. A file takes its length, until it has lost its
+    /// last name and its last handle.
     ///
     /// What is there stays when it is more; it only cannot grow.
     pub fn set_capacity(&self, bytes: u64) {
@@ -119,14 +124,25 @@ impl MemFs {
         MemFs { disk: Arc::new(Disk { tree: RwLock::new(tree), space }) }
     }
 
-    fn handle(&self, path: &Path, inode: Arc<Inode>, access: Access) -> Arc<dyn File> {
-        Arc::new(MemFile { disk: Arc::clone(&self.disk), inode, path: path.to_owned(), access })
+    /// A handle of the file. Requires: the tree is locked, so that the file has a name until then.
+    fn handle(&self, path: &Path, inode: Arc<Inode>, access: Access) -> MemFile {
+        inode.lock().handles += 1;
+        MemFile { disk: Arc::clone(&self.disk), inode, path: path.to_owned(), access }
     }
 
     fn open_with(&self, path: &Path, access: Access) -> Result<Arc<dyn File>> {
-        let found = self.disk.tree.read().file(path);
-        let inode = found.map_err(|error| Error::io("open", path, error))?;
-        Ok(self.handle(path, inode, access))
+        let tree = self.disk.tree.read();
+        let inode = tree.file(path).map_err(|error| Error::io("open", path, error))?;
+        Ok(Arc::new(self.handle(path, inode, access)))
+    }
+
+    fn lock_file(&self, path: &Path, inode: Arc<Inode>) -> Result<Box<dyn FileLock>> {
+        let file = self.handle(path, inode, Access::Read);
+        let was_locked = std::mem::replace(&mut file.inode.lock().is_locked, true);
+        if was_locked {
+            return Err(Error::Locked(path.to_owned()));
+        }
+        Ok(Box::new(MemLock { file }))
     }
 }
 
@@ -151,9 +167,10 @@ impl Fs for MemFs {
 
     fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
         let inode = Inode::new(Content::default());
-        let created = self.disk.tree.write().create(path, Node::File(Arc::clone(&inode)));
+        let mut tree = self.disk.tree.write();
+        let created = tree.create(path, Node::File(Arc::clone(&inode)));
         created.map_err(|error| Error::io("create", path, error))?;
-        Ok(self.handle(path, inode, Access::ReadWrite))
+        Ok(Arc::new(self.handle(path, inode, Access::ReadWrite)))
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
@@ -192,13 +209,15 @@ impl Fs for MemFs {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
-        let found = self.disk.tree.write().file_or_new(path);
-        lock_inode(path, found)
+        let mut tree = self.disk.tree.write();
+        let found = tree.file_or_new(path).map_err(|error| Error::io("open", path, error))?;
+        self.lock_file(path, found)
     }
 
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
-        let found = self.disk.tree.read().file(path);
-        lock_inode(path, found)
+        let tree = self.disk.tree.read();
+        let found = tree.file(path).map_err(|error| Error::io("open", path, error))?;
+        self.lock_file(path, found)
     }
 
     fn free_space(&self, dir: &Path) -> Result<u64> {
@@ -209,6 +228,10 @@ impl Fs for MemFs {
                 Err(Error::io("measure the free space of", dir, source))
             }
         }
+    }
+
+    fn forget_unsynced(&self, dir: &Path) {
+        self.disk.tree.write().forget_unsynced(dir);
     }
 }
 
@@ -255,6 +278,16 @@ impl MemFile {
     }
 }
 
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        let mut file = self.inode.lock();
+        file.handles -= 1;
+        if file.is_gone() {
+            self.disk.space.release(file.now.len());
+        }
+    }
+}
+
 impl fmt::Debug for MemFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemFile").field("path", &self.path).finish_non_exhaustive()
@@ -280,7 +313,7 @@ impl File for MemFile {
         let _tree = self.disk.tree.read();
         let mut file = self.inode.lock();
         let mut count = buf.len();
-        if file.now.len() < end && 0 < file.links {
+        if file.now.len() < end {
             // As much as fits is written, as write(2) does, but at least one byte.
             let growth = end - file.now.len();
             let least = (offset + 1).saturating_sub(file.now.len());
@@ -297,7 +330,7 @@ impl File for MemFile {
         let _tree = self.disk.tree.read();
         let mut file = self.inode.lock();
         let growth = len.saturating_sub(file.now.len());
-        if 0 < file.links && self.disk.space.take(growth, growth).is_none() {
+        if self.disk.space.take(growth, growth).is_none() {
             return Err(failed(io::ErrorKind::StorageFull.into()));
         }
         file.extend(len);
@@ -324,31 +357,25 @@ impl File for MemFile {
         Ok(self.inode.lock().now.len())
     }
 
+    fn forget_unsynced(&self) {
+        let _tree = self.disk.tree.read();
+        self.inode.lock().forget_unsynced();
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-fn lock_inode(path: &Path, found: io::Result<Arc<Inode>>) -> Result<Box<dyn FileLock>> {
-    let inode = found.map_err(|error| Error::io("open", path, error))?;
-    let mut state = inode.lock();
-    if state.is_locked {
-        return Err(Error::Locked(path.to_owned()));
-    }
-    state.is_locked = true;
-    drop(state);
-    Ok(Box::new(MemLock { inode }))
-}
-
 #[derive(Debug)]
 struct MemLock {
-    inode: Arc<Inode>,
+    file: MemFile,
 }
 
 impl FileLock for MemLock {}
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        self.inode.lock().is_locked = false;
+        self.file.inode.lock().is_locked = false;
     }
 }

@@ -142,8 +142,9 @@ pub enum Fault {
     Torn(usize),
     /// A sync does nothing and answers that all is well.
     LostSync,
-    /// A sync does nothing and answers EIO, and every later sync under the same name does nothing
-    /// and answers that all is well: the kernel has marked the pages clean, and forgets.
+    /// A sync does nothing and answers EIO, and no later one makes up for it, by whatever name or
+    /// handle: the kernel has marked the pages clean. What is written afterwards can be synced.
+    /// Only a `MemFs` behind this file system forgets.
     ForgettingSync,
 }
 

@@ -22,8 +22,15 @@ pub(super) struct InodeState {
     pub(super) durable: Content,
     /// What was done since, in order.
     unsynced: Vec<Change>,
+    /// How many of these, the first ones, the next sync will not make durable: they count as
+    /// written, and are not.
+    forgotten: usize,
+    /// Whether changes were ever forgotten, so that `now` may hold what no sync covers.
+    is_forgetful: bool,
     /// How many names it has now.
     pub(super) links: u32,
+    /// How many handles it has, locks included.
+    pub(super) handles: u32,
     pub(super) is_locked: bool,
 }
 
@@ -47,6 +54,11 @@ impl Inode {
 }
 
 impl InodeState {
+    /// Whether nobody can reach it any more, so that its space is free.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.links == 0 && self.handles == 0
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         self.now.write(bytes, offset);
         self.unsynced.push(Change::Write { offset, bytes: bytes.into() });
@@ -58,8 +70,21 @@ impl InodeState {
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable = self.now.clone();
-        self.unsynced.clear();
+        if !self.is_forgetful {
+            self.durable = self.now.clone();
+            self.unsynced.clear();
+        } else if self.forgotten < self.unsynced.len() {
+            let forgotten = std::mem::take(&mut self.forgotten);
+            for change in self.unsynced.drain(..).skip(forgotten) {
+                change.apply(&mut self.durable);
+            }
+        }
+        // Else nothing is dirty: what was forgotten is still neither durable nor surely lost.
+    }
+
+    pub(super) fn forget_unsynced(&mut self) {
+        self.forgotten = self.unsynced.len();
+        self.is_forgetful |= self.forgotten != 0;
     }
 
     /// One of the states in which a power loss may leave the file.
@@ -82,10 +107,7 @@ impl InodeState {
         let mut content = self.durable.clone();
         let whole = random.below(self.unsynced.len() as u64) as usize;
         for change in &self.unsynced[..whole] {
-            match change {
-                Change::Write { offset, bytes } => content.write(bytes, *offset),
-                Change::Extend { len } => content.extend(*len),
-            }
+            change.apply(&mut content);
         }
         if let Change::Write { offset, bytes } = &self.unsynced[whole] {
             let end = offset + random.below(bytes.len() as u64 + 1);
@@ -186,6 +208,13 @@ impl InodeState {
 }
 
 impl Change {
+    fn apply(&self, content: &mut Content) {
+        match self {
+            Change::Write { offset, bytes } => content.write(bytes, *offset),
+            Change::Extend { len } => content.extend(*len),
+        }
+    }
+
     fn end(&self) -> u64 {
         match self {
             Change::Write { offset, bytes } => offset + bytes.len() as u64,

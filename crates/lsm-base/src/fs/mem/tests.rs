@@ -215,13 +215,44 @@ fn a_full_disk_takes_what_fits_and_then_nothing() {
     assert!(file.allocate(1001).unwrap_err().is_no_space());
     assert_eq!(file.len().unwrap(), 1000);
     fs.remove(&path("file")).unwrap();
-    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 1000);
+    drop(file);
     let next = write(&fs, "next", b"");
     next.allocate(1000).unwrap();
     assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 0);
     next.write_all_at(&[4; 1000], 0).expect("allocated space is there");
     fs.set_capacity(1200);
     next.write_all_at(&[5; 200], 1000).unwrap();
+}
+
+#[test]
+fn a_removed_file_keeps_its_space_until_its_last_handle() {
+    let fs = MemFs::new();
+    fs.set_capacity(1000);
+    let free = || fs.free_space(Path::new("/")).unwrap();
+    let file = write(&fs, "file", &[1; 600]);
+    let reader = fs.open(&path("file")).unwrap();
+    fs.remove(&path("file")).unwrap();
+    assert_eq!(free(), 400);
+    // What has no name can still grow, and takes space for it.
+    file.write_all_at(&[2; 100], 600).unwrap();
+    assert!(file.allocate(1001).unwrap_err().is_no_space());
+    drop(file);
+    assert_eq!(free(), 300);
+    assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 1000);
+    drop(reader);
+    assert_eq!(free(), 1000);
+
+    // The same for a file that another one has replaced, and for one that is locked.
+    let old = write(&fs, "old", &[1; 300]);
+    let lock = fs.lock(&path("old")).unwrap();
+    write(&fs, "new", &[2; 200]);
+    fs.rename(&path("new"), &path("old")).unwrap();
+    drop(old);
+    assert_eq!(free(), 500);
+    drop(lock);
+    assert_eq!(free(), 800);
+    fs.remove(&path("old")).unwrap();
+    assert_eq!(free(), 1000);
 }
 
 #[test]

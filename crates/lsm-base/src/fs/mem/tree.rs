@@ -39,6 +39,8 @@ struct Dir {
     now: BTreeMap<Arc<str>, Node>,
     durable: BTreeMap<Arc<str>, Node>,
     unsynced: Vec<Change>,
+    /// How many of these, the first ones, the next sync will not make durable.
+    forgotten: usize,
 }
 
 /// A change of a name that no sync has covered. The two halves of a rename have one `op`.
@@ -146,13 +148,23 @@ impl Tree {
 
     pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
         let dir = self.dir_mut(&from_root(dir)?)?;
-        for change in dir.unsynced.drain(..) {
+        for change in dir.unsynced.split_off(dir.forgotten) {
+            // Of what was forgotten of other names a power loss may still leave any state.
+            dir.unsynced.retain(|forgotten| forgotten.name != change.name);
             match change.node {
                 Some(node) => dir.durable.insert(change.name, node),
                 None => dir.durable.remove(&change.name),
             };
         }
+        dir.forgotten = dir.unsynced.len();
         Ok(())
+    }
+
+    pub(super) fn forget_unsynced(&mut self, dir: &Path) {
+        let Ok(dir) = from_root(dir) else { return };
+        if let Ok(dir) = self.dir_mut(&dir) {
+            dir.forgotten = dir.unsynced.len();
+        }
     }
 
     pub(super) fn list(&mut self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -234,8 +246,8 @@ impl Tree {
         self.dirs.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Changes what a name in an existing directory stands for, and returns how many bytes belong
-    /// to no name any more.
+    /// Changes what a name in an existing directory stands for, and returns how many bytes that has
+    /// freed.
     fn set(&mut self, dir: &Path, name: &str, node: Option<Node>) -> u64 {
         if let Some(Node::File(inode)) = &node {
             inode.lock().links += 1;
@@ -258,7 +270,8 @@ impl Tree {
             self.removed.pop_front();
         }
         self.removed.push_back(file.now.clone());
-        file.now.len()
+        // While it has a handle its space stays taken: the handle's end frees it.
+        if file.is_gone() { file.now.len() } else { 0 }
     }
 }
 
