@@ -46,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<RequestBody>,
+    /// When all of it had come.
+    pub(crate) came: Instant,
     /// What a read that needs no disk has found already, and the sequence of its view.
     pub(crate) resident: Option<(Entry, Seq)>,
 }
@@ -159,7 +161,8 @@ async fn steps(
     progress.is_body_read = true;
     let (method, headers) = (head.method, head.headers);
     let resident = None;
-    let call = Call { app: app.clone(), route, method, rest, query, headers, body, resident };
+    let came = Instant::now();
+    let call = Call { app: app.clone(), route, method, rest, query, headers, body, came, resident };
     let outcome = handlers::handle(call).await;
     outcome.inspect_err(|problem| {
         if problem.code == Code::Busy {
