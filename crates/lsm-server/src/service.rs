@@ -17,14 +17,13 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use lsm_engine::{Entry, Seq};
 
 use crate::answer::{self, Answer};
 use crate::app::{App, Phase};
 use crate::body::{BodyLimit, RequestBody, read_body};
 use crate::connection::ConnectionState;
 use crate::guard::Scope;
-use crate::handlers;
+use crate::handlers::{self, Seen};
 use crate::http_metrics::Rejection;
 use crate::route::{BodyKind, Route};
 use crate::target::Query;
@@ -48,8 +47,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<RequestBody>,
     /// When all of it had come.
     pub(crate) came: Instant,
-    /// What a read that needs no disk has found already, and the sequence of its view.
-    pub(crate) resident: Option<(Entry, Seq)>,
+    /// What a read that needs no disk has seen already.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// What is known of a request while it is served, for the answer and the metrics.
@@ -160,9 +159,9 @@ async fn steps(
     };
     progress.is_body_read = true;
     let (method, headers) = (head.method, head.headers);
-    let resident = None;
     let came = Instant::now();
-    let call = Call { app: app.clone(), route, method, rest, query, headers, body, came, resident };
+    let call =
+        Call { app: app.clone(), route, method, rest, query, headers, body, came, seen: None };
     let outcome = handlers::handle(call).await;
     outcome.inspect_err(|problem| {
         if problem.code == Code::Busy {

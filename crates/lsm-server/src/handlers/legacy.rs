@@ -48,12 +48,12 @@ pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let found = find(&mut call)?;
     if found.is_unchanged {
-        return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
+        return Ok(found.tags().put_on(answer::empty(StatusCode::NOT_MODIFIED)));
     }
     let (value, seq) = (&found.entry.value[..], found.entry.seq.get());
     let mut body = call.growing(0);
     body.put_item(ItemRef { key: &found.key, value: Some(value), seq: Some(seq) }, KeyForm::Utf8)?;
-    Ok(found.tagged(answer::json(StatusCode::OK, body.into_bytes())))
+    Ok(found.tags().put_on(answer::json(StatusCode::OK, body.into_bytes())))
 }
 
 /// What a delete asks for: the key's removal, whether it exists or not.

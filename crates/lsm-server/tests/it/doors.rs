@@ -244,3 +244,20 @@ fn data_outlives_the_server() {
     assert_eq!(lsm_engine::Read::get(&db, "a").unwrap().unwrap(), b"x");
     assert!(db.recovery_report().was_closed);
 }
+
+#[test]
+fn a_read_that_finds_nothing_says_what_it_saw() {
+    let server = TestServer::start();
+    server.put("a", b"x");
+    server.put("b", b"x");
+    for (target, headers, status) in [
+        ("/v1/kv/absent", &[][..], 404),
+        ("/get/absent", &[], 404),
+        ("/v1/kv/a", &[("If-Match", "\"9\"")], 412),
+        ("/get/a", &[("If-Match", "\"9\"")], 412),
+        ("/v1/kv/a", &[("If-None-Match", "*")], 304),
+    ] {
+        let reply = server.request("GET", target, headers, b"");
+        assert_eq!((reply.status, reply.header("x-lsm-seq")), (status, Some("2")), "{target}");
+    }
+}

@@ -44,3 +44,21 @@ fn the_page_has_every_family_once_and_counts() {
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
 }
+
+#[test]
+fn a_key_is_read_once() {
+    let server = TestServer::start();
+    let gets = || {
+        let metrics = server.get("/metrics");
+        let line = metrics.text().lines().find(|line| line.contains("op=\"get\"")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    server.put("a", b"x");
+    for (target, status) in
+        [("/v1/kv/absent", 404), ("/get/absent", 404), ("/v1/kv/a", 200), ("/get/a", 200)]
+    {
+        let before = gets();
+        assert_eq!(server.get(target).status, status);
+        assert_eq!(gets() - before, 1, "{target}");
+    }
+}
