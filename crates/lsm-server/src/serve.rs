@@ -38,13 +38,13 @@ pub struct Timeouts {
     pub body: Duration,
     /// How long a body may be slower than one KiB a second.
     pub body_grace: Duration,
-    /// An answer of which the peer reads nothing.
+    /// An answer of which the peer reads nothing, or less than one KiB a second for as long.
     pub write_stall: Duration,
 }
 
 impl Timeouts {
-    /// The slowest pace of a body, in bytes a second.
-    pub(crate) const SLOWEST_BODY: u64 = 1024;
+    /// The slowest pace of a body and of an answer, in bytes a second.
+    pub(crate) const SLOWEST: u64 = 1024;
 }
 
 impl Default for Timeouts {
