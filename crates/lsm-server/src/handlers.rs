@@ -20,8 +20,8 @@ mod write;
 pub(crate) use value::Seen;
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
-use hyper::{Method, StatusCode};
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::{HeaderMap, Method, StatusCode};
 use lsm_engine::{Db, Seq};
 
 use crate::answer::{Answer, X_LSM_SEQ};
@@ -123,6 +123,15 @@ fn check_key(key: &[u8]) -> Result<(), Problem> {
         return Err(Problem::new(Code::KeyTooLarge, detail));
     }
     Ok(())
+}
+
+/// Whether `Accept` names a content type; ranges like `*/*` name none.
+fn names_in_accept(headers: &HeaderMap, content_type: &str) -> bool {
+    let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case(content_type)
+    })
 }
 
 /// Reads a body that must be a JSON object.

@@ -3,9 +3,9 @@
 use hyper::StatusCode;
 use lsm_engine::{Condition, Seq, WriteBatch};
 
-use super::value::find;
+use super::value::{self, find};
 use super::write::{Demand, Planned, Success, Terms, check_value};
-use super::{check_key, json_object};
+use super::{check_key, json_object, names_in_accept};
 use crate::answer::{self, Answer};
 use crate::etag::Preconditions;
 use crate::service::Call;
@@ -49,6 +49,11 @@ pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     let found = find(&mut call)?;
     if found.is_unchanged {
         return Ok(found.tags().put_on(answer::empty(StatusCode::NOT_MODIFIED)));
+    }
+    if names_in_accept(&call.headers, "application/octet-stream")
+        && !names_in_accept(&call.headers, "application/json")
+    {
+        return value::raw(&call, found);
     }
     let (value, seq) = (&found.entry.value[..], found.entry.seq.get());
     let mut body = call.growing(0);
