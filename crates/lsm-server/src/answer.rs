@@ -22,6 +22,7 @@ pub(crate) type Answer = Response<Payload>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(crate) const X_LSM_SEQ: HeaderName = HeaderName::from_static("x-lsm-seq");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// An answer with a body of one piece.
@@ -53,6 +54,9 @@ pub(crate) fn problem(problem: &Problem) -> Answer {
     let headers = answer.headers_mut();
     if let Some(retry_after_ms) = problem.retry_after_ms {
         headers.insert(RETRY_AFTER, retry_after_ms.div_ceil(1000).max(1).into());
+    }
+    if let Some(view) = problem.view {
+        headers.insert(X_LSM_SEQ, view.into());
     }
     if problem.code == Code::Unauthorized {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

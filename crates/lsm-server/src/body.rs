@@ -93,7 +93,7 @@ impl Timeouts {
 
     /// How long a body of which so many bytes have arrived may take until the next ones.
     fn body_pace(&self, received: usize) -> Duration {
-        let paid = Duration::from_millis(received as u64 * 1000 / Timeouts::SLOWEST_BODY);
+        let paid = Duration::from_millis(received as u64 * 1000 / Timeouts::SLOWEST);
         self.body_grace.saturating_add(paid)
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - the head of a request has to be whole a while after its first byte, and the first head a while
 //!   after the connection was made;
-//! - a peer that reads nothing of its answer is let go;
+//! - a peer that reads nothing of its answer for a while, or next to nothing for long, is let go;
 //! - heads are scanned for what makes smuggling possible ([`HeadScanner`]).
 //!
 //! And it tells a body that has to fail when everything before it is on its way.
@@ -85,7 +85,8 @@ pub(crate) struct WatchedStream {
     timeouts: Timeouts,
     /// When the head that began to arrive must be whole.
     head_deadline: Deadline,
-    /// When a write that made no progress is given up.
+    /// How an answer goes that the peer does not take at once, and when it is given up.
+    sending: Option<Sending>,
     write_deadline: Deadline,
     /// While closing: when to stop reading what nobody wants.
     linger_deadline: Deadline,
@@ -111,6 +112,7 @@ impl WatchedStream {
             scanner: HeadScanner::default(),
             timeouts,
             head_deadline,
+            sending: None,
             write_deadline: Deadline::default(),
             linger_deadline: Deadline::default(),
             has_sent_end: false,
@@ -125,24 +127,32 @@ impl WatchedStream {
             self.state.defect.store(defect as u8, Ordering::Relaxed);
         }
         if self.state.phase.load(Ordering::Relaxed) == IDLE {
-            self.state.phase.store(HEAD, Ordering::Relaxed);
-            self.head_deadline.set(self.timeouts.head);
+            self.begin_head();
         }
     }
 
-    /// Gives a write up that made no progress for too long.
-    fn watch_write<T>(
+    fn begin_head(&mut self) {
+        self.state.phase.store(HEAD, Ordering::Relaxed);
+        self.head_deadline.set(self.timeouts.head);
+    }
+
+    /// Gives a write up that made no progress for too long, or too little for very long.
+    fn watch_write(
         &mut self,
         cx: &mut Context<'_>,
-        progress: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if progress.is_ready() {
-            self.write_deadline.clear();
-            return progress;
+        progress: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match progress {
+            Poll::Ready(outcome) => {
+                if let (Some(sending), Ok(len)) = (&mut self.sending, &outcome) {
+                    sending.note(*len, Instant::now());
+                }
+                return Poll::Ready(outcome);
+            }
+            Poll::Pending => {}
         }
-        if !self.write_deadline.is_set() {
-            self.write_deadline.set(self.timeouts.write_stall);
-        }
+        let sending = *self.sending.get_or_insert_with(|| Sending::new(Instant::now()));
+        self.write_deadline.set_at(sending.deadline(self.timeouts.write_stall));
         ready!(self.write_deadline.poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -180,7 +190,11 @@ impl AsyncRead for WatchedStream {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                if self.state.phase.load(Ordering::Relaxed) != HEAD {
+                let phase = self.state.phase.load(Ordering::Relaxed);
+                if phase == IDLE && self.scanner.is_inside_head() {
+                    // Its first bytes came together with the request before it.
+                    self.begin_head();
+                } else if phase != HEAD {
                     return Poll::Pending;
                 }
                 ready!(self.head_deadline.poll(cx));
@@ -216,6 +230,7 @@ impl AsyncWrite for WatchedStream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         // hyper flushes the socket when nothing is left in its own buffer.
+        self.sending = None;
         if self.state.awaits_flush.swap(false, Ordering::Relaxed) {
             cx.waker().wake_by_ref();
         }
@@ -232,6 +247,32 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
+/// How far an answer has come since its peer first did not take it at once.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    since: Instant,
+    last_progress: Instant,
+    sent: u64,
+}
+
+impl Sending {
+    fn new(now: Instant) -> Sending {
+        Sending { since: now, last_progress: now, sent: 0 }
+    }
+
+    fn note(&mut self, len: usize, now: Instant) {
+        self.sent += len as u64;
+        self.last_progress = now;
+    }
+
+    /// When it is given up unless the peer takes more: after a stall, or when it fell behind the
+    /// slowest pace by as much.
+    fn deadline(&self, stall: Duration) -> Instant {
+        let paid = Duration::from_millis(self.sent * 1000 / Timeouts::SLOWEST);
+        (self.last_progress + stall).min(self.since + stall + paid)
+    }
+}
+
 /// A point in time at which something is given up. The timer behind it is made when it is first
 /// waited for, because nearly every deadline is met before that.
 #[derive(Debug, Default)]
@@ -242,11 +283,11 @@ struct Deadline {
 
 impl Deadline {
     fn set(&mut self, after: Duration) {
-        self.at = Some(Instant::now() + after);
+        self.set_at(Instant::now() + after);
     }
 
-    fn clear(&mut self) {
-        self.at = None;
+    fn set_at(&mut self, at: Instant) {
+        self.at = Some(at);
     }
 
     fn is_set(&self) -> bool {
@@ -260,5 +301,38 @@ impl Deadline {
             sleep.as_mut().reset(at);
         }
         sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(30);
+
+    /// After how many seconds an answer is given up whose peer takes so many bytes every so often.
+    fn given_up_after(len: usize, every: u64) -> Option<u64> {
+        let start = Instant::now();
+        let mut sending = Sending::new(start);
+        for seconds in (every..100_000).step_by(every as usize) {
+            let now = start + Duration::from_secs(seconds);
+            let deadline = sending.deadline(STALL);
+            if deadline <= now {
+                return Some((deadline - start).as_secs());
+            }
+            sending.note(len, now);
+        }
+        None
+    }
+
+    #[test]
+    fn an_answer_has_a_slowest_pace() {
+        assert_eq!(given_up_after(1, 29), Some(30));
+        assert_eq!(given_up_after(1000, 29), Some(30));
+        assert_eq!(given_up_after(20 << 10, 29), Some(50));
+        assert_eq!(given_up_after(512, 1), Some(59));
+        assert_eq!(given_up_after(1024, 1), None);
+        assert_eq!(given_up_after(1 << 20, 29), None);
+        assert_eq!(given_up_after(1 << 30, 31), Some(30));
     }
 }

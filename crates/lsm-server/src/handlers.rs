@@ -2,8 +2,9 @@
 //!
 //! Calls of the engine may block, on a disk or behind other writers, so every route that makes one
 //! runs on the [pool](crate::pool); only what waits for nothing is answered in place. That is most
-//! reads of one key: the engine is asked first whether it can answer without the disk. And it is
-//! most writes: the engine queues them, and the task waits for the outcome.
+//! reads of one key, also of a key that does not exist: the engine is asked first whether it can
+//! answer without the disk. And it is most writes: the engine queues them, and the task waits for the
+//! outcome.
 
 mod admin;
 mod batch;
@@ -16,12 +17,14 @@ mod tree;
 mod value;
 mod write;
 
+pub(crate) use value::Seen;
+
 use bytes::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Method, StatusCode};
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::{HeaderMap, Method, StatusCode};
 use lsm_engine::{Db, Seq};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, X_LSM_SEQ};
 use crate::in_flight::Growing;
 use crate::route::Route;
 use crate::service::Call;
@@ -33,8 +36,6 @@ use crate::wire::{Code, Problem, WireError};
 const MAX_KEY_BYTES: usize = 65_535;
 /// An answer above this takes its share of the memory that all large bodies have together.
 const LARGE_ANSWER: usize = 64 << 10;
-
-const X_LSM_SEQ: HeaderName = HeaderName::from_static("x-lsm-seq");
 
 /// Answers a request that has passed every check.
 pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
@@ -122,6 +123,15 @@ fn check_key(key: &[u8]) -> Result<(), Problem> {
         return Err(Problem::new(Code::KeyTooLarge, detail));
     }
     Ok(())
+}
+
+/// Whether `Accept` names a content type; ranges like `*/*` name none.
+fn names_in_accept(headers: &HeaderMap, content_type: &str) -> bool {
+    let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case(content_type)
+    })
 }
 
 /// Reads a body that must be a JSON object.

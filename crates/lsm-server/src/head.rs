@@ -99,6 +99,11 @@ impl HeadScanner {
         Ok(())
     }
 
+    /// Whether a head has begun and its end has not been seen.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        self.state == State::Head && (self.has_request_line || !self.line.is_empty())
+    }
+
     /// Reads at most one line, and returns what follows it.
     fn feed_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Defect> {
         let Some(len) = bytes.iter().position(|&byte| byte == b'\n') else {
@@ -272,6 +277,25 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             let _ = scan(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_head_is_told_from_its_end() {
+        for (bytes, is_inside) in [
+            ("", false),
+            ("\r\n", false),
+            ("G", true),
+            ("GET /a HTTP/1.1\r\n", true),
+            ("GET /a HTTP/1.1\r\nA: b\r\n\r", true),
+            ("GET /a HTTP/1.1\r\nA: b\r\n\r\n", false),
+            ("GET /a HTTP/1.1\r\n\r\nGET", true),
+            ("PUT /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET", false),
+            ("PUT /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nGETG", true),
+        ] {
+            let mut scanner = HeadScanner::default();
+            scanner.feed(bytes.as_bytes()).unwrap();
+            assert_eq!(scanner.is_inside_head(), is_inside, "{bytes:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use hyper::{Method, StatusCode};
 
 use crate::prometheus::Text;
 use crate::route::Route;
+use crate::wire::{Code, Problem};
 
 /// Upper bounds of the buckets of a request's seconds.
 const BOUNDS: [f64; 12] =
@@ -31,19 +32,22 @@ pub(crate) enum Rejection {
     ConnectionsPerIp,
     /// A head that could be read in two ways.
     Head,
-    /// A host or an origin that is not served.
+    /// A host that is not served.
     Host,
+    /// A web page of an origin that is not served.
+    Origin,
     /// No valid token.
     Token,
     /// Too much waits or is in flight, or writes are stalled.
     Busy,
 }
 
-const REJECTIONS: [(Rejection, &str); 6] = [
+const REJECTIONS: [(Rejection, &str); 7] = [
     (Rejection::Connections, "connections"),
     (Rejection::ConnectionsPerIp, "connections_per_ip"),
     (Rejection::Head, "head"),
     (Rejection::Host, "host"),
+    (Rejection::Origin, "origin"),
     (Rejection::Token, "token"),
     (Rejection::Busy, "busy"),
 ];
@@ -63,6 +67,19 @@ struct Seconds {
     buckets: [AtomicU64; BOUNDS.len()],
     count: AtomicU64,
     nanos: AtomicU64,
+}
+
+impl Rejection {
+    /// The reason that a problem is counted under; most problems are no rejections.
+    pub(crate) fn of(problem: &Problem) -> Option<Rejection> {
+        match problem.code {
+            Code::MisdirectedHost => Some(Rejection::Host),
+            Code::ForbiddenOrigin => Some(Rejection::Origin),
+            Code::Unauthorized => Some(Rejection::Token),
+            Code::Busy => Some(Rejection::Busy),
+            _ => None,
+        }
+    }
 }
 
 impl Default for HttpMetrics {

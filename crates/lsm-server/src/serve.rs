@@ -17,12 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lsm_engine::Db;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::app::{App, Phase};
 use crate::config::{Config, ConfigError};
 use crate::connection::{ConnectionState, WatchedStream};
 use crate::guard::Guard;
+use crate::pool::Pool;
 use crate::service;
 use limits::{Connections, Place};
 
@@ -37,13 +38,13 @@ pub struct Timeouts {
     pub body: Duration,
     /// How long a body may be slower than one KiB a second.
     pub body_grace: Duration,
-    /// An answer of which the peer reads nothing.
+    /// An answer of which the peer reads nothing, or less than one KiB a second for as long.
     pub write_stall: Duration,
 }
 
 impl Timeouts {
-    /// The slowest pace of a body, in bytes a second.
-    pub(crate) const SLOWEST_BODY: u64 = 1024;
+    /// The slowest pace of a body and of an answer, in bytes a second.
+    pub(crate) const SLOWEST: u64 = 1024;
 }
 
 impl Default for Timeouts {
@@ -75,6 +76,9 @@ pub struct Server {
 }
 
 impl Server {
+    /// How many blocking threads the runtime should have on which the server runs.
+    pub const BLOCKING_THREADS: usize = Pool::THREADS;
+
     /// Binds the address of the configuration.
     ///
     /// # Errors
@@ -147,8 +151,15 @@ impl Server {
             tracing::warn!("some requests did not end within --drain-timeout");
         }
         let Some(db) = self.app.db().cloned() else { return Ok(()) };
-        let closing = tokio::task::spawn_blocking(move || db.close());
-        closing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        // A thread of its own: those of the pool may all stand behind what did not end.
+        let (closed, when_closed) = oneshot::channel();
+        let closing = std::thread::spawn(move || {
+            let outcome = db.close();
+            let _ = closed.send(());
+            outcome
+        });
+        let _ = when_closed.await;
+        closing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Serves a connection, or turns it away.

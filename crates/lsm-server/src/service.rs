@@ -17,14 +17,13 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use lsm_engine::{Entry, Seq};
 
 use crate::answer::{self, Answer};
 use crate::app::{App, Phase};
 use crate::body::{BodyLimit, RequestBody, read_body};
 use crate::connection::ConnectionState;
 use crate::guard::Scope;
-use crate::handlers;
+use crate::handlers::{self, Seen};
 use crate::http_metrics::Rejection;
 use crate::route::{BodyKind, Route};
 use crate::target::Query;
@@ -46,8 +45,10 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<RequestBody>,
-    /// What a read that needs no disk has found already, and the sequence of its view.
-    pub(crate) resident: Option<(Entry, Seq)>,
+    /// When all of it had come.
+    pub(crate) came: Instant,
+    /// What a read that needs no disk has seen already.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// What is known of a request while it is served, for the answer and the metrics.
@@ -72,7 +73,8 @@ pub(crate) async fn serve(
     let has_body = !body.is_end_stream();
     // A chunked request is the last of its connection: see the module `head`.
     let is_chunked = head.headers.contains_key(TRANSFER_ENCODING);
-    let instance: String = head.uri.path().chars().take(MAX_INSTANCE).collect();
+    // Keeping it copies nothing; only a problem needs the text.
+    let target = head.uri.clone();
     let mut progress = Progress::default();
     let defect = connection.defect();
 
@@ -84,7 +86,10 @@ pub(crate) async fn serve(
         None => catch(steps(&app, peer, head, body, &mut progress)).await,
     };
     let mut answer = outcome.unwrap_or_else(|mut problem| {
-        problem.instance = Some(instance);
+        if let Some(why) = Rejection::of(&problem) {
+            app.metrics.rejected(why);
+        }
+        problem.instance = Some(target.path().chars().take(MAX_INSTANCE).collect());
         match (problem.code, progress.route) {
             (Code::MethodNotAllowed, Some(route)) => {
                 answer::method_not_allowed(&problem, route.methods())
@@ -119,17 +124,13 @@ async fn steps(
         let detail = format!("the limit is {MAX_TARGET} bytes");
         return Err(Problem::new(Code::UriTooLong, detail));
     }
-    let count = |why| move |_: &Problem| app.metrics.rejected(why);
-    app.guard.check_host(&head).inspect_err(count(Rejection::Host))?;
-    progress.allowed_origin =
-        app.guard.check_origin(&head.headers).inspect_err(count(Rejection::Host))?;
+    app.guard.check_host(&head)?;
+    progress.allowed_origin = app.guard.check_origin(&head.headers)?;
     if progress.allowed_origin.is_some() && is_preflight(&head) {
         return Ok(answer::empty(StatusCode::NO_CONTENT));
     }
     let path = head.uri.path();
-    app.guard
-        .check_token(&head.headers, peer, Scope::of(path))
-        .inspect_err(count(Rejection::Token))?;
+    app.guard.check_token(&head.headers, peer, Scope::of(path))?;
 
     let (route, rest) = Route::find(path)
         .ok_or_else(|| Problem::new(Code::UnknownRoute, "see docs/rest-api.md"))?;
@@ -158,14 +159,10 @@ async fn steps(
     };
     progress.is_body_read = true;
     let (method, headers) = (head.method, head.headers);
-    let resident = None;
-    let call = Call { app: app.clone(), route, method, rest, query, headers, body, resident };
-    let outcome = handlers::handle(call).await;
-    outcome.inspect_err(|problem| {
-        if problem.code == Code::Busy {
-            app.metrics.rejected(Rejection::Busy);
-        }
-    })
+    let came = Instant::now();
+    let call =
+        Call { app: app.clone(), route, method, rest, query, headers, body, came, seen: None };
+    handlers::handle(call).await
 }
 
 fn check_phase(phase: Phase, route: Route) -> Result<(), Problem> {

@@ -19,7 +19,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{self, Command, Config, ConfigError};
 use crate::engine_options::options;
 use crate::log;
-use crate::pool::Pool;
 use crate::serve::{Server, Timeouts};
 
 /// Why the process ends, and with which number.
@@ -99,7 +98,7 @@ fn run(command: &Command) -> Result<(), Fatal> {
     let data_dir = config::prepare_data_dir(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(Pool::THREADS)
+        .max_blocking_threads(Server::BLOCKING_THREADS)
         .build()
         .map_err(Fatal::failed)?;
     let outcome = runtime.block_on(serve(&config, data_dir));

@@ -5,10 +5,8 @@
 
 use lsm_engine::{Error, ErrorKind, Seq};
 
+use crate::pool::stalled;
 use crate::wire::{Code, Problem};
-
-/// How long a client is asked to wait before it tries again what was refused for the moment.
-const RETRY_AFTER_MS: u64 = 1000;
 
 /// The problem that a failed call of the engine is.
 pub(crate) fn problem_of(error: &Error) -> Problem {
@@ -19,10 +17,7 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
             return Problem::new(Code::PreconditionFailed, conflict_detail(current))
                 .with_current_seq(current);
         }
-        ErrorKind::Busy => {
-            return Problem::new(Code::Busy, "writes arrive faster than they can be stored")
-                .with_retry_after_ms(RETRY_AFTER_MS);
-        }
+        ErrorKind::Busy => return stalled(),
         ErrorKind::Poisoned => (Code::Poisoned, "a sync failed; restart the server to write again"),
         ErrorKind::ReadOnly => (Code::Poisoned, "the store was opened for reading only"),
         ErrorKind::Closed => (Code::Draining, "the store is closed"),

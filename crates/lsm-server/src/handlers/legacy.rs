@@ -3,9 +3,9 @@
 use hyper::StatusCode;
 use lsm_engine::{Condition, Seq, WriteBatch};
 
-use super::value::find;
+use super::value::{self, find};
 use super::write::{Demand, Planned, Success, Terms, check_value};
-use super::{check_key, json_object};
+use super::{check_key, json_object, names_in_accept};
 use crate::answer::{self, Answer};
 use crate::etag::Preconditions;
 use crate::service::Call;
@@ -48,12 +48,17 @@ pub(super) fn get(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let found = find(&mut call)?;
     if found.is_unchanged {
-        return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
+        return Ok(found.tags().put_on(answer::empty(StatusCode::NOT_MODIFIED)));
+    }
+    if names_in_accept(&call.headers, "application/octet-stream")
+        && !names_in_accept(&call.headers, "application/json")
+    {
+        return value::raw(&call, found);
     }
     let (value, seq) = (&found.entry.value[..], found.entry.seq.get());
     let mut body = call.growing(0);
     body.put_item(ItemRef { key: &found.key, value: Some(value), seq: Some(seq) }, KeyForm::Utf8)?;
-    Ok(found.tagged(answer::json(StatusCode::OK, body.into_bytes())))
+    Ok(found.tags().put_on(answer::json(StatusCode::OK, body.into_bytes())))
 }
 
 /// What a delete asks for: the key's removal, whether it exists or not.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
 use lsm_engine::{DbCursor, Error, Read, Snapshot};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::with_seq;
+use super::{names_in_accept, with_seq};
 use crate::answer::{self, Answer, Payload, Piece};
 use crate::app::App;
 use crate::in_flight::{Growing, Share};
@@ -92,12 +92,7 @@ impl Wanted {
 
 /// Whether the client asks for lines.
 pub(super) fn wants_lines(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|accept| {
-        accept.split(',').any(|kind| {
-            let kind = kind.split(';').next().unwrap_or_default().trim();
-            kind.eq_ignore_ascii_case("application/x-ndjson")
-        })
-    })
+    names_in_accept(headers, "application/x-ndjson")
 }
 
 /// Answers one page.

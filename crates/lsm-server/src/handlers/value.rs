@@ -5,10 +5,11 @@ use hyper::header::{ETAG, HeaderValue};
 use hyper::{Method, StatusCode};
 use lsm_engine::{Db, Entry, Error, Read as _, Resident, Seq, WriteBatch};
 
-use super::with_seq;
 use super::write::{Demand, Planned, Success, Terms, precondition_failed};
+use super::{LARGE_ANSWER, with_seq};
 use crate::answer::{self, Answer};
 use crate::etag::{Preconditions, etag};
+use crate::route::Route;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::wire::{Code, Problem};
@@ -20,11 +21,17 @@ pub(super) fn read(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let found = find(&mut call)?;
     if found.is_unchanged {
-        return Ok(found.tagged(answer::empty(StatusCode::NOT_MODIFIED)));
+        return Ok(found.tags().put_on(answer::empty(StatusCode::NOT_MODIFIED)));
     }
-    // A large value is sent from where the table has it.
-    let value = call.held(Bytes::from_owner(found.entry.value.clone()))?;
-    Ok(found.tagged(answer::answer(StatusCode::OK, OCTETS, value)))
+    raw(&call, found)
+}
+
+/// Answers the value itself.
+pub(super) fn raw(call: &Call, found: Found) -> Result<Answer, Problem> {
+    let tags = found.tags();
+    // A large value is sent from where it is.
+    let value = call.held(Bytes::from_owner(found.entry.value))?;
+    Ok(tags.put_on(answer::answer(StatusCode::OK, OCTETS, value)))
 }
 
 /// What PUT and DELETE ask for.
@@ -57,10 +64,22 @@ pub(super) struct Found {
     pub(super) is_unchanged: bool,
 }
 
+/// The headers that name a version and the view in which it was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tags {
+    version: Seq,
+    view: Seq,
+}
+
 impl Found {
-    /// Adds the headers that name the version.
-    pub(super) fn tagged(&self, mut answer: Answer) -> Answer {
-        answer.headers_mut().insert(ETAG, etag(self.entry.seq));
+    pub(super) fn tags(&self) -> Tags {
+        Tags { version: self.entry.seq, view: self.view }
+    }
+}
+
+impl Tags {
+    pub(super) fn put_on(self, mut answer: Answer) -> Answer {
+        answer.headers_mut().insert(ETAG, etag(self.version));
         with_seq(answer, self.view)
     }
 }
@@ -69,47 +88,63 @@ impl Found {
 ///
 /// A key that does not exist is `not_found`, whatever the preconditions are.
 pub(super) fn find(call: &mut Call) -> Result<Found, Problem> {
-    let key = call.path_key()?;
-    let preconditions = Preconditions::from_headers(&call.headers)?;
-    let (entry, view) = match call.resident.take() {
-        Some((entry, view)) => (Some(entry), view),
-        None => read_key(call.db()?, &key).map_err(|error| problem_of(&error))?,
+    let seen = match call.seen.take() {
+        Some(seen) => seen,
+        None => read_key(call)?,
     };
+    let preconditions = Preconditions::from_headers(&call.headers)?;
+    let Seen { key, entry, view } = seen;
     let Some(entry) = entry else {
-        return Err(Problem::new(Code::NotFound, "there is no such key").with_key(&key));
+        let problem = Problem::new(Code::NotFound, "there is no such key");
+        return Err(problem.with_key(&key).with_view(view.get()));
     };
     if !preconditions.match_holds(Some(entry.seq)) {
-        return Err(precondition_failed(&key, Some(entry.seq)));
+        return Err(precondition_failed(&key, Some(entry.seq)).with_view(view.get()));
     }
     let is_unchanged = !preconditions.none_match_holds(Some(entry.seq));
     Ok(Found { key, entry, view, is_unchanged })
 }
 
-/// Reads the key of the path if the engine finds it without the disk. Returns whether it did; what
-/// is wrong with the request is found out by whoever answers it.
+/// What a read saw: a key, what it has, and a sequence whose view has exactly this.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    key: Vec<u8>,
+    entry: Option<Entry>,
+    view: Seq,
+}
+
+/// Reads the key of the path if the engine can tell without the disk. Returns whether it did; what is
+/// wrong with the request is found out by whoever answers it.
+///
+/// A read sees everything up to the sequence that was visible before it, and perhaps more. If it
+/// finds the key, the view at the larger of that sequence and the key's own has the same version: the
+/// key did not change in between. If it does not, the view is known only if nothing was written
+/// meanwhile.
 pub(super) fn find_resident(call: &mut Call) -> bool {
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return false;
     }
     let (Ok(key), Ok(db)) = (call.path_key(), call.db()) else { return false };
     let before = db.seq();
-    let Ok(Resident::Known(Some(entry))) = db.try_get_resident(&key) else { return false };
-    let view = before.max(entry.seq);
-    call.resident = Some((entry, view));
-    true
+    let Ok(Resident::Known(entry)) = db.try_get_resident(&key) else { return false };
+    let view = match &entry {
+        Some(entry) => before.max(entry.seq),
+        None if db.seq() == before => before,
+        None => return false,
+    };
+    // What is long to print is not printed on the runtime's thread.
+    let is_long = entry.as_ref().is_some_and(|entry| LARGE_ANSWER < entry.value.len());
+    call.seen = Some(Seen { key, entry, view });
+    !(is_long && call.route == Route::Get)
 }
 
-/// Reads a key, and a sequence whose view has exactly this answer.
-///
-/// A read sees everything up to the sequence that was visible before it, and perhaps more. If it
-/// finds the key, the view at the larger of that sequence and the key's own has the same version: the
-/// key did not change in between. If it does not, only a snapshot can tell.
-fn read_key(db: &Db, key: &[u8]) -> Result<(Option<Entry>, Seq), Error> {
-    let before = db.seq();
-    if let Some(entry) = db.get_entry(key)? {
-        let view = before.max(entry.seq);
-        return Ok((Some(entry), view));
-    }
-    let snapshot = db.snapshot()?;
-    Ok((snapshot.get_entry(key)?, snapshot.seq()))
+/// Reads the key of the path from a snapshot, which knows its view.
+fn read_key(call: &Call) -> Result<Seen, Problem> {
+    let key = call.path_key()?;
+    let read = |db: &Db| {
+        let snapshot = db.snapshot()?;
+        Ok((snapshot.get_entry(&key)?, snapshot.seq()))
+    };
+    let (entry, view) = read(call.db()?).map_err(|error: Error| problem_of(&error))?;
+    Ok(Seen { key, entry, view })
 }

@@ -4,6 +4,8 @@
 //! small write under no condition is queued in place, and its task waits for the store; the others
 //! go to the [pool](crate::pool), because a condition may have to be read from the disk.
 
+use std::time::Instant;
+
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderName, HeaderValue};
 use lsm_engine::{Condition, Db, Error, ErrorKind, Read as _, Seq, WriteBatch, WriteOptions};
@@ -13,6 +15,7 @@ use crate::answer::{self, Answer};
 use crate::config::DurabilityLevel;
 use crate::engine_options;
 use crate::etag::{Preconditions, etag};
+use crate::pool::stalled;
 use crate::route::Route;
 use crate::service::Call;
 use crate::status::problem_of;
@@ -67,13 +70,14 @@ pub(super) enum Success {
 /// Answers the routes that write.
 pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
+    let deadline = call.stall_deadline();
     let body_len = call.body.as_ref().map_or(0, |body| body.bytes.len());
     if MAX_IN_PLACE < body_len {
-        return app.pool.run(move || plan_and_commit(call)).await?;
+        return app.pool.run_write(deadline, move || plan_and_commit(call)).await?;
     }
     let planned = plan(&call)?;
     if !matches!(planned.demand, Demand::Nothing) {
-        return app.pool.run(move || planned.commit(call.db()?)).await?;
+        return app.pool.run_write(deadline, move || planned.commit(call.db()?)).await?;
     }
     let Planned { batch, terms, key, success, .. } = planned;
     let written = call.db()?.write_async(batch, &terms.options(None)).await;
@@ -104,6 +108,10 @@ impl Planned {
     /// Writes, and waits for it.
     fn commit(self, db: &Db) -> Result<Answer, Problem> {
         let (terms, success) = (self.terms, self.success);
+        if terms.deadline <= Instant::now() {
+            // It waited for a thread, and whoever asked was told to expect an answer by now.
+            return Err(stalled());
+        }
         let seq = self.write(db)?;
         Ok(terms.sign(success.answer(seq), seq))
     }
@@ -202,7 +210,8 @@ fn not_found(key: Option<&[u8]>) -> Problem {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     durability: DurabilityLevel,
-    options: WriteOptions,
+    /// Until when the write may wait for a thread and for the store.
+    deadline: Instant,
 }
 
 impl Terms {
@@ -211,17 +220,17 @@ impl Terms {
         let levels =
             [DurabilityLevel::Sync, DurabilityLevel::Buffered].map(|level| (level.name(), level));
         let durability = query.choice("durability", &levels)?.unwrap_or(call.app.durability);
-        let options = WriteOptions {
-            durability: Some(engine_options::durability(durability)),
-            stall_timeout: Some(call.app.write_stall_timeout),
-            ..WriteOptions::default()
-        };
-        Ok(Terms { durability, options })
+        Ok(Terms { durability, deadline: call.stall_deadline() })
     }
 
-    /// The engine's options under a condition.
+    /// The engine's options under a condition, at the moment of the write.
     pub(super) fn options(&self, condition: Option<Condition>) -> WriteOptions {
-        WriteOptions { condition, ..self.options }
+        WriteOptions {
+            durability: Some(engine_options::durability(self.durability)),
+            stall_timeout: Some(self.deadline.saturating_duration_since(Instant::now())),
+            condition,
+            ..WriteOptions::default()
+        }
     }
 
     /// Says in the answer what was written when, and what it survives.
@@ -230,6 +239,13 @@ impl Terms {
         let level = HeaderValue::from_static(self.durability.name());
         answer.headers_mut().insert(X_LSM_DURABILITY, level);
         answer
+    }
+}
+
+impl Call {
+    /// Until when a write of this request may wait.
+    fn stall_deadline(&self) -> Instant {
+        self.came + self.app.write_stall_timeout
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Problem {
     pub key: Option<Vec<u8>>,
     /// What a failed precondition found: the key's sequence, or that there is no such key.
     pub current_seq: Option<Option<u64>>,
+    /// The sequence of the view in which it was found. The server sends it as a header, `X-Lsm-Seq`,
+    /// and not in the JSON.
+    pub view: Option<u64>,
 }
 
 impl Problem {
@@ -37,6 +40,7 @@ impl Problem {
             retry_after_ms: None,
             key: None,
             current_seq: None,
+            view: None,
         }
     }
 
@@ -62,6 +66,12 @@ impl Problem {
     #[must_use]
     pub fn with_current_seq(self, current: Option<u64>) -> Problem {
         Problem { current_seq: Some(current), ..self }
+    }
+
+    /// The same problem, and the sequence of the view in which it was found.
+    #[must_use]
+    pub fn with_view(self, view: u64) -> Problem {
+        Problem { view: Some(view), ..self }
     }
 
     /// Reads a problem from its JSON.
@@ -105,6 +115,7 @@ impl Problem {
             retry_after_ms: object.uint("retry_after_ms")?,
             key,
             current_seq,
+            view: None,
         })
     }
 

@@ -326,3 +326,15 @@ fn s12_an_answer_larger_than_all_memory_is_not_called_busy() {
     }
     assert_eq!(server.get("/v1/kv/large").body.len(), 60 << 20);
 }
+
+#[test]
+fn s10_a_head_that_began_behind_another_request_has_its_own_time() {
+    let server = with_timeouts(|timeouts| timeouts.head = SHORT);
+    let mut client = server.connect();
+    let start = Instant::now();
+    // The beginning of the second head arrives with the first request, and nothing more.
+    client.send(server.head("GET", "/healthz") + "\r\nGET /healthz HTTP/1.1\r\nHost:");
+    assert_eq!(client.reply().unwrap().status, 200);
+    assert!(client.is_closed());
+    assert_short(start);
+}

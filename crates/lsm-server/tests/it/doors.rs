@@ -244,3 +244,35 @@ fn data_outlives_the_server() {
     assert_eq!(lsm_engine::Read::get(&db, "a").unwrap().unwrap(), b"x");
     assert!(db.recovery_report().was_closed);
 }
+
+#[test]
+fn a_read_that_finds_nothing_says_what_it_saw() {
+    let server = TestServer::start();
+    server.put("a", b"x");
+    server.put("b", b"x");
+    for (target, headers, status) in [
+        ("/v1/kv/absent", &[][..], 404),
+        ("/get/absent", &[], 404),
+        ("/v1/kv/a", &[("If-Match", "\"9\"")], 412),
+        ("/get/a", &[("If-Match", "\"9\"")], 412),
+        ("/v1/kv/a", &[("If-None-Match", "*")], 304),
+    ] {
+        let reply = server.request("GET", target, headers, b"");
+        assert_eq!((reply.status, reply.header("x-lsm-seq")), (status, Some("2")), "{target}");
+    }
+}
+
+#[test]
+fn the_simple_door_gives_bytes_to_those_who_ask_for_them() {
+    let server = TestServer::start();
+    server.put("a", b"\xff\0x");
+    let get = |accept| server.request("GET", "/get/a", &[("Accept", accept)], b"");
+    for accept in ["application/octet-stream", "text/html, Application/Octet-Stream;q=0.9"] {
+        let reply = get(accept);
+        assert_eq!(reply.header("content-type"), Some("application/octet-stream"), "{accept}");
+        assert_eq!((&reply.body[..], reply.header("etag")), (&b"\xff\0x"[..], Some("\"1\"")));
+    }
+    for accept in ["*/*", "application/json, application/octet-stream", "application/json"] {
+        assert_eq!(get(accept).json()["encoding"], "base64", "{accept}");
+    }
+}

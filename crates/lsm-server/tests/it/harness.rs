@@ -76,7 +76,7 @@ impl TestServer {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
-                .max_blocking_threads(16)
+                .max_blocking_threads(Server::BLOCKING_THREADS)
                 .enable_all()
                 .build()
                 .unwrap();

@@ -1,9 +1,11 @@
 //! What Prometheus reads.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::TestServer;
 
 #[test]
-fn the_page_has_every_family_once_and_counts() {
+fn the_page_has_its_families_once_and_counts() {
     let server = TestServer::start();
     server.put("a", b"x");
     server.get("/v1/kv/a");
@@ -34,7 +36,7 @@ fn the_page_has_every_family_once_and_counts() {
         "lsm_operations_total{op=\"put\"} 1",
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"PUT\",status=\"204\"} 1",
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"GET\",status=\"404\"} 1",
-        "lsm_http_rejected_total{reason=\"host\"} 1",
+        "lsm_http_rejected_total{reason=\"origin\"} 1",
         "lsm_poisoned 0",
     ] {
         assert!(page.lines().any(|printed| printed == line), "{line} is not in\n{page}");
@@ -43,4 +45,57 @@ fn the_page_has_every_family_once_and_counts() {
         let (_, value) = line.rsplit_once(' ').unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
+}
+
+#[test]
+fn a_key_is_read_once() {
+    let server = TestServer::start();
+    let gets = || {
+        let metrics = server.get("/metrics");
+        let line = metrics.text().lines().find(|line| line.contains("op=\"get\"")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    server.put("a", b"x");
+    for (target, status) in
+        [("/v1/kv/absent", 404), ("/get/absent", 404), ("/v1/kv/a", 200), ("/get/a", 200)]
+    {
+        let before = gets();
+        assert_eq!(server.get(target).status, status);
+        assert_eq!(gets() - before, 1, "{target}");
+    }
+}
+
+#[test]
+fn every_refusal_is_counted_under_its_reason() {
+    let server = TestServer::start();
+    let rejected = |reason: &str| {
+        let start = format!("lsm_http_rejected_total{{reason=\"{reason}\"}} ");
+        let metrics = server.get("/metrics");
+        let line = metrics.text().lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        line.parse::<u64>().unwrap()
+    };
+    assert_eq!(server.request("GET", "/v1/kv", &[("Origin", "null")], b"").status, 403);
+    assert_eq!((rejected("origin"), rejected("host")), (1, 0));
+    let mut client = server.connect();
+    client.send("GET /v1/kv HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_eq!(client.reply().unwrap().status, 421);
+    assert_eq!((rejected("origin"), rejected("host")), (1, 1));
+    assert_eq!(server.post("/v1/admin/flush", "{}").status, 401);
+    assert_eq!(rejected("token"), 1);
+    // Bodies of which the last byte does not come, until no more of them fit.
+    let most = vec![b'x'; (16 << 20) - 1];
+    let unfinished: Vec<_> = (0..20)
+        .map(|index| {
+            let mut client = server.connect();
+            let head = server.head("PUT", &format!("/v1/kv/{index}"));
+            client.send(format!("{head}Content-Length: {}\r\n\r\n", most.len() + 1));
+            let _ = client.try_send(&most);
+            client
+        })
+        .collect();
+    let start = Instant::now();
+    while rejected("busy") == 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "a refused body is not counted");
+    }
+    drop(unfinished);
 }

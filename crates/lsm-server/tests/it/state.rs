@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lsm_base::FileName;
 use lsm_base::fs::{Fault, FaultFs, Op, OpKind, StdFs};
 
+use lsm_server::config::Span;
 use lsm_server::serve::Timeouts;
 
 use crate::harness::{Setup, TestServer};
@@ -173,4 +174,54 @@ fn s17_a_scan_that_nobody_reads_lets_its_snapshot_go() {
     wait_for("lsm_snapshots 0");
     let reply = client.reply().unwrap();
     assert!(!reply.is_whole, "the end of the scan must be missing");
+}
+
+#[test]
+fn writes_that_stall_leave_the_reads_and_the_figures_alone() {
+    const STALL: Duration = Duration::from_secs(2);
+    let faults = Arc::new(FaultFs::new(Arc::new(StdFs)));
+    let mut setup = Setup { faults: Some(faults.clone()), ..Setup::default() };
+    setup.settings.write_stall_timeout = Some(Span(STALL));
+    let mut server = TestServer::with(setup);
+    server.put("flushed", b"x");
+    server.db().flush().unwrap();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    faults.before_each(move |op| {
+        if op.kind == OpKind::Create && matches!(op.file_name(), Some(FileName::Table(_))) {
+            let _ = gate.lock().unwrap().recv();
+        }
+    });
+    let value = vec![b'v'; 100 << 10];
+    std::thread::scope(|scope| {
+        for index in 0..160 {
+            let (server, value) = (&server, &value);
+            scope.spawn(move || {
+                // Half of the writes are under a condition, and all are too large to be queued.
+                let absent = ("If-None-Match", "*");
+                let headers = if index % 2 == 0 { &[absent][..] } else { &[] };
+                let start = Instant::now();
+                let reply = server.request("PUT", &format!("/v1/kv/{index}"), headers, value);
+                assert!(matches!(reply.status, 204 | 503), "{reply:?}");
+                assert!(start.elapsed() < STALL + Duration::from_secs(1), "{:?}", start.elapsed());
+                reply.status
+            });
+        }
+        // More than half of the writes stand and wait, and the others wait behind them.
+        let start = Instant::now();
+        while start.elapsed() < STALL {
+            let asked = Instant::now();
+            assert_eq!(server.get("/v1/kv/flushed").body, b"x");
+            assert_eq!(server.get("/v1/kv/absent").status, 404);
+            assert_eq!(server.get("/metrics").status, 200);
+            assert_eq!(server.get("/v1/stats").status, 200);
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        }
+    });
+    assert!(
+        server.get("/metrics").text().contains("lsm_http_rejected_total{reason=\"busy\"}"),
+        "some writes stalled"
+    );
+    drop(release);
+    server.stop();
 }
