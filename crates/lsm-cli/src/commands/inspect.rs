@@ -143,5 +143,5 @@ impl Printer {
 /// Prints the fields of an object without the braces around them.
 fn fields(output: &mut Output, object: &Value) -> Outcome {
     let object = object.to_string();
-    output.bytes(object[1..object.len() - 1].as_bytes())
+    output.bytes(&object.as_bytes()[1..object.len() - 1])
 }
