@@ -63,3 +63,7 @@ mod target;
 
 #[cfg(feature = "server")]
 pub use start::main;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
