@@ -161,6 +161,10 @@ impl Db {
 
     /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
     /// from then on; cursors that are open go on.
+    ///
+    /// # Errors
+    /// If [`is_undecided`](Error::is_undecided), the keyspace may go yet, and takes no more writes;
+    /// any other error leaves it as it was.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
         self.inner.drop_keyspace(name)
     }
