@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lsm_base::{KeyspaceId, Seq, WriteBatch};
-use lsm_wal::Lsn;
 
 use self::check::Check;
 use self::delayed::Delayed;
@@ -138,18 +137,10 @@ impl Commit {
         self.handover.with_state(|state| state.is_active_empty() || state.rotate(inner, 0, 0))
     }
 
-    /// Takes the next place in commit order for an edit that goes around the log, with `change`
-    /// applied to the set of keyspaces that may be written to. Returns that place, and the log
-    /// position that has to be synced before the edit is made durable.
-    pub(crate) fn take_place(
-        &self,
-        inner: &Inner,
-        change: impl FnOnce(&mut BTreeSet<KeyspaceId>),
-    ) -> (Seq, Lsn) {
-        self.handover.with_state(|state| {
-            change(&mut state.keyspaces);
-            (state.take_seq(), inner.wal().appended_lsn())
-        })
+    /// Takes the next place in commit order for the drop of a keyspace, from which on nothing is
+    /// written to it. What was logged before has to be synced before the drop is made durable.
+    pub(crate) fn take_drop(&self, keyspace: KeyspaceId) -> Seq {
+        self.handover.with_state(|state| state.take_drop(keyspace))
     }
 
     /// Lets writes to these keyspaces in.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lsm_base::{KeyspaceId, Seq, WriteBatch};
+use lsm_compaction::State;
 
 use crate::builder::DbBuilder;
 use crate::error::{Error, Result};
@@ -153,16 +154,34 @@ impl Db {
     /// Kind `Closed`.
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.inner.check_open()?;
-        let slot = match &self.inner.write_side {
+        let state = || Arc::clone(&self.inner.super_versions.load().version.state);
+        let mut before = state();
+        let pin = loop {
+            let pin = self.pin();
+            // No keyspace came while the sequence was taken, so those of before are its own.
+            let after = state();
+            if before.next_keyspace_id == after.next_keyspace_id {
+                break pin;
+            }
+            before = after;
+        };
+        Ok(Snapshot {
+            inner: Arc::clone(&self.inner),
+            keyspace: KeyspaceId::DEFAULT,
+            state: before,
+            pin: Arc::new(pin),
+            _closer: Arc::clone(&self.closer),
+        })
+    }
+
+    fn pin(&self) -> Pin {
+        match &self.inner.write_side {
             Some(side) => {
                 let visible = side.commit.publication().visible_cell();
                 Pin::Slot(self.inner.snapshots.acquire(visible))
             }
             None => Pin::ReadOnly(self.inner.read_only_seq),
-        };
-        let keyspace = KeyspaceId::DEFAULT;
-        let (inner, closer) = (Arc::clone(&self.inner), Arc::clone(&self.closer));
-        Ok(Snapshot { inner, keyspace, pin: Arc::new(slot), _closer: closer })
+        }
     }
 
     /// The keyspace of this name, created if there is none: 1 to 64 of `[A-Za-z0-9_-]`.
@@ -177,6 +196,10 @@ impl Db {
 
     /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
     /// from then on; cursors that are open go on.
+    ///
+    /// # Errors
+    /// If [`is_undecided`](Error::is_undecided), the keyspace may go yet, and takes no more writes;
+    /// any other error leaves it as it was.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
         self.inner.drop_keyspace(name)
     }
@@ -275,6 +298,8 @@ impl Read for Db {
 pub struct Snapshot {
     inner: Arc<Inner>,
     keyspace: KeyspaceId,
+    /// What the keyspaces were called at that moment.
+    state: Arc<State>,
     pin: Arc<Pin>,
     _closer: Arc<Closer>,
 }
@@ -299,12 +324,16 @@ impl Snapshot {
     /// The same moment of another keyspace.
     ///
     /// # Errors
-    /// Kind `InvalidArgument` if there is none of this name.
+    /// Kind `InvalidArgument` if there was none of this name at that moment; `Closed` if it was
+    /// dropped since, whatever has its name now.
     pub fn keyspace(&self, name: &str) -> Result<Snapshot> {
         self.inner.check_open()?;
-        match self.inner.find_keyspace(name) {
-            Some(keyspace) => Ok(Snapshot { keyspace, ..self.clone() }),
-            None => Err(Error::invalid(format!("there is no keyspace {name:?}"))),
+        let Some(keyspace) = self.state.version.keyspace(name) else {
+            return Err(Error::invalid(format!("there was no keyspace {name:?}")));
+        };
+        match self.inner.super_versions.load().version.tree(keyspace) {
+            Some(_) => Ok(Snapshot { keyspace, ..self.clone() }),
+            None => Err(Error::keyspace_dropped()),
         }
     }
 }

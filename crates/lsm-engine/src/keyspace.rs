@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::inner::Inner;
 use crate::options::WriteOptions;
 use crate::read::{Read, View};
+use crate::version_set::Current;
 
 /// A keyspace of a database. Cheap to clone.
 ///
@@ -126,14 +127,18 @@ impl Inner {
         let id = KeyspaceId(current.state().next_keyspace_id);
         let created = CreatedKeyspace { id, name: name.into(), unknown: Vec::new() };
         let edit = VersionEdit { created_keyspaces: vec![created], ..VersionEdit::default() };
-        self.versions.log_and_apply(self, &mut current, edit.into())?;
+        self.install_in_order(&mut current, edit)?;
         Ok(id)
     }
 
     /// Drops a keyspace and all that is in it.
     pub(crate) fn drop_keyspace(&self, name: &str) -> Result<()> {
         let _call = self.begin_call()?;
-        let Some(id) = self.find_keyspace(name) else {
+        // Edits before this one are decided first, and none comes between the place in commit order
+        // and the edit: what fails up to there leaves the keyspace as it was.
+        let mut current = self.versions.lock();
+        self.versions.decide(self, &mut current)?;
+        let Some(id) = current.state().version.keyspace(name) else {
             return Err(Error::invalid(format!("there is no keyspace {name:?}")));
         };
         if id == KeyspaceId::DEFAULT {
@@ -141,12 +146,21 @@ impl Inner {
         }
         // From its place in commit order on, nothing is written to the keyspace. The log is on
         // disk up to that place before the drop is, so no older write can be lost behind it.
-        let (seq, _) = self.commit().take_place(self, |keyspaces| {
-            keyspaces.remove(&id);
-        });
+        let seq = self.commit().take_drop(id);
         self.commit().sync(self)?;
         let dropped = DroppedKeyspace { id, seq };
         let edit = VersionEdit { dropped_keyspaces: vec![dropped], ..VersionEdit::default() };
-        self.install_edit(edit)
+        self.install_in_order(&mut current, edit)
+    }
+
+    /// Installs the edit of a call that has to say what became of it: a failure may leave it
+    /// undecided.
+    fn install_in_order(&self, current: &mut Current, edit: VersionEdit) -> Result<()> {
+        self.versions.log_and_apply(self, current, edit.into()).map_err(|error| {
+            match error.base() {
+                Some(cause) if current.is_undecided() => Error::indeterminate(cause.clone()),
+                _ => error,
+            }
+        })
     }
 }

@@ -149,7 +149,7 @@ impl Inner {
         let disk = DiskUse {
             wal: log_segments * self.options.segment_size,
             tables: tables().map(|(meta, _)| meta.len).sum(),
-            manifest: self.versions.lock().manifest_len(),
+            manifest: self.versions.manifest_len(),
         };
         Metrics {
             gets: counters.gets.get(),

@@ -37,8 +37,9 @@
 //! Taken in this order, and none while a later one is held:
 //! the directory's lock and calls (`inner`, for the close), flushing (`background`), version set,
 //! compactions that run (`background`), commit state, delayed writes, commit queue, publication, installation of
-//! SuperVersions, the signal of `background`. Readers take none. From compactions on nothing is
-//! synced under a lock; under the commit lock there is the append to the log and no other I/O.
+//! SuperVersions, the signal of `background`. Reads of data take none, nor does `metrics` take one
+//! that is held over I/O; `levels` and `verify` do. From compactions on nothing is synced under a
+//! lock; under the commit lock there is the append to the log and no other I/O.
 
 #![forbid(unsafe_code)]
 

@@ -97,7 +97,9 @@ pub struct MemoryUse {
 /// Disk in use, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DiskUse {
-    /// Log segments in use.
+    /// Log segments whose writes are still in memory, each at its usual length. The one that is
+    /// ready to be next, longer ones of long batches, and those that are about to be unlinked come
+    /// on top.
     pub wal: u64,
     /// Tables of the tree.
     pub tables: u64,

@@ -40,7 +40,10 @@ impl Inner {
         let mut report = VerifyReport::default();
         let super_version = self.super_versions.load_full();
         for (_, table) in super_version.version.tables() {
-            match table.verify() {
+            let result = table.verify();
+            // After a close another process may unlink what is not open yet.
+            self.check_open()?;
+            match result {
                 Ok(read) => {
                     report.tables += 1;
                     report.table_bytes += read.bytes;
@@ -51,6 +54,8 @@ impl Inner {
         }
         self.verify_manifest(&mut report);
         self.verify_log(&mut report);
+        // What another process did to them since is no damage.
+        self.check_open()?;
         Ok(report)
     }
 

@@ -37,6 +37,8 @@ const MIN_ROTATION_LEN: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct VersionSet {
     next_file_number: AtomicU64,
+    /// The bytes of the MANIFEST, for those who must not wait for its sync.
+    manifest_len: AtomicU64,
     current: Mutex<Current>,
 }
 
@@ -76,6 +78,7 @@ impl VersionSet {
         let base_len = journal.as_ref().map_or(0, JournalWriter::len);
         VersionSet {
             next_file_number: AtomicU64::new(state.next_file_number.max(number + 1)),
+            manifest_len: AtomicU64::new(base_len),
             current: Mutex::new(Current { state, number, journal, base_len, undecided: None }),
         }
     }
@@ -83,6 +86,11 @@ impl VersionSet {
     /// The number of the next table or MANIFEST.
     pub(crate) fn numbers(&self) -> &AtomicU64 {
         &self.next_file_number
+    }
+
+    /// The bytes of the MANIFEST.
+    pub(crate) fn manifest_len(&self) -> u64 {
+        self.manifest_len.load(Ordering::Relaxed)
     }
 
     /// A number for a new table or MANIFEST.
@@ -210,9 +218,10 @@ impl Current {
         &self.state
     }
 
-    /// The bytes of the MANIFEST.
-    pub(crate) fn manifest_len(&self) -> u64 {
-        self.journal.as_ref().map_or(0, JournalWriter::len)
+    /// Whether an edit that failed may take effect yet: with the next MANIFEST of this process, or,
+    /// if there will be none, at the next open.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.undecided.is_some() || self.journal.is_none()
     }
 }
 
@@ -233,6 +242,8 @@ fn undecidable(error: lsm_base::Error) -> lsm_base::Error {
 
 fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Change) {
     current.state = Arc::clone(&next);
+    let manifest_len = current.journal.as_ref().map_or(0, JournalWriter::len);
+    inner.versions.manifest_len.store(manifest_len, Ordering::Relaxed);
     let previous = Arc::clone(&inner.super_versions.load().version);
     let mode = inner.options.read_mode(&next);
     let open = |meta: &TableMeta| inner.open_table(mode, meta);

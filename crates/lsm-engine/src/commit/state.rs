@@ -53,7 +53,10 @@ impl CommitState {
         }
     }
 
-    pub(super) fn take_seq(&mut self) -> Seq {
+    /// Lets no more writes to a keyspace in; returns the sequence of its drop.
+    pub(super) fn take_drop(&mut self, keyspace: KeyspaceId) -> Seq {
+        self.keyspaces.remove(&keyspace);
+        self.prefixes.remove(&keyspace);
         let seq = self.next_seq;
         self.next_seq = seq.plus(1);
         seq
@@ -99,7 +102,8 @@ impl CommitState {
                 return false;
             }
         };
-        for (keyspace, memtable) in self.active.memtables() {
+        let memtables = self.active.memtables().iter();
+        for (keyspace, memtable) in memtables.filter(|(id, _)| self.keyspaces.contains(id)) {
             self.prefixes.insert(*keyspace, memtable.common_prefix());
         }
         self.active.generation.seal(self.last_applied);

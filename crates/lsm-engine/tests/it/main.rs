@@ -14,6 +14,7 @@ mod full_disk;
 mod golden;
 mod group_commit;
 mod harness;
+mod keyspaces;
 mod kill;
 mod lost_sync;
 mod manifest;

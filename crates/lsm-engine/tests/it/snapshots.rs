@@ -70,7 +70,18 @@ fn a_dropped_keyspace_ends_for_snapshots_and_goes_on_for_cursors() {
     assert_eq!(old.get_many(&["k"]).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(old.cursor().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(old.prefix("").next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(snapshot.keyspace("doomed").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(snapshot.keyspace("doomed").unwrap_err().kind(), ErrorKind::Closed);
+    // Nor is another keyspace of this name what the snapshot saw.
+    let again = db.keyspace("doomed").unwrap();
+    again.put("k", "v").unwrap();
+    assert_eq!(snapshot.keyspace("doomed").unwrap_err().kind(), ErrorKind::Closed);
+    db.keyspace("later").unwrap();
+    assert_eq!(snapshot.keyspace("later").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let newer = db.snapshot().unwrap();
+    assert!(newer.keyspace("doomed").unwrap().contains("k").unwrap());
+    assert!(!newer.keyspace("later").unwrap().contains("k").unwrap());
+    db.drop_keyspace("doomed").unwrap();
+    drop((newer, again));
     for i in 0..500_u32 {
         assert_eq!((cursor.key(), cursor.value()), (&i.to_be_bytes()[..], &[1; 100][..]));
         cursor.next().unwrap();

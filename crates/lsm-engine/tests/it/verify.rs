@@ -5,9 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_base::FileName;
 use lsm_base::fs::{Op, OpKind};
-use lsm_engine::{Durability, WriteOptions};
+use lsm_engine::{Durability, ErrorKind, WriteOptions};
+use parking_lot::Mutex;
 
 use crate::harness::{self, open};
+
+#[test]
+fn a_verification_ends_with_the_database() {
+    let (_, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    for i in 0..3_u32 {
+        db.put(i.to_be_bytes(), "v").unwrap();
+        db.flush().unwrap();
+    }
+    let handle = Mutex::new(Some(db.clone()));
+    fs.before_each(move |op: &Op| {
+        let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
+        if is_table
+            && op.kind == OpKind::Read
+            && let Some(db) = handle.lock().take()
+        {
+            db.close().unwrap();
+        }
+    });
+    assert_eq!(db.verify().unwrap_err().kind(), ErrorKind::Closed);
+}
 
 /// Writes come between any two operations of a verification, and move the log on to its next
 /// segment, or make a larger one ready in its place.
