@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 mod fault;
 #[cfg(any(test, feature = "testing"))]
 mod mem;
+mod memory;
 mod std;
 #[cfg(test)]
 mod tests;

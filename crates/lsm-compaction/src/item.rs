@@ -63,7 +63,7 @@ pub(crate) struct ItemRef<'a> {
     pub(crate) place: Place<'a>,
 }
 
-impl ItemRef<'_> {
+impl<'a> ItemRef<'a> {
     /// The item for safe-keeping, or the refusal that it demands. For tags that are not known.
     pub(crate) fn keep(&self) -> Result<Item> {
         match self.need {
@@ -83,7 +83,7 @@ impl ItemRef<'_> {
     }
 
     /// The record of which the payload consists.
-    pub(crate) fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+    pub(crate) fn decode<T: serde::Deserialize<'a>>(&self) -> Result<T> {
         lsm_base::codec::decode_record(self.payload).map_err(|detail| self.place.corrupt(detail))
     }
 }

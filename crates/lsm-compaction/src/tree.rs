@@ -18,8 +18,7 @@
 //!
 //! A look-up that goes from newest to oldest may therefore end at its first hit.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,7 +109,7 @@ impl Tree {
         let mut tree = self.clone();
         for level in 0..LEVELS {
             let leaving = deleted.iter().filter(|(from, _)| *from == level);
-            let leaving: BTreeSet<u64> = leaving.map(|(_, number)| *number).collect();
+            let leaving: Vec<u64> = leaving.map(|(_, number)| *number).collect();
             let entering = added.iter().filter(|(to, _)| *to == level);
             let entering: Vec<_> = entering.map(|(_, table)| Arc::clone(table)).collect();
             if !leaving.is_empty() || !entering.is_empty() {
@@ -126,23 +125,17 @@ impl Tree {
     fn change_level(
         &mut self,
         level: usize,
-        mut leaving: BTreeSet<u64>,
+        mut leaving: Vec<u64>,
         entering: Vec<Arc<TableMeta>>,
     ) -> Result<(), String> {
+        leaving.sort_unstable();
         let before = &self.levels[level];
-        let mut tables: Vec<_> =
-            before.iter().filter(|table| !leaving.remove(&table.number)).cloned().collect();
-        if let Some(number) = leaving.iter().next() {
-            return Err(format!("table {number} is not in L{level} to be deleted"));
+        let stays = |table: &&Arc<TableMeta>| leaving.binary_search(&table.number).is_err();
+        let staying: Vec<_> = before.iter().filter(stays).cloned().collect();
+        if staying.len() + leaving.len() != before.len() {
+            return Err(stray(level, before, &leaving));
         }
-        tables.extend(entering);
-        if level == 0 {
-            tables.sort_by_key(|table| Reverse((table.max_seq, table.number)));
-        } else {
-            tables.sort_by(|a, b| a.smallest.cmp(&b.smallest));
-            check_disjoint(level, &tables)?;
-        }
-        self.levels[level] = tables.into();
+        self.levels[level] = put_in(level, staying, entering)?.into();
         Ok(())
     }
 
@@ -181,6 +174,55 @@ impl fmt::Debug for Tree {
     }
 }
 
+/// Which of two tables stands first in a level: the newer one in L0, in others by key.
+fn order_in(level: usize, a: &TableMeta, b: &TableMeta) -> Ordering {
+    match level {
+        0 => (b.max_seq, b.number).cmp(&(a.max_seq, a.number)),
+        _ => a.smallest.cmp(&b.smallest),
+    }
+}
+
+/// The tables of a level, in its order, with those that enter it.
+///
+/// Most of a large level stays as it is: only the places of those that enter are looked for, and
+/// only what stands beside them is compared.
+fn put_in(
+    level: usize,
+    mut staying: Vec<Arc<TableMeta>>,
+    mut entering: Vec<Arc<TableMeta>>,
+) -> Result<Vec<Arc<TableMeta>>, String> {
+    entering.sort_by(|a, b| order_in(level, a, b));
+    let mut tables = Vec::with_capacity(staying.len() + entering.len());
+    let mut staying = staying.drain(..);
+    let mut places = Vec::with_capacity(entering.len());
+    for table in entering {
+        let stands_before = |old: &Arc<TableMeta>| order_in(level, old, &table).is_lt();
+        let count = staying.as_slice().partition_point(stands_before);
+        tables.extend(staying.by_ref().take(count));
+        places.push(tables.len());
+        tables.push(table);
+    }
+    tables.extend(staying);
+    if level != 0 {
+        for place in places {
+            let (start, end) = (place.saturating_sub(1), tables.len().min(place + 2));
+            check_disjoint(level, &tables[start..end])?;
+        }
+    }
+    Ok(tables)
+}
+
+/// Why tables cannot be deleted of which not every one is in the level, once.
+#[cold]
+fn stray(level: usize, tables: &[Arc<TableMeta>], leaving: &[u64]) -> String {
+    let twice = leaving.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    let is_there = |number: &u64| tables.iter().any(|table| table.number == *number);
+    match twice.or_else(|| leaving.iter().copied().find(|number| !is_there(number))) {
+        Some(number) => format!("table {number} is not in L{level} to be deleted"),
+        None => format!("a table is in L{level} twice"),
+    }
+}
+
 fn check_disjoint(level: usize, tables: &[Arc<TableMeta>]) -> Result<(), String> {
     for pair in tables.windows(2) {
         if pair[1].smallest.user_key <= pair[0].largest.user_key {
@@ -207,6 +249,10 @@ fn check_order(upper: &TableMeta, deeper: &TableMeta) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::table;
 
@@ -261,5 +307,53 @@ mod tests {
         assert!(tree.change(&[(4, 1)], &[(3, Arc::clone(&moved))]).is_err());
         let after = tree.change(&[(2, 1)], &[(3, moved)]).unwrap();
         assert_eq!((numbers(&after, 2), numbers(&after, 3)), (vec![], vec![1]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn a_change_is_what_sorting_the_level_anew_gives(
+            level in prop_oneof![Just(0_usize), Just(6)],
+            steps in prop::collection::vec(
+                (prop::collection::vec(0_u64..40, 0..3), prop::collection::vec((0_u8..60, 0_u8..3), 0..4)),
+                1..12,
+            ),
+        ) {
+            let (mut tree, mut number) = (Tree::new("t"), 0);
+            for (leaving, entering) in steps {
+                let deleted: Vec<_> = leaving.iter().map(|number| (level, *number)).collect();
+                let added: Vec<_> = entering.iter().map(|(from, len)| {
+                    number += 1;
+                    let (smallest, largest) = (format!("{from:02}"), format!("{:02}", from + len));
+                    (level, Arc::new(table(number, &smallest, &largest, 2 * number, 2 * number)))
+                }).collect();
+                let expected = sorted_anew(&tree, level, &deleted, &added);
+                let changed = tree.change(&deleted, &added);
+                prop_assert_eq!(changed.as_ref().ok().map(|tree| tree.level(level).to_vec()), expected);
+                tree = changed.unwrap_or(tree);
+            }
+        }
+    }
+
+    fn sorted_anew(
+        tree: &Tree,
+        level: usize,
+        deleted: &[(usize, u64)],
+        added: &[(usize, Arc<TableMeta>)],
+    ) -> Option<Vec<Arc<TableMeta>>> {
+        let mut tables = tree.level(level).to_vec();
+        for (_, number) in deleted {
+            let index = tables.iter().position(|table| table.number == *number)?;
+            tables.remove(index);
+        }
+        tables.extend(added.iter().map(|(_, table)| Arc::clone(table)));
+        if level == 0 {
+            tables.sort_by_key(|table| Reverse(table.number));
+            return Some(tables);
+        }
+        tables.sort_by(|a, b| a.smallest.cmp(&b.smallest));
+        let is_apart = |pair: &[Arc<TableMeta>]| pair[0].bounds().1 < pair[1].bounds().0;
+        tables.windows(2).all(is_apart).then_some(tables)
     }
 }

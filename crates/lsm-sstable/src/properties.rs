@@ -37,17 +37,19 @@ pub struct TableProperties {
 
 /// The record on disk. Field order and types are the format.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Record<'a> {
     keyspace: u32,
-    keyspace_name: String,
+    keyspace_name: &'a str,
     entries: u64,
     tombstones: u64,
     raw_key_bytes: u64,
     raw_value_bytes: u64,
     min_seq: u64,
     max_seq: u64,
-    smallest: (Vec<u8>, u64),
-    largest: (Vec<u8>, u64),
+    #[serde(borrow)]
+    smallest: (&'a [u8], u64),
+    #[serde(borrow)]
+    largest: (&'a [u8], u64),
     block_size: u32,
     compression: u8,
     bloom_bits_per_key: u32,
@@ -56,18 +58,18 @@ struct Record {
 impl TableProperties {
     /// The content of the properties section.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let key = |key: &InternalKey| (key.user_key.to_vec(), pack_trailer(key.seq, key.kind));
+        let trailer = |key: &InternalKey| pack_trailer(key.seq, key.kind);
         encode_record(&Record {
             keyspace: self.keyspace.0,
-            keyspace_name: self.keyspace_name.clone(),
+            keyspace_name: &self.keyspace_name,
             entries: self.entries,
             tombstones: self.tombstones,
             raw_key_bytes: self.raw_key_bytes,
             raw_value_bytes: self.raw_value_bytes,
             min_seq: self.min_seq.get(),
             max_seq: self.max_seq.get(),
-            smallest: key(&self.smallest),
-            largest: key(&self.largest),
+            smallest: (&self.smallest.user_key, trailer(&self.smallest)),
+            largest: (&self.largest.user_key, trailer(&self.largest)),
             block_size: self.options.block_size,
             compression: self.options.compression.code(),
             bloom_bits_per_key: self.options.bloom_bits_per_key,
@@ -76,13 +78,13 @@ impl TableProperties {
 
     /// The properties in the content of the section.
     pub(crate) fn decode(content: &[u8]) -> Result<TableProperties, Flaw> {
-        let record: Record = decode_record(content)
+        let record: Record<'_> = decode_record(content)
             .map_err(|detail| Flaw::corrupt(0, format!("properties: {detail}")))?;
         let compression = Compression::from_code(record.compression)
             .ok_or_else(|| Flaw::unsupported(format!("compression {}", record.compression)))?;
         Ok(TableProperties {
             keyspace: KeyspaceId(record.keyspace),
-            keyspace_name: record.keyspace_name,
+            keyspace_name: record.keyspace_name.into(),
             entries: record.entries,
             tombstones: record.tombstones,
             raw_key_bytes: record.raw_key_bytes,
@@ -104,7 +106,7 @@ fn decode_seq(number: u64) -> Result<Seq, Flaw> {
     Seq::try_new(number).ok_or_else(|| Flaw::corrupt(0, "properties: a sequence beyond 56 bits"))
 }
 
-fn decode_key((user_key, trailer): (Vec<u8>, u64)) -> Result<InternalKey, Flaw> {
+fn decode_key((user_key, trailer): (&[u8], u64)) -> Result<InternalKey, Flaw> {
     if user_key.is_empty() || MAX_KEY_LEN < user_key.len() {
         return Err(Flaw::corrupt(0, "properties: a key of impossible length"));
     }
@@ -150,9 +152,9 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_are_refused() {
-        assert!(decode_key((Vec::new(), 1)).is_err());
-        assert!(decode_key((vec![1], 0)).is_err());
-        assert!(decode_key((vec![0; MAX_KEY_LEN + 1], 1)).is_err());
+        assert!(decode_key((&[], 1)).is_err());
+        assert!(decode_key((&[1], 0)).is_err());
+        assert!(decode_key((&[0; MAX_KEY_LEN + 1], 1)).is_err());
         assert!(decode_seq(1 << 56).is_err());
     }
 }

@@ -103,7 +103,11 @@ impl Inspector {
             return Ok(Some(Finding::Record(RecordInfo::new(offset, header, None))));
         }
         self.next = next.map_or(file_len, |(place, _)| place);
-        let content_end = self.file.content_end(offset)?.min(self.next);
+        let content_end = match next {
+            // The header that follows is not zero, so nothing needs to be looked for.
+            Some((place, _)) => place,
+            None => self.file.content_end(offset)?,
+        };
         let (len, content_len) = (self.next - offset, content_end - offset);
         Ok(Some(Finding::Gap { offset, len, content_len, detail }))
     }

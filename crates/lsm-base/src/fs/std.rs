@@ -243,17 +243,11 @@ fn open_dir(dir: &Path) -> Result<OsFile> {
     OsFile::open(dir).map_err(|error| Error::io("open", dir, error))
 }
 
-/// The memory of the machine in bytes, or the part of it that the process's control group may
+/// The memory of the machine in bytes, or the part of it that the process's control groups let it
 /// use; `None` if the system does not say.
 #[must_use]
 pub fn machine_memory() -> Option<usize> {
-    let text = ::std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    let total = kibibytes.checked_mul(1024)?;
-    let limit = ::std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX);
-    Some(total.min(limit))
+    super::memory::usable(|path| ::std::fs::read_to_string(path).ok())
 }
 
 #[derive(Debug)]

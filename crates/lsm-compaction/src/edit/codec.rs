@@ -56,28 +56,28 @@ const CLEAN_CLOSE: u16 = 11;
 const MARK_RECOMPRESS: u16 = 8;
 
 #[derive(Serialize, Deserialize)]
-struct HeaderRecord {
+struct HeaderRecord<'a> {
     format_version: u32,
     db_id: u128,
-    key_order: String,
-    checksum: String,
+    key_order: &'a str,
+    checksum: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
-struct CreatedRecord {
+struct CreatedRecord<'a> {
     id: u32,
-    name: String,
-    options: Vec<u8>,
+    name: &'a str,
+    options: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeyRecord {
-    user_key: Vec<u8>,
+struct KeyRecord<'a> {
+    user_key: &'a [u8],
     trailer: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct TableRecord {
+struct TableRecord<'a> {
     level: u8,
     keyspace: u32,
     number: u64,
@@ -85,12 +85,14 @@ struct TableRecord {
     len: u64,
     entries: u64,
     tombstones: u64,
-    smallest: KeyRecord,
-    largest: KeyRecord,
+    #[serde(borrow)]
+    smallest: KeyRecord<'a>,
+    #[serde(borrow)]
+    largest: KeyRecord<'a>,
     min_seq: u64,
     max_seq: u64,
     compression: u8,
-    attributes: Vec<u8>,
+    attributes: &'a [u8],
 }
 
 pub(super) fn encode(edit: &VersionEdit) -> Vec<u8> {
@@ -114,7 +116,7 @@ pub(super) fn encode(edit: &VersionEdit) -> Vec<u8> {
         put(&mut out, NEXT_KEYSPACE_ID, &id);
     }
     for created in &edit.created_keyspaces {
-        put(&mut out, KEYSPACE_CREATED, &created_record(created));
+        put_created(&mut out, created);
     }
     for dropped in &edit.dropped_keyspaces {
         put(&mut out, KEYSPACE_DROPPED, &(dropped.id.0, dropped.seq.get()));
@@ -124,7 +126,7 @@ pub(super) fn encode(edit: &VersionEdit) -> Vec<u8> {
         put(&mut out, TABLE_DELETED, &parts);
     }
     for added in &edit.added_tables {
-        put(&mut out, TABLE_ADDED, &table_record(added));
+        put_table(&mut out, added);
     }
     if let Some(position) = edit.clean_close {
         put(&mut out, CLEAN_CLOSE, &(position.segment, position.offset));
@@ -191,12 +193,12 @@ fn decode_header(item: ItemRef<'_>) -> Result<Header> {
         _ => {}
     }
     let HeaderRecord { format_version, db_id, key_order, checksum } = item.decode()?;
-    Ok(Header { format_version, db_id, key_order, checksum })
+    Ok(Header { format_version, db_id, key_order: key_order.into(), checksum: checksum.into() })
 }
 
-fn header_record(header: &Header) -> HeaderRecord {
-    let Header { format_version, db_id, key_order, checksum } = header.clone();
-    HeaderRecord { format_version, db_id, key_order, checksum }
+fn header_record(header: &Header) -> HeaderRecord<'_> {
+    let Header { format_version, db_id, key_order, checksum } = header;
+    HeaderRecord { format_version: *format_version, db_id: *db_id, key_order, checksum }
 }
 
 type FloorParts = (u64, (u64, u64), u64);
@@ -210,21 +212,22 @@ fn decode_floor(item: ItemRef<'_>) -> Result<LogFloor> {
     Ok(LogFloor { first_segment, synced: LogPosition { segment, offset }, highest_segment })
 }
 
-fn created_record(created: &CreatedKeyspace) -> CreatedRecord {
+fn put_created(out: &mut Vec<u8>, created: &CreatedKeyspace) {
     let mut options = Vec::new();
     put_unknown(&mut options, &created.unknown);
-    CreatedRecord { id: created.id.0, name: created.name.clone(), options }
+    let record = CreatedRecord { id: created.id.0, name: &created.name, options: &options };
+    put(out, KEYSPACE_CREATED, &record);
 }
 
 fn decode_created(item: ItemRef<'_>) -> Result<CreatedKeyspace> {
     let CreatedRecord { id, name, options } = item.decode()?;
-    let unknown = read_items(&options, item.place_of_tail(options.len()))
+    let unknown = read_items(options, item.place_of_tail(options.len()))
         .map(|option| option.and_then(|option| option.keep()))
         .collect::<Result<_>>()?;
-    Ok(CreatedKeyspace { id: KeyspaceId(id), name, unknown })
+    Ok(CreatedKeyspace { id: KeyspaceId(id), name: name.into(), unknown })
 }
 
-fn table_record(added: &AddedTable) -> TableRecord {
+fn put_table(out: &mut Vec<u8>, added: &AddedTable) {
     let table = &*added.table;
     let mut attributes = Vec::new();
     match table.mark {
@@ -232,7 +235,7 @@ fn table_record(added: &AddedTable) -> TableRecord {
         Mark::Recompress => put_item(&mut attributes, MARK_RECOMPRESS, Need::Optional, &[]),
     }
     put_unknown(&mut attributes, &table.unknown);
-    TableRecord {
+    let record = TableRecord {
         level: level_code(added.level),
         keyspace: table.keyspace.0,
         number: table.number,
@@ -245,15 +248,16 @@ fn table_record(added: &AddedTable) -> TableRecord {
         min_seq: table.min_seq.get(),
         max_seq: table.max_seq.get(),
         compression: table.compression.code(),
-        attributes,
-    }
+        attributes: &attributes,
+    };
+    put(out, TABLE_ADDED, &record);
 }
 
 fn decode_table(item: ItemRef<'_>) -> Result<AddedTable> {
-    let record: TableRecord = item.decode()?;
+    let record: TableRecord<'_> = item.decode()?;
     let mut mark = Mark::None;
     let mut unknown = Vec::new();
-    for attribute in read_items(&record.attributes, item.place_of_tail(record.attributes.len())) {
+    for attribute in read_items(record.attributes, item.place_of_tail(record.attributes.len())) {
         let attribute = attribute?;
         match attribute.tag {
             MARK_RECOMPRESS => mark = Mark::Recompress,
@@ -308,11 +312,11 @@ fn level(code: u8, item: ItemRef<'_>) -> Result<usize> {
     if level < LEVELS { Ok(level) } else { Err(item.place.corrupt(format!("level {code}"))) }
 }
 
-fn key_record(key: &InternalKey) -> KeyRecord {
-    KeyRecord { user_key: key.user_key.to_vec(), trailer: pack_trailer(key.seq, key.kind) }
+fn key_record(key: &InternalKey) -> KeyRecord<'_> {
+    KeyRecord { user_key: &key.user_key, trailer: pack_trailer(key.seq, key.kind) }
 }
 
-fn key(record: KeyRecord, item: ItemRef<'_>) -> Result<InternalKey> {
+fn key(record: KeyRecord<'_>, item: ItemRef<'_>) -> Result<InternalKey> {
     match unpack_trailer(record.trailer) {
         Some((seq, kind)) => Ok(InternalKey { user_key: record.user_key.into(), seq, kind }),
         None => {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::Fs;
-use lsm_base::fs::MemFs;
-use lsm_wal::{FileKind, Finding, Inspector, JournalWriter, Lsn, RecordKind};
+use lsm_base::fs::{FaultFs, MemFs, OpKind};
+use lsm_wal::{FileKind, Finding, Inspector, JournalWriter, Lsn, RecordKind, WalOptions};
 
 use crate::support::{append, corruption, create, log, payload, tiny};
 
@@ -96,4 +96,28 @@ fn a_file_without_a_header_cannot_be_shown() {
     let fs = MemFs::new();
     fs.create(Path::new("/000001.log")).unwrap().write_all_at(&[7; 500], 0).unwrap();
     assert_eq!(corruption(Inspector::open(&fs, Path::new("/000001.log")).map(|_| ())).1, 0);
+}
+
+#[test]
+fn many_gaps_do_not_make_the_file_be_read_many_times() {
+    let fs = FaultFs::new(Arc::new(MemFs::new()));
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let wal = create(&shared, WalOptions { segment_size: 4 << 20, ..tiny() }).unwrap();
+    let mut offsets = Vec::new();
+    for seq in 1..=400 {
+        offsets.push(wal.appended_lsn().offset);
+        append(&wal, seq, &[payload(seq, 1000)]).unwrap();
+    }
+    // Every second header is damaged, and three quarters of the segment are not used.
+    let file = fs.open_writable(&log(1)).unwrap();
+    for offset in offsets.iter().skip(1).step_by(2) {
+        file.write_all_at(b"damage", *offset).unwrap();
+    }
+    fs.clear_trace();
+    let findings = findings(&fs, &log(1));
+    let gaps = findings.iter().filter(|finding| matches!(finding, Finding::Gap { .. })).count();
+    assert_eq!(gaps, 200, "the last one reaches to the end");
+    let reads = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read);
+    let read: u64 = reads.map(|op| op.len).sum();
+    assert!(read < 4 * (4 << 20), "{read} bytes were read");
 }
