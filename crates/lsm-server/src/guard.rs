@@ -73,15 +73,19 @@ impl Guard {
         }
         names.extend(allow_host.iter().cloned());
         for name in names {
-            if has_port(&name) {
-                hosts.push(name);
-                continue;
-            }
-            hosts.push(format!("{name}:{}", bound.port()));
-            // A client leaves the port out where it is HTTP's own.
-            if bound.port() == 80 {
-                hosts.push(name);
-            }
+            let host = match has_port(&name) {
+                true => name,
+                false => format!("{name}:{}", bound.port()),
+            };
+            // A client leaves the port out where it is the scheme's own: HTTP's, or that of a proxy
+            // that speaks TLS and hands the host on as it came.
+            hosts.extend(
+                [":80", ":443"]
+                    .iter()
+                    .filter_map(|port| host.strip_suffix(port))
+                    .map(str::to_owned),
+            );
+            hosts.push(host);
         }
         let origins = allow_origin
             .iter()
@@ -254,6 +258,18 @@ mod tests {
         let guard = guard("127.0.0.1:80");
         for host in ["localhost", "localhost:80", "db.example"] {
             assert!(guard.check_host(&head("/", &[("host", host)])).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_may_hand_on_a_host_without_the_port_of_its_scheme() {
+        let names = ["db.example:443".to_owned(), "[2001:db8::1]:443".to_owned()];
+        let guard = Guard::new("127.0.0.1:8080".parse().unwrap(), &names, &[], None);
+        for host in ["db.example", "db.example:443", "[2001:db8::1]"] {
+            assert!(guard.check_host(&head("/", &[("host", host)])).is_ok(), "{host}");
+        }
+        for host in ["db.example:8080", "db.example:80", "localhost", "db.example:4430"] {
+            assert!(guard.check_host(&head("/", &[("host", host)])).is_err(), "{host}");
         }
     }
 
