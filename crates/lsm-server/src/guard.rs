@@ -194,6 +194,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Route;
     use hyper::Request;
 
     const TOKEN: &str = "0123456789abcdef";
@@ -332,6 +333,20 @@ mod tests {
         assert_eq!(Scope::of("/v1/admin/anything"), Scope::Admin);
         assert_eq!(Scope::of("/healthz"), Scope::Open);
         assert_eq!(Scope::of("/healthz/"), Scope::Data);
+    }
+
+    #[test]
+    fn every_route_but_two_needs_a_token() {
+        let guard = guard("127.0.0.1:1");
+        let peer: IpAddr = "192.0.2.1".parse().unwrap();
+        for route in Route::ALL {
+            let path = route.template().replace("{key}", "a").replace("{id}", "1");
+            let is_open = guard.check_token(&HeaderMap::new(), peer, Scope::of(&path)).is_ok();
+            assert_eq!(is_open, matches!(route, Route::Healthz | Route::Readyz), "{path}");
+            let changes_the_server =
+                matches!(route, Route::Flush | Route::Compact | Route::Verify | Route::Job);
+            assert_eq!(Scope::of(&path) == Scope::Admin, changes_the_server, "{path}");
+        }
     }
 
     #[test]
