@@ -13,6 +13,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -32,12 +33,17 @@ async fn main() -> std::io::Result<()> {
     println!("bare listening on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+        if stream.set_nodelay(true).is_err() {
+            // The peer is gone already; the others are still measured.
+            continue;
+        }
         tokio::spawn(
             http1::Builder::new()
                 .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(60))
                 .half_close(true)
                 .max_headers(64)
+                .max_header_size(64 << 10)
                 .max_buf_size(64 << 10)
                 .serve_connection(TokioIo::new(stream), service_fn(answer)),
         );

@@ -18,7 +18,7 @@ pub use settings::{Command, DurabilityLevel, LogFormat, Settings};
 pub use units::{Size, Span};
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -196,9 +196,12 @@ impl Config {
         }
         for host in &self.allow_host {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-            if host.is_empty() || !host.bytes().all(plain) {
+            // Without brackets the last group of an IPv6 address reads as a port.
+            let is_bare_ipv6 = host.parse::<Ipv6Addr>().is_ok();
+            if host.is_empty() || is_bare_ipv6 || !host.bytes().all(plain) {
                 return Err(ConfigError(format!(
-                    "--allow-host must be a name, with or without a port, not {host:?}"
+                    "--allow-host must be a name or [IPv6 address], with or without a port, not \
+                     {host:?}"
                 )));
             }
         }

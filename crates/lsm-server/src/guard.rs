@@ -73,15 +73,19 @@ impl Guard {
         }
         names.extend(allow_host.iter().cloned());
         for name in names {
-            if has_port(&name) {
-                hosts.push(name);
-                continue;
-            }
-            hosts.push(format!("{name}:{}", bound.port()));
-            // A client leaves the port out where it is HTTP's own.
-            if bound.port() == 80 {
-                hosts.push(name);
-            }
+            let host = match has_port(&name) {
+                true => name,
+                false => format!("{name}:{}", bound.port()),
+            };
+            // A client leaves the port out where it is the scheme's own: HTTP's, or that of a proxy
+            // that speaks TLS and hands the host on as it came.
+            hosts.extend(
+                [":80", ":443"]
+                    .iter()
+                    .filter_map(|port| host.strip_suffix(port))
+                    .map(str::to_owned),
+            );
+            hosts.push(host);
         }
         let origins = allow_origin
             .iter()
@@ -190,6 +194,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Route;
     use hyper::Request;
 
     const TOKEN: &str = "0123456789abcdef";
@@ -258,6 +263,18 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_may_hand_on_a_host_without_the_port_of_its_scheme() {
+        let names = ["db.example:443".to_owned(), "[2001:db8::1]:443".to_owned()];
+        let guard = Guard::new("127.0.0.1:8080".parse().unwrap(), &names, &[], None);
+        for host in ["db.example", "db.example:443", "[2001:db8::1]"] {
+            assert!(guard.check_host(&head("/", &[("host", host)])).is_ok(), "{host}");
+        }
+        for host in ["db.example:8080", "db.example:80", "localhost", "db.example:4430"] {
+            assert!(guard.check_host(&head("/", &[("host", host)])).is_err(), "{host}");
+        }
+    }
+
+    #[test]
     fn foreign_pages_are_refused() {
         let guard = guard("127.0.0.1:8080");
         let check = |headers: &[(&str, &str)]| guard.check_origin(&head("/", headers).headers);
@@ -316,6 +333,20 @@ mod tests {
         assert_eq!(Scope::of("/v1/admin/anything"), Scope::Admin);
         assert_eq!(Scope::of("/healthz"), Scope::Open);
         assert_eq!(Scope::of("/healthz/"), Scope::Data);
+    }
+
+    #[test]
+    fn every_route_but_two_needs_a_token() {
+        let guard = guard("127.0.0.1:1");
+        let peer: IpAddr = "192.0.2.1".parse().unwrap();
+        for route in Route::ALL {
+            let path = route.template().replace("{key}", "a").replace("{id}", "1");
+            let is_open = guard.check_token(&HeaderMap::new(), peer, Scope::of(&path)).is_ok();
+            assert_eq!(is_open, matches!(route, Route::Healthz | Route::Readyz), "{path}");
+            let changes_the_server =
+                matches!(route, Route::Flush | Route::Compact | Route::Verify | Route::Job);
+            assert_eq!(Scope::of(&path) == Scope::Admin, changes_the_server, "{path}");
+        }
     }
 
     #[test]

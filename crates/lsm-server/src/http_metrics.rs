@@ -62,6 +62,16 @@ pub(crate) struct HttpMetrics {
     rejected: [AtomicU64; REJECTIONS.len()],
 }
 
+/// A connection that is counted.
+#[derive(Debug)]
+pub(crate) struct Connected<'m>(&'m AtomicI64);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seconds {
     buckets: [AtomicU64; BOUNDS.len()],
@@ -128,14 +138,10 @@ impl HttpMetrics {
         self.rejected[index.expect("the table has every reason")].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection was made.
-    pub(crate) fn connected(&self) {
+    /// Counts a connection until what this returns is dropped, also by a panic.
+    pub(crate) fn connected(&self) -> Connected<'_> {
         self.connections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A connection has ended.
-    pub(crate) fn disconnected(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        Connected(&self.connections)
     }
 
     /// Prints every counter that is not zero.
@@ -210,7 +216,12 @@ mod tests {
         metrics.request(Some(Route::Get), &Method::GET, StatusCode::OK, took);
         metrics.request(None, &Method::PATCH, StatusCode::IM_A_TEAPOT, Duration::from_secs(9));
         metrics.rejected(Rejection::Host);
-        metrics.connected();
+        let _held = metrics.connected();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _lost = metrics.connected();
+            panic!("planned");
+        }));
+        assert!(panicked.is_err());
         let mut text = Text::default();
         metrics.print(&mut text);
         let text = text.finish();

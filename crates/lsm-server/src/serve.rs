@@ -190,7 +190,7 @@ async fn serve_connection(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    app.metrics.connected();
+    let _counted = app.metrics.connected();
     let state = Arc::new(ConnectionState::default());
     let timeouts = app.timeouts;
     let io = TokioIo::new(WatchedStream::new(stream, state.clone(), timeouts));
@@ -221,7 +221,6 @@ async fn serve_connection(
             let _ = connection.as_mut().await;
         }
     }
-    app.metrics.disconnected();
 }
 
 /// Tells a peer that there is no place for it, if its socket takes that at once.

@@ -56,15 +56,18 @@ fn measure(dir: &Path, group: u64) -> Result<Run, Box<dyn Error>> {
     let (request, requested) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            requested.into_iter().for_each(|()| {
+            for () in requested {
                 wal.start_writeback();
-            })
+            }
         });
-        append_all(&wal, group, request)
+        let run = append_all(&wal, group, &request);
+        // Nobody asks any more, and the other thread ends.
+        drop(request);
+        run
     })
 }
 
-fn append_all(wal: &Wal, group: u64, request: mpsc::Sender<()>) -> Result<Run, Box<dyn Error>> {
+fn append_all(wal: &Wal, group: u64, request: &mpsc::Sender<()>) -> Result<Run, Box<dyn Error>> {
     let payload = [0x5a; PAYLOAD_LEN];
     let start = Instant::now();
     let (mut before, mut longest) = (start, Duration::ZERO);

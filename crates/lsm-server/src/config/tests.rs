@@ -152,6 +152,8 @@ fn numbers_and_names_out_of_range_are_refused() {
         &["--listen", "127.0.0.1:99999"],
         &["--allow-host", "*"],
         &["--allow-host", "a/b"],
+        &["--allow-host", "::1"],
+        &["--allow-host", "2001:db8::7"],
         &["--allow-origin", "*"],
         &["--allow-origin", "null"],
         &["--allow-origin", "https://"],

@@ -52,7 +52,9 @@ pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
 /// Tells how a job goes.
 pub(super) fn job(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
-    let printed = call.rest.parse().ok().and_then(|id| call.app.jobs.print(id));
+    // A job has one number: `parse` alone would also take a sign and leading zeros.
+    let id = call.rest.parse().ok().filter(|id: &u64| id.to_string() == call.rest);
+    let printed = id.and_then(|id| call.app.jobs.print(id));
     let body = printed.ok_or_else(|| Problem::new(Code::NotFound, "there is no such job"))?;
     Ok(answer::json(StatusCode::OK, body))
 }

@@ -195,6 +195,8 @@ macro_rules! codes {
     };
 }
 
+// `headers_too_large` is reserved: the parser refuses such a head with a status and no body, before
+// there is a request that could be answered with a problem.
 codes! {
     BadRequest "bad_request" 400 "the request cannot be understood",
     BadJson "bad_json" 400 "the body is not the JSON that was expected",

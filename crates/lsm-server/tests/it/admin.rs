@@ -83,3 +83,18 @@ fn jobs_run_and_report() {
     );
     assert_eq!(tree["keyspaces"][0]["memtables"][0]["state"], "active");
 }
+
+#[test]
+fn a_job_has_one_number() {
+    let server = TestServer::start();
+    let bearer = format!("Bearer {}", server.admin_token());
+    let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+    let begun = server.request("POST", "/v1/admin/flush", &headers, b"{}").json();
+    let id = begun["job"].as_str().unwrap().to_owned();
+    let status =
+        |id: &str| server.request("GET", &format!("/v1/jobs/{id}"), &headers[1..], b"").status;
+    assert_eq!(status(&id), 200);
+    for stranger in [format!("+{id}"), format!("0{id}"), format!("{id}/"), String::new()] {
+        assert_eq!(status(&stranger), 404, "{stranger:?}");
+    }
+}

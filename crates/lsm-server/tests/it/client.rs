@@ -114,25 +114,31 @@ impl Client {
     /// Reads the head of one answer, and nothing of its body.
     pub(crate) fn reply_head(&mut self) -> Option<Reply> {
         loop {
-            let head = self.head()?;
-            let mut lines = head.split("\r\n");
-            let status_line = lines.next().unwrap();
-            let status: u16 = status_line
-                .strip_prefix("HTTP/1.1 ")
-                .or(status_line.strip_prefix("HTTP/1.0 "))
-                .and_then(|rest| rest.get(..3)?.parse().ok())
-                .unwrap_or_else(|| panic!("no status line: {status_line}"));
-            if status == 100 {
-                continue;
+            let reply = self.next_head()?;
+            if reply.status != 100 {
+                return Some(reply);
             }
-            let headers = lines
-                .map(|line| {
-                    let (name, value) = line.split_once(':').expect("a header has a colon");
-                    (name.to_ascii_lowercase(), value.trim().to_owned())
-                })
-                .collect();
-            return Some(Reply { status, headers, body: Vec::new(), is_whole: true });
         }
+    }
+
+    /// Reads the next head, also one that only says that the body may come.
+    pub(crate) fn next_head(&mut self) -> Option<Reply> {
+        let head = self.head()?;
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().unwrap();
+        let status = status_line
+            .strip_prefix("HTTP/1.1 ")
+            .or(status_line.strip_prefix("HTTP/1.0 "))
+            .and_then(|rest| rest.get(..3)?.parse().ok())
+            .unwrap_or_else(|| panic!("no status line: {status_line}"));
+        let headers = lines
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                let (name, value) = line.split_once(':').expect("a header has a colon");
+                (name.to_ascii_lowercase(), value.trim().to_owned())
+            })
+            .collect();
+        Some(Reply { status, headers, body: Vec::new(), is_whole: true })
     }
 
     /// Reads everything until the server closes.
@@ -144,6 +150,22 @@ impl Client {
     /// Whether the server has closed, or closes before it sends anything.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.ahead.is_empty() && !self.more()
+    }
+
+    /// Whether the server closes before so much time has passed.
+    pub(crate) fn closes_within(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        let outcome = self.stream.read(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match outcome {
+            Ok(len) => {
+                assert_eq!(len, 0, "the server sends something");
+                true
+            }
+            Err(error) => {
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+            }
+        }
     }
 
     fn head(&mut self) -> Option<String> {

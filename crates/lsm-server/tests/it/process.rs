@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lsm_base::FileName;
+
 use crate::client::Client;
 
 fn command() -> Command {
@@ -41,7 +43,13 @@ impl Process {
     }
 
     fn of(mut command: Command) -> Process {
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        command.stderr(Stdio::null());
+        Process::with_log(command)
+    }
+
+    /// A process whose log goes where the command says.
+    fn with_log(mut command: Command) -> Process {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line
@@ -58,6 +66,19 @@ impl Process {
 
     fn wait(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    fn end(&mut self) {
+        self.signal("TERM");
+        assert_eq!(self.wait(), 0);
+    }
+
+    /// Ends the process, and returns what it has logged.
+    fn into_log(mut self) -> String {
+        self.end();
+        let mut log = String::new();
+        self.child.stderr.as_mut().unwrap().read_to_string(&mut log).unwrap();
+        log
     }
 
     fn ask(&self, method: &str, target: &str, body: &str) -> Option<crate::client::Reply> {
@@ -264,14 +285,17 @@ fn s13_a_shortage_of_descriptors_passes() {
     let mut command = Command::new("sh");
     let binary = env!("CARGO_BIN_EXE_lsm-server");
     let script = "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --data-dir \"$1\"";
-    command.args(["-c", script, binary]).arg(dir.path().join("data")).stdout(Stdio::piped());
-    let process = Process::of(command);
+    command.args(["-c", script, binary]).arg(dir.path().join("data"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = Process::with_log(command);
     // More connections than there are descriptors: some wait in the listener's queue.
     let held: Vec<Client> = (0..60).map(|_| Client::connect(process.address)).collect();
     drop(held);
     let start = Instant::now();
     assert_eq!(process.ask("PUT", "/v1/kv/a", "x").map(|reply| reply.status), Some(204));
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let log = process.into_log();
+    assert!(log.contains("cannot accept a connection"), "there was no shortage: {log}");
 }
 
 #[test]
@@ -280,16 +304,9 @@ fn s21_the_log_is_escaped_and_says_nothing_of_what_is_stored() {
     let data = dir.path().join("data");
     let mut command = command();
     command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]).arg(&data);
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap().parse().unwrap();
-    let mut process = Process { child, line, address };
+    let process = Process::with_log(command);
     assert_eq!(process.ask("PUT", "/v1/kv/secretkey", "secretvalue").unwrap().status, 204);
-    process.signal("TERM");
-    assert_eq!(process.wait(), 0);
-    let mut log = String::new();
-    process.child.stderr.as_mut().unwrap().read_to_string(&mut log).unwrap();
+    let log = process.into_log();
     assert!(!log.contains("secret"), "{log}");
     let lines: Vec<serde_json::Value> = log
         .lines()
@@ -324,4 +341,38 @@ fn s6_an_admin_token_that_a_crash_left_empty_is_made_anew() {
     assert_eq!(token().len(), 65);
     assert_ne!(token(), made);
     assert!(!data.join("ADMIN_TOKEN.tmp").exists());
+}
+
+#[test]
+fn s21_what_a_failed_request_logs_is_escaped() {
+    let dir = tempfile::tempdir().unwrap();
+    // Errors of the store name its files, and so the directory.
+    let data = dir.path().join("da\u{1b}[31m\u{202e}ta");
+    let mut process = Process::start(&data, |_| {});
+    assert_eq!(process.ask("PUT", "/v1/kv/secretkey", "secretvalue").unwrap().status, 204);
+    process.end();
+    let tables: Vec<_> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            matches!(FileName::parse(name), Some(FileName::Table(_)))
+        })
+        .collect();
+    assert!(!tables.is_empty(), "the close flushed the key");
+    for table in &tables {
+        let damaged: Vec<u8> = std::fs::read(table).unwrap().iter().map(|byte| !byte).collect();
+        std::fs::write(table, damaged).unwrap();
+    }
+    let mut command = command();
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&data);
+    let process = Process::with_log(command);
+    let failed = process.ask("GET", "/v1/kv/secretkey", "").unwrap();
+    assert_eq!((failed.status, failed.code().as_str()), (500, "corruption"));
+    assert!(!failed.text().contains("[31m"), "a client learns no path: {failed:?}");
+    let log = process.into_log();
+    let line = log.lines().find(|line| line.contains("a request failed")).expect("it is logged");
+    assert!(line.contains("\\x1b[31m\\xe2\\x80\\xaeta"), "{line:?}");
+    assert!(!log.contains("secret"), "{log:?}");
+    assert!(log.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{log:?}");
 }

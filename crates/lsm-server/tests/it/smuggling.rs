@@ -90,22 +90,21 @@ fn s15_a_chunked_request_is_the_last_of_its_connection() {
 fn s15_an_unread_body_is_never_the_next_request() {
     let server = TestServer::start();
     let hidden = HIDDEN.replace("HOST", &server.address.to_string());
-    for (method, target, status) in [
-        ("PUT", "/no/such/route", 404),
-        ("PATCH", "/v1/kv/a", 405),
-        ("GET", "/healthz", 400),
-        ("PUT", "/v1/kv/", 400),
+    for (method, target, status, closes) in [
+        ("PUT", "/no/such/route", 404, true),
+        ("PATCH", "/v1/kv/a", 405, true),
+        ("GET", "/healthz", 400, true),
+        // The key is looked at when the body was read, so that here it is no request either.
+        ("PUT", "/v1/kv/", 400, false),
     ] {
         let mut client = server.connect();
         let head = server.head(method, target);
-        client.send(format!("{head}Content-Length: {}\r\n\r\n{hidden}{hidden}", hidden.len()));
+        client.send(format!("{head}Content-Length: {}\r\n\r\n{hidden}", hidden.len()));
         client.end();
         let reply = client.reply().unwrap();
-        assert_eq!(reply.status, status, "{method} {target}");
-        if reply.closes() {
-            assert!(client.rest().is_empty());
-            assert_eq!(server.get("/v1/kv/hidden").status, 404);
-        }
+        assert_eq!((reply.status, reply.closes()), (status, closes), "{method} {target}");
+        assert!(client.rest().is_empty(), "{method} {target}");
+        assert_eq!(server.get("/v1/kv/hidden").status, 404, "{method} {target}");
     }
 }
 

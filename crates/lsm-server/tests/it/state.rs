@@ -225,3 +225,24 @@ fn writes_that_stall_leave_the_reads_and_the_figures_alone() {
     drop(release);
     server.stop();
 }
+
+#[test]
+fn s24_a_handler_that_panics_is_answered_and_the_server_lives() {
+    let faults = Arc::new(FaultFs::new(Arc::new(StdFs)));
+    let server = TestServer::with(Setup { faults: Some(faults.clone()), ..Setup::default() });
+    server.put("flushed", b"x");
+    server.db().flush().unwrap();
+    faults.before_each(|op| {
+        let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
+        assert!(!(is_table && op.kind == OpKind::Read), "planned");
+    });
+    let mut client = server.connect();
+    for _ in 0..2 {
+        let reply = server.request_on(&mut client, "GET", "/v1/kv/flushed", &[], b"");
+        assert_eq!((reply.status, reply.code().as_str()), (500, "internal"));
+        assert!(!reply.text().contains("planned"));
+    }
+    faults.before_each(|_| {});
+    let reply = server.request_on(&mut client, "GET", "/v1/kv/flushed", &[], b"");
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"x"[..]));
+}
