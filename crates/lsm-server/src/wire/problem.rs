@@ -21,7 +21,7 @@ pub struct Problem {
     /// When another try may succeed, in milliseconds.
     pub retry_after_ms: Option<u64>,
     /// The key that the problem is about.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Box<[u8]>>,
     /// What a failed precondition found: the key's sequence, or that there is no such key.
     pub current_seq: Option<Option<u64>>,
     /// The sequence of the view in which it was found. The server sends it as a header, `X-Lsm-Seq`,
@@ -59,7 +59,7 @@ impl Problem {
     /// The same problem, and the key that it is about.
     #[must_use]
     pub fn with_key(self, key: &[u8]) -> Problem {
-        Problem { key: Some(key.to_vec()), ..self }
+        Problem { key: Some(key.into()), ..self }
     }
 
     /// The same problem, and what a precondition found.
@@ -113,7 +113,7 @@ impl Problem {
             detail: object.string("detail")?.ok_or_else(|| missing("detail"))?.into_owned(),
             instance: object.string("instance")?.map(std::borrow::Cow::into_owned),
             retry_after_ms: object.uint("retry_after_ms")?,
-            key,
+            key: key.map(Vec::into_boxed_slice),
             current_seq,
             view: None,
         })
