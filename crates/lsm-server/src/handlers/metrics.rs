@@ -235,6 +235,18 @@ fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
     );
     many(
         text,
+        "lsm_filter_checks_total",
+        "counter",
+        "What filters of tables said to point reads.",
+        "result",
+        &[
+            ("negative", metrics.filter_negatives),
+            ("true_positive", metrics.filter_true_positives),
+            ("false_positive", metrics.filter_false_positives),
+        ],
+    );
+    many(
+        text,
         "lsm_memory_bytes",
         "gauge",
         "Memory in use.",
