@@ -1,6 +1,7 @@
 //! Disks that are full, fail, or interrupt: what is refused, what is kept, what may be tried again.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -140,6 +141,51 @@ fn a_disk_that_is_full_at_a_segments_first_write_makes_it_be_made_again() {
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
             for keep in [Keep::SyncedOnly, Keep::Everything] {
                 assert_eq!(bench.found(keep), [1, 2, 3, 4], "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_after_a_full_disk_never_mixes_what_failed_with_what_follows() {
+    const SEEDS: u64 = 24;
+    for cut in [0, 1, 31, 50, 72, 72 + RECORD, 72 + RECORD + 20, 3 * RECORD - 1] {
+        for is_empty in [false, true] {
+            let bench = Bench::new();
+            bench.append(1, 2).unwrap();
+            bench.wal.sync(bench.wal.appended_lsn()).unwrap();
+            bench.wal.prepare(0).unwrap();
+            if is_empty {
+                bench.wal.rotate().unwrap();
+            }
+            // What a power cut leaves after each operation, and how much was promised by then.
+            let promised = Arc::new(AtomicUsize::new(2));
+            let images = Arc::new(Mutex::new(Vec::new()));
+            let (mem, synced, taken) =
+                (bench.mem.clone(), Arc::clone(&promised), Arc::clone(&images));
+            bench.fault.after_each(move |op| {
+                for seed in op.index * SEEDS..(op.index + 1) * SEEDS {
+                    let image = mem.crash(Keep::Subset { seed });
+                    taken.lock().push((image, synced.load(Ordering::Relaxed), op.to_string()));
+                }
+            });
+            bench.fill_disk_after(cut);
+            assert!(bench.append(3, 3).unwrap_err().is_no_space());
+            bench.fault.clear_plan();
+            bench.wal.prepare(0).unwrap();
+            bench.wal.rotate().unwrap();
+            bench.wal.sync(bench.append(10, 2).unwrap()).unwrap();
+            promised.store(4, Ordering::Relaxed);
+            bench.append(12, 1).unwrap();
+            bench.fault.clear_hooks();
+            for (image, promised, at) in images.lock().iter() {
+                let found = recover(image, FROM_FIRST).unwrap().records;
+                assert!(found.iter().all(|(seq, bytes)| *bytes == payload(*seq, 20)));
+                let seqs: Vec<u64> = found.iter().map(|&(seq, _)| seq).collect();
+                let went_on = [1, 2, 10, 11, 12].starts_with(&seqs);
+                let failed_at_the_end = *promised == 2 && [1, 2, 3, 4, 5].starts_with(&seqs);
+                let is_legal = *promised <= seqs.len() && (went_on || failed_at_the_end);
+                assert!(is_legal, "cut at {cut}, {at}: {seqs:?}");
             }
         }
     }
