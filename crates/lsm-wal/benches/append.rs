@@ -55,12 +55,19 @@ fn measure(dir: &Path, group: u64) -> Result<Run, Box<dyn Error>> {
     let wal = Wal::create(Arc::new(StdFs), dir, options, 1, epochs)?;
     let (request, requested) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| requested.into_iter().for_each(|()| drop(wal.start_writeback())));
-        append_all(&wal, group, request)
+        scope.spawn(|| {
+            for () in requested {
+                wal.start_writeback();
+            }
+        });
+        let run = append_all(&wal, group, &request);
+        // The other thread ends with the last one who could ask.
+        drop(request);
+        run
     })
 }
 
-fn append_all(wal: &Wal, group: u64, request: mpsc::Sender<()>) -> Result<Run, Box<dyn Error>> {
+fn append_all(wal: &Wal, group: u64, request: &mpsc::Sender<()>) -> Result<Run, Box<dyn Error>> {
     let payload = [0x5a; PAYLOAD_LEN];
     let start = Instant::now();
     let (mut before, mut longest) = (start, Duration::ZERO);

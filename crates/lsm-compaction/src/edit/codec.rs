@@ -70,7 +70,7 @@ struct CreatedRecord<'a> {
     options: &'a [u8],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct KeyRecord<'a> {
     user_key: &'a [u8],
     trailer: u64,
