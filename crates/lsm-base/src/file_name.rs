@@ -84,18 +84,6 @@ impl FileName {
             _ => None,
         }
     }
-
-    /// Whether this is the name of a file before it is whole.
-    #[must_use]
-    pub fn is_temp(self) -> bool {
-        matches!(
-            self,
-            FileName::CurrentTemp
-                | FileName::ManifestTemp(_)
-                | FileName::LogTemp(_)
-                | FileName::TableTemp(_)
-        )
-    }
 }
 
 impl fmt::Display for FileName {

@@ -79,12 +79,6 @@ impl Gauge {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Takes away `amount`, which must have been added before.
-    pub fn sub(&self, amount: u64) {
-        let before = self.0.fetch_sub(amount, Ordering::Relaxed);
-        debug_assert!(amount <= before, "{amount} taken from {before}");
-    }
-
     /// Raises the number to `value` if it is lower.
     pub fn raise(&self, value: u64) {
         // Mostly it is not, and then the line stays shared.
@@ -162,15 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_goes_up_and_down() {
+    fn a_gauge_goes_up_and_is_set_anew() {
         let gauge = Gauge::new();
         gauge.set(10);
         gauge.add(5);
-        gauge.sub(3);
-        assert_eq!(gauge.get(), 12);
+        assert_eq!(gauge.get(), 15);
         gauge.raise(11);
-        assert_eq!(gauge.get(), 12);
-        gauge.raise(13);
-        assert_eq!(gauge.get(), 13);
+        assert_eq!(gauge.get(), 15);
+        gauge.raise(16);
+        assert_eq!(gauge.get(), 16);
+        gauge.set(2);
+        assert_eq!(gauge.get(), 2);
     }
 }

@@ -61,6 +61,9 @@ pub struct Arena {
 impl Arena {
     /// Reserves an arena of `capacity` bytes, rounded up to a multiple of eight.
     ///
+    /// A large one takes memory only as it fills; one of up to 32 MiB may take all of it at once, and
+    /// the time to clear it.
+    ///
     /// # Panics
     /// If `capacity` is above 2^35 - 16 bytes, about 32 GiB.
     #[must_use]

@@ -131,12 +131,6 @@ impl Memtable {
         Some(Entry { seq, kind, value: version.value() })
     }
 
-    /// The sequence of the newest entry of `key`, be it a value or a tombstone.
-    #[must_use]
-    pub fn latest_seq(&self, key: &[u8], hash: u64) -> Option<Seq> {
-        self.find(key, hash).map(|entry| entry.newest().seq())
-    }
-
     /// A cursor over all entries, every version included.
     ///
     /// It sees entries that are inserted while it stands: each motion goes to the nearest entry at

@@ -93,7 +93,7 @@ impl TableBuilder {
             options,
             block: BlockBuilder::default(),
             fences: FencesBuilder::default(),
-            filter: FilterBuilder::default(),
+            filter: FilterBuilder::new(options.bloom_bits_per_key),
             sections: Vec::new(),
             counts: Counts::default(),
             first: None,
@@ -146,8 +146,7 @@ impl TableBuilder {
     #[must_use]
     pub fn estimated_len(&self) -> u64 {
         let block = if self.block.is_empty() { 0 } else { self.block.raw_len() as u64 };
-        let filter = self.filter.estimated_len(self.options.bloom_bits_per_key);
-        self.output.len() + block + self.fences.estimated_len() + filter
+        self.output.len() + block + self.fences.estimated_len() + self.filter.estimated_len()
     }
 
     /// How many entries were added.
@@ -203,13 +202,12 @@ impl TableBuilder {
     }
 
     fn write_filter(&mut self) -> Result<()> {
-        let bits_per_key = self.options.bloom_bits_per_key;
-        if bits_per_key == 0 {
+        if !self.filter.is_wanted() {
             return Ok(());
         }
-        let filter = std::mem::take(&mut self.filter);
+        let filter = std::mem::replace(&mut self.filter, FilterBuilder::new(0));
         // A reader without this section finds the same entries, only later.
-        self.write_section(FILTER, 0, LINE_LEN as u64, |out| filter.finish(bits_per_key, out))
+        self.write_section(FILTER, 0, LINE_LEN as u64, |out| filter.finish(out))
     }
 
     fn write_fences(&mut self, smallest: &[u8], largest: &[u8], data_len: u64) -> Result<()> {

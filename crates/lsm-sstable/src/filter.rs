@@ -26,24 +26,40 @@ const KIND_BLOCKED_BLOOM: u8 = 1;
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
 /// Collects the hashes of the user keys of a table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FilterBuilder {
+    bits_per_key: u32,
     hashes: Vec<u64>,
 }
 
 impl FilterBuilder {
+    /// A builder of a filter with so many bits for each key; with 0 bits there will be none.
+    pub(crate) const fn new(bits_per_key: u32) -> FilterBuilder {
+        FilterBuilder { bits_per_key, hashes: Vec::new() }
+    }
+
+    /// Whether there will be a filter.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.bits_per_key != 0
+    }
+
     pub(crate) fn add(&mut self, hash: u64) {
-        self.hashes.push(hash);
+        if self.is_wanted() {
+            self.hashes.push(hash);
+        }
     }
 
     /// The length of the filter's region without its checksum, as far as it is known.
-    pub(crate) fn estimated_len(&self, bits_per_key: u32) -> u64 {
-        HEADER_LEN as u64 + u64::from(self.lines(bits_per_key)) * LINE_LEN as u64
+    pub(crate) fn estimated_len(&self) -> u64 {
+        if !self.is_wanted() {
+            return 0;
+        }
+        HEADER_LEN as u64 + u64::from(self.lines()) * LINE_LEN as u64
     }
 
     /// Appends the region without its checksum.
-    pub(crate) fn finish(&self, bits_per_key: u32, out: &mut Vec<u8>) {
-        let (lines, probes) = (self.lines(bits_per_key), probes_for(bits_per_key));
+    pub(crate) fn finish(&self, out: &mut Vec<u8>) {
+        let (lines, probes) = (self.lines(), probes_for(self.bits_per_key));
         out.extend_from_slice(&[KIND_BLOCKED_BLOOM, probes, 0, 0]);
         out.extend_from_slice(&lines.to_le_bytes());
         out.extend_from_slice(&[0; HEADER_LEN - 8]);
@@ -58,8 +74,8 @@ impl FilterBuilder {
         }
     }
 
-    fn lines(&self, bits_per_key: u32) -> u32 {
-        let bits = self.hashes.len() as u64 * u64::from(bits_per_key);
+    fn lines(&self) -> u32 {
+        let bits = self.hashes.len() as u64 * u64::from(self.bits_per_key);
         let lines = bits.div_ceil(8 * LINE_LEN as u64).max(1);
         u32::try_from(lines).unwrap_or(u32::MAX)
     }
@@ -145,18 +161,26 @@ mod tests {
     use lsm_base::key::hash_user_key;
 
     fn build(keys: std::ops::Range<u64>, bits_per_key: u32) -> Filter<Vec<u8>> {
-        let mut builder = FilterBuilder::default();
+        let mut builder = FilterBuilder::new(bits_per_key);
         for key in keys {
             builder.add(hash_user_key(&key.to_le_bytes()));
         }
         let mut bytes = Vec::new();
-        builder.finish(bits_per_key, &mut bytes);
-        assert_eq!(bytes.len() as u64, builder.estimated_len(bits_per_key));
+        builder.finish(&mut bytes);
+        assert_eq!(bytes.len() as u64, builder.estimated_len());
         Filter::new(bytes).unwrap()
     }
 
     fn false_positives(filter: &Filter<Vec<u8>>, keys: std::ops::Range<u64>) -> usize {
         keys.filter(|key| filter.may_contain(hash_user_key(&key.to_le_bytes()))).count()
+    }
+
+    #[test]
+    fn a_filter_without_bits_takes_nothing() {
+        let mut builder = FilterBuilder::new(0);
+        (0..100).for_each(|hash| builder.add(hash));
+        assert_eq!((builder.hashes.capacity(), builder.estimated_len()), (0, 0));
+        assert!(!builder.is_wanted() && FilterBuilder::new(1).is_wanted());
     }
 
     #[test]

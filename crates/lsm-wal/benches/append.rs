@@ -61,7 +61,7 @@ fn measure(dir: &Path, group: u64) -> Result<Run, Box<dyn Error>> {
             }
         });
         let run = append_all(&wal, group, &request);
-        // Nobody asks any more, and the other thread ends.
+        // The other thread ends with the last one who could ask.
         drop(request);
         run
     })

@@ -149,11 +149,6 @@ impl FaultFs {
         self.control.shows_descriptors.store(true, Ordering::Relaxed);
     }
 
-    /// Ends what [`FaultFs::show_descriptors`] began.
-    pub fn hide_descriptors(&self) {
-        self.control.shows_descriptors.store(false, Ordering::Relaxed);
-    }
-
     fn on_path<T>(
         &self,
         kind: OpKind,

@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::{Counter, Gauge};
 
@@ -42,11 +41,6 @@ impl Histogram {
         self.buckets[bucket(value)].fetch_add(1, Ordering::Relaxed);
         self.sum.add(value);
         self.max.raise(value);
-    }
-
-    /// Records a duration in nanoseconds; those of more than 584 years as that.
-    pub fn record_duration(&self, duration: Duration) {
-        self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// What was recorded so far. A record that is under way may be in the sum and not yet in the
@@ -218,7 +212,7 @@ mod tests {
         let histogram = Histogram::new();
         histogram.record(1000);
         let earlier = histogram.snapshot();
-        histogram.record_duration(Duration::from_nanos(20));
+        histogram.record(20);
         histogram.record(5);
         let between = histogram.snapshot().since(&earlier);
         assert_eq!((between.count(), between.sum(), between.quantile(1.0)), (2, 25, 20));

@@ -1,8 +1,10 @@
 //! Manual compaction: everything that a range held at one moment goes to the last level, and is
 //! written anew there, once.
 //!
-//! The caller asks for one step after the other. What is written meanwhile is left alone, so the
-//! steps come to an end however busy the store is.
+//! The caller asks for one step after the other. What is written meanwhile is left alone, so there
+//! is a fixed amount to do however busy the store is. But nothing is reserved for a request: a step
+//! waits as long as jobs that others picked conflict with it, and under a load that keeps its whole
+//! range compacting that may be as long as the load lasts.
 
 use std::sync::Arc;
 

@@ -26,7 +26,9 @@ impl Memory {
     /// So many units of zeros, not yet committed where the operating system can defer it.
     pub(super) fn zeroed(units: usize) -> Memory {
         // An alignment of eight, and not of a cache line: only up to malloc's own alignment does
-        // std's `alloc_zeroed` call `calloc`, which leaves fresh pages untouched.
+        // std's `alloc_zeroed` call `calloc`, which leaves fresh pages untouched. Below glibc's
+        // threshold for maps (32 MiB, once something as large was freed) it may hand out used memory
+        // and clear it at once: that costs less than the page faults of fresh memory would.
         let size = units.max(1).checked_mul(UNIT);
         let layout = size.and_then(|size| Layout::from_size_align(size, UNIT).ok());
         let layout = layout.expect("an arena fits the address space");

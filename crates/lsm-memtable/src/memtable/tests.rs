@@ -58,7 +58,7 @@ fn a_refused_key_is_not_even_in_the_filter() {
     let (table, mut writer) = new_table(8);
     assert_eq!(put(&table, &mut writer, b"k", 1), Err(ArenaFull));
     assert!(!table.filter.may_contain(hash_user_key(b"k")));
-    assert!(table.is_empty() && table.latest_seq(b"k", hash_user_key(b"k")).is_none());
+    assert!(table.is_empty() && table.get(b"k", hash_user_key(b"k"), Seq::MAX).is_none());
 }
 
 #[test]

@@ -113,7 +113,8 @@ proptest! {
             );
             let first = model.range(newest_of(&key)..).next();
             let latest = first.filter(|(found, _)| *found.user_key == *key);
-            prop_assert_eq!(table.latest_seq(&key, hash), latest.map(|(found, _)| found.seq));
+            let newest = table.get(&key, hash, Seq::MAX);
+            prop_assert_eq!(newest.map(|entry| entry.seq), latest.map(|(found, _)| found.seq));
 
             cursor.seek(&key, seq).unwrap();
             assert_at(&cursor, at_or_behind);

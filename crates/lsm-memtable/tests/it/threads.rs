@@ -71,7 +71,8 @@ impl Shared {
         assert_eq!((entry.seq, entry.value), (Seq::new(seq), &seq.to_le_bytes()[..]));
         let newest = self.table.get(&key, hash, Seq::new(visible)).expect("and stays");
         assert!(seq <= newest.seq.get() && newest.seq.get() <= visible);
-        assert!(Some(newest.seq) <= self.table.latest_seq(&key, hash));
+        let latest = self.table.get(&key, hash, Seq::MAX).expect("and stays");
+        assert!(newest.seq <= latest.seq);
     }
 
     /// Walks parts of the table to and fro: entries ascend, and all published ones are met.

@@ -1,13 +1,13 @@
 //! Disks that are full, fail, or interrupt: what is refused, what is kept, what may be tried again.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use lsm_base::file_name::FileName;
 use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
 use lsm_base::{Error, Fs, Result};
-use lsm_wal::{JournalWriter, Lsn, ReplayFrom, Wal, WalOptions, read_journal};
+use lsm_wal::{JournalWriter, Lsn, ReplayFrom, Wal, read_journal};
 use parking_lot::Mutex;
 
 use crate::support::{FROM_FIRST, append, create, dir, payload, recover, tiny};
@@ -140,6 +140,51 @@ fn a_disk_that_is_full_at_a_segments_first_write_makes_it_be_made_again() {
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
             for keep in [Keep::SyncedOnly, Keep::Everything] {
                 assert_eq!(bench.found(keep), [1, 2, 3, 4], "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_after_a_full_disk_never_mixes_what_failed_with_what_follows() {
+    const SEEDS: u64 = 24;
+    for cut in [0, 1, 31, 50, 72, 72 + RECORD, 72 + RECORD + 20, 3 * RECORD - 1] {
+        for is_empty in [false, true] {
+            let bench = Bench::new();
+            bench.append(1, 2).unwrap();
+            bench.wal.sync(bench.wal.appended_lsn()).unwrap();
+            bench.wal.prepare(0).unwrap();
+            if is_empty {
+                bench.assert!(wal.rotate(0).unwrap().is_some());
+            }
+            // What a power cut leaves after each operation, and how much was promised by then.
+            let promised = Arc::new(AtomicUsize::new(2));
+            let images = Arc::new(Mutex::new(Vec::new()));
+            let (mem, synced, taken) =
+                (bench.mem.clone(), Arc::clone(&promised), Arc::clone(&images));
+            bench.fault.after_each(move |op| {
+                for seed in op.index * SEEDS..(op.index + 1) * SEEDS {
+                    let image = mem.crash(Keep::Subset { seed });
+                    taken.lock().push((image, synced.load(Ordering::Relaxed), op.to_string()));
+                }
+            });
+            bench.fill_disk_after(cut);
+            assert!(bench.append(3, 3).unwrap_err().is_no_space());
+            bench.fault.clear_plan();
+            bench.wal.prepare(0).unwrap();
+            bench.assert!(wal.rotate(0).unwrap().is_some());
+            bench.wal.sync(bench.append(10, 2).unwrap()).unwrap();
+            promised.store(4, Ordering::Relaxed);
+            bench.append(12, 1).unwrap();
+            bench.fault.clear_hooks();
+            for (image, promised, at) in images.lock().iter() {
+                let found = recover(image, FROM_FIRST).unwrap().records;
+                assert!(found.iter().all(|(seq, bytes)| *bytes == payload(*seq, 20)));
+                let seqs: Vec<u64> = found.iter().map(|&(seq, _)| seq).collect();
+                let went_on = [1, 2, 10, 11, 12].starts_with(&seqs);
+                let failed_at_the_end = *promised == 2 && [1, 2, 3, 4, 5].starts_with(&seqs);
+                let is_legal = *promised <= seqs.len() && (went_on || failed_at_the_end);
+                assert!(is_legal, "cut at {cut}, {at}: {seqs:?}");
             }
         }
     }
@@ -376,89 +421,6 @@ fn interruptions_and_short_writes_are_no_failures() {
     assert!(10 < bench.fault.injected());
     assert_eq!(bench.found(Keep::SyncedOnly), [1, 2, 3]);
 }
-
-#[test]
-fn advice_that_fails_is_no_failure() {
-    let (mem, fault, wal) = pushing();
-    fault.set_plan(|op| (op.kind == OpKind::StartWriteback).then_some(Fault::Eio));
-    let mut requests = 0;
-    for seq in 1..=100 {
-        append(&wal, seq, &[payload(seq, 1000)]).unwrap();
-        if wal.take_writeback_request() {
-            requests += 1;
-            assert!(!wal.take_writeback_request(), "one request a stretch");
-            wal.start_writeback();
-        }
-    }
-    let mut pushed = Vec::new();
-    for op in fault.trace().iter().filter(|op| op.kind == OpKind::StartWriteback) {
-        pushed.push((op.offset, op.offset + op.len));
-    }
-    // Each stretch begins where the one before ended, and every request has one.
-    let stretches: Vec<_> = (0..6).map(|index| (index << 14, (index + 1) << 14)).collect();
-    assert_eq!((pushed, requests), (stretches, 6));
-    wal.sync(wal.appended_lsn()).unwrap();
-    assert_eq!(recover(&mem.crash(Keep::SyncedOnly), FROM_FIRST).unwrap().records.len(), 100);
-}
-
-#[test]
-fn an_append_waits_for_no_write_back() {
-    let (_, fault, wal) = pushing();
-    let (begun, has_begun) = mpsc::channel();
-    let (appended, has_appended) = mpsc::channel();
-    let has_appended = Mutex::new(has_appended);
-    fault.before_each(move |op| {
-        if op.kind == OpKind::StartWriteback {
-            begun.send(()).unwrap();
-            has_appended.lock().recv_timeout(LIMIT).expect("an append beside the write-back");
-        }
-    });
-    append(&wal, 1, &[payload(1, 20 << 10)]).unwrap();
-    std::thread::scope(|scope| {
-        let pusher = scope.spawn(|| wal.start_writeback());
-        has_begun.recv_timeout(LIMIT).expect("the append asks for it, and does not do it");
-        append(&wal, 2, &[payload(2, 20 << 10)]).unwrap();
-        wal.sync(wal.appended_lsn()).unwrap();
-        appended.send(()).unwrap();
-        // What came beside it is pushed as well before the call returns.
-        appended.send(()).unwrap();
-        assert_eq!(pusher.join().unwrap(), 32 << 10);
-    });
-    fault.clear_hooks();
-    assert_eq!(wal.start_writeback(), 0);
-}
-
-#[test]
-fn a_segment_left_behind_is_still_pushed_and_a_log_that_ended_is_not() {
-    let (_, fault, wal) = pushing();
-    append(&wal, 1, &[payload(1, 20 << 10)]).unwrap();
-    wal.prepare(0).unwrap();
-    assert!(wal.rotate(0).unwrap().is_some());
-    append(&wal, 2, &[payload(2, 20 << 10)]).unwrap();
-    fault.clear_trace();
-    assert_eq!(wal.start_writeback(), 32 << 10);
-    let files: Vec<_> = fault.trace().iter().map(Op::file_name).collect();
-    assert_eq!(files, [Some(FileName::LogTemp(1)), Some(FileName::LogTemp(2))]);
-
-    append(&wal, 3, &[payload(3, 20 << 10)]).unwrap();
-    fault.set_plan(|op| op.kind.is_sync().then_some(Fault::Eio));
-    wal.sync(wal.appended_lsn()).unwrap_err();
-    fault.clear_trace();
-    assert_eq!(wal.start_writeback(), 0);
-    assert_eq!(fault.trace(), []);
-}
-
-/// A log that wants its bytes pushed every 16 KiB.
-fn pushing() -> (MemFs, FaultFs, Wal) {
-    let mem = MemFs::new();
-    let fault = FaultFs::new(Arc::new(mem.clone()));
-    let fs: Arc<dyn Fs> = Arc::new(fault.clone());
-    let wal = create(&fs, WalOptions { segment_size: 1 << 20, writeback_bytes: 16 << 10 });
-    (mem, fault, wal.unwrap())
-}
-
-/// Far beyond what any of it takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_read_error_is_an_error_and_neither_damage_nor_the_end() {

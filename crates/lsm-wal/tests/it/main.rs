@@ -7,3 +7,4 @@ mod golden;
 mod history;
 mod inspect;
 mod support;
+mod write_back;
