@@ -196,7 +196,8 @@ pub struct WriteOptions {
     /// What must hold for it to happen. Needs a batch of exactly one operation.
     pub condition: Option<Condition>,
     /// How long the write may wait while the store is behind with its background work, before it
-    /// answers [`Busy`](crate::ErrorKind::Busy). Unset: as long as it takes. Zero: not at all.
+    /// answers [`Busy`](crate::ErrorKind::Busy). Unset, or too long to tell: as long as it takes.
+    /// Zero: not at all.
     pub stall_timeout: Option<Duration>,
 }
 
