@@ -224,6 +224,7 @@ impl Inner {
     /// Does a kind of work until there is none left.
     fn work_until_idle(&self, name: &'static str, work: Work) -> Result<()> {
         loop {
+            self.tell();
             if self.background.is_stopping() {
                 return Ok(());
             }

@@ -92,7 +92,11 @@ impl Inner {
         let deadline = deadline(options, Instant::now());
         self.pay(batch.as_bytes().len() as u64, deadline)?;
         let durability = options.durability.unwrap_or(self.options.durability);
-        self.commit().write(self, batch, durability, options, deadline)
+        let result = self.commit().write(self, batch, durability, options, deadline);
+        if self.options.background_threads == 0 {
+            self.tell();
+        }
+        result
     }
 
     /// Queues all operations of a batch, or none.
