@@ -15,14 +15,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use lsm_compaction::InProgress;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::commit::Commit;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::manifest::is_sync;
+use crate::set_aside::SetAside;
 
 /// The workers and what they wait for.
 #[derive(Debug, Default)]
@@ -36,22 +37,53 @@ pub(crate) struct Background {
     pub(crate) flushing: Mutex<()>,
     /// The compactions that run. Taken after the lock of the version set.
     pub(crate) compacting: Mutex<InProgress>,
+    /// Those that failed on what they read.
+    pub(crate) set_aside: SetAside,
 }
 
 #[derive(Debug, Default)]
 struct Signal {
     /// Counts changes: whoever saw an older count looks again.
     changes: u64,
+    /// Counts the calls that wait for work: a worker that failed tries again for each.
+    asked: u64,
     is_stopping: bool,
-    /// For each worker up to which change it has looked and found nothing left to do. A worker
-    /// that failed, or is gone, has nothing to do until time has passed.
-    idle_since: Vec<Option<u64>>,
+    workers: Vec<Worker>,
+}
+
+/// How far a worker is.
+#[derive(Clone, Debug, Default)]
+struct Worker {
+    /// How many times it has begun to look for work.
+    rounds: u64,
+    /// Up to which change it has looked and found nothing left to do. One that failed, or is gone,
+    /// has nothing to do until time has passed or somebody asks.
+    idle_since: Option<u64>,
+    /// The last round that failed, and why.
+    failure: Option<(u64, Error)>,
 }
 
 impl Signal {
     /// Whether every worker has looked since the last change, and waits.
     fn is_idle(&self) -> bool {
-        self.idle_since.iter().all(|seen| seen.is_some_and(|seen| self.changes <= seen))
+        let is_idle = |seen| self.changes <= seen;
+        self.workers.iter().all(|worker| worker.idle_since.is_some_and(is_idle))
+    }
+
+    /// Lets workers try again that failed.
+    fn ask(&mut self) {
+        self.asked += 1;
+        self.changes += 1;
+        for worker in self.workers.iter_mut().filter(|worker| worker.has_failed()) {
+            worker.idle_since = None;
+        }
+    }
+}
+
+impl Worker {
+    /// Whether its last round failed.
+    fn has_failed(&self) -> bool {
+        self.failure.as_ref().is_some_and(|(round, _)| *round == self.rounds)
     }
 }
 
@@ -64,7 +96,8 @@ struct LastWord<'a> {
 impl Drop for LastWord<'_> {
     fn drop(&mut self) {
         let background = &self.inner.background;
-        background.signal.lock().idle_since[self.worker] = Some(u64::MAX);
+        let gone = Worker { idle_since: Some(u64::MAX), ..Worker::default() };
+        background.signal.lock().workers[self.worker] = gone;
         if thread::panicking() {
             // No listener is told: it may be what panicked.
             self.inner.health.poison("a background thread panicked");
@@ -72,6 +105,9 @@ impl Drop for LastWord<'_> {
         background.changed();
     }
 }
+
+/// The worker that flushes.
+const FLUSHER: usize = 1;
 
 /// A kind of background work: does a piece of it, and says whether there was any.
 type Work = fn(&Inner) -> Result<bool>;
@@ -86,7 +122,7 @@ impl Background {
         let mut work: Vec<(&str, Work)> =
             vec![("lsm-keeper", Inner::keep), ("lsm-flusher", Inner::flush_oldest)];
         work.resize(2 + compactors, ("lsm-compactor", Inner::compact_once));
-        inner.background.signal.lock().idle_since = vec![None; work.len()];
+        inner.background.signal.lock().workers = vec![Worker::default(); work.len()];
         for (worker, (name, work)) in work.into_iter().enumerate() {
             let shared = Arc::clone(inner);
             let spawned = thread::Builder::new()
@@ -135,24 +171,47 @@ impl Background {
     pub(crate) fn wait_for_change(&self, seen: u64, deadline: Option<Instant>) -> bool {
         let mut signal = self.signal.lock();
         while signal.changes == seen && !signal.is_stopping {
-            match deadline {
-                Some(deadline) => {
-                    if self.changed.wait_until(&mut signal, deadline).timed_out() {
-                        return false;
-                    }
-                }
-                None => self.changed.wait(&mut signal),
+            if !wait_until(&self.changed, &mut signal, deadline) {
+                return false;
             }
         }
         true
     }
 
     /// Waits until every worker has seen every change, and waits.
-    fn wait_until_idle(&self) {
+    ///
+    /// # Errors
+    /// Why a worker failed, after this call had let it try again.
+    fn wait_until_idle(&self) -> Result<()> {
         let mut signal = self.signal.lock();
+        signal.ask();
+        self.changed.notify_all();
         while !signal.is_idle() && !signal.is_stopping {
             self.changed.wait(&mut signal);
         }
+        let failure = signal.workers.iter().find(|worker| worker.has_failed());
+        failure.and_then(|worker| worker.failure.clone()).map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Lets the flusher try again if it failed. Returns the round that it has begun, for
+    /// [`flush_failure`](Self::flush_failure).
+    pub(crate) fn ask_for_flush(&self) -> u64 {
+        let mut signal = self.signal.lock();
+        signal.ask();
+        self.changed.notify_all();
+        signal.flush_round()
+    }
+
+    /// The round that the flusher has begun.
+    pub(crate) fn flush_round(&self) -> u64 {
+        self.signal.lock().flush_round()
+    }
+
+    /// Why the flusher failed in a round that began after this one.
+    pub(crate) fn flush_failure(&self, round: u64) -> Option<Error> {
+        let signal = self.signal.lock();
+        let (failed, error) = signal.workers.get(FLUSHER)?.failure.as_ref()?;
+        (round < *failed).then(|| error.clone())
     }
 
     fn run(&self, inner: &Inner, worker: usize, name: &'static str, work: Work) {
@@ -160,20 +219,62 @@ impl Background {
         let interval = inner.options.compaction_interval;
         let mut signal = self.signal.lock();
         while !signal.is_stopping {
-            let seen = signal.changes;
-            signal.idle_since[worker] = None;
+            let (seen, asked) = (signal.changes, signal.asked);
+            signal.workers[worker].rounds += 1;
+            signal.workers[worker].idle_since = None;
             drop(signal);
             let result = inner.work_until_idle(name, work);
             signal = self.signal.lock();
-            signal.idle_since[worker] = Some(if result.is_ok() { seen } else { u64::MAX });
+            let has_failed = result.is_err();
+            signal.finish_round(worker, seen, asked, result);
             self.changed.notify_all();
             // After a failure only time helps, not what others do.
-            let retry_at = Instant::now() + interval;
-            while !signal.is_stopping && (signal.changes == seen || result.is_err()) {
-                if self.changed.wait_until(&mut signal, retry_at).timed_out() {
+            let retry_at = Instant::now().checked_add(interval);
+            while !signal.is_stopping
+                && signal.asked == asked
+                && (signal.changes == seen || has_failed)
+            {
+                if !wait_until(&self.changed, &mut signal, retry_at) {
                     break;
                 }
             }
+        }
+    }
+}
+
+impl Signal {
+    fn flush_round(&self) -> u64 {
+        self.workers.get(FLUSHER).map_or(0, |flusher| flusher.rounds)
+    }
+
+    /// Notes how a round ended that began when `seen` changes and `asked` questions were known.
+    fn finish_round(&mut self, worker: usize, seen: u64, asked: u64, result: Result<()>) {
+        let is_asked = self.asked != asked;
+        let worker = &mut self.workers[worker];
+        match result {
+            Ok(()) => worker.idle_since = Some(seen),
+            Err(error) => {
+                // Who asked meanwhile waits for the next round.
+                worker.idle_since = (!is_asked).then_some(u64::MAX);
+                worker.failure = Some((worker.rounds, error));
+                // Who waits for what this worker does has to know.
+                self.changes += 1;
+            }
+        }
+    }
+}
+
+/// Waits for a notification, or until `deadline`, if there is one. `false` if that passed.
+fn wait_until(
+    changed: &Condvar,
+    signal: &mut MutexGuard<'_, Signal>,
+    deadline: Option<Instant>,
+) -> bool {
+    match deadline {
+        Some(deadline) => !changed.wait_until(signal, deadline).timed_out(),
+        None => {
+            changed.wait(signal);
+            true
         }
     }
 }
@@ -231,15 +332,16 @@ impl Inner {
             match work(self) {
                 Ok(true) => self.background.changed(),
                 Ok(false) => return Ok(()),
-                Err(error) => {
-                    if error.kind() == ErrorKind::Corruption {
-                        self.metrics.corruptions.add(1);
-                    }
-                    self.emit(&Event::BackgroundError { work: name, error: error.clone() });
-                    return Err(error);
-                }
+                Err(error) => return Err(self.note_background_error(name, error)),
             }
         }
+    }
+
+    /// Counts and reports a failure of background work.
+    pub(crate) fn note_background_error(&self, work: &'static str, error: Error) -> Error {
+        let error = self.note_read_error(error);
+        self.emit(&Event::BackgroundError { work, error: error.clone() });
+        error
     }
 
     /// Unlinks what is obsolete, looks whether a full disk has space again, and makes the next log
@@ -327,6 +429,7 @@ impl Inner {
         deadline: Option<Instant>,
         is_needed: impl Fn() -> bool,
     ) -> Result<()> {
+        let round = self.background.flush_round();
         loop {
             let seen = self.background.changes();
             if !is_needed() {
@@ -345,6 +448,8 @@ impl Inner {
             }
             if self.options.background_threads == 0 {
                 self.flush_oldest().map_err(|error| self.before_append(error))?;
+            } else if let Some(error) = self.background.flush_failure(round) {
+                return Err(self.before_append(error));
             } else if !self.background.wait_for_change(seen, deadline) {
                 return Err(Error::busy());
             }
@@ -360,11 +465,15 @@ impl Inner {
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let _call = self.begin_call()?;
         if self.options.background_threads == 0 {
+            self.background.set_aside.release(self);
             while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
-            return self.check_writable();
+            self.check_writable()?;
+            return self.background.set_aside.failure();
         }
-        self.background.wait_until_idle();
-        self.check_writable()
+        self.background.set_aside.release(self);
+        let result = self.background.wait_until_idle();
+        self.check_writable()?;
+        result.and(self.background.set_aside.failure())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::build::{TableFactory, picker_options};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::generation::GenerationView;
+use crate::health::Health;
 use crate::inner::Inner;
 use crate::version_set::{Change, Current};
 
@@ -49,7 +50,8 @@ impl Inner {
             (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
         });
         if tables != 0 {
-            self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+            let outcomes = flushed.iter().flat_map(|part| &part.outcome.tables);
+            self.sync_tables(&outcomes.map(|table| table.number).collect::<Vec<_>>())?;
         }
         self.install_flush(&view, last_seq, flushed)?;
         let took = started.elapsed();
@@ -170,6 +172,18 @@ impl Inner {
         }
     }
 
+    /// Makes the names of new tables durable. If that fails they are unlinked, unless the store is
+    /// poisoned: then nothing is.
+    pub(crate) fn sync_tables(&self, numbers: &[u64]) -> Result<()> {
+        self.fs.sync_dir(&self.dir).map_err(|error| {
+            let error = self.note_write_error(error);
+            if !matches!(self.health.get(), Health::Poisoned(_)) {
+                self.table_factory().remove(numbers);
+            }
+            error
+        })
+    }
+
     /// Unlinks tables that no edit names.
     pub(crate) fn remove_tables(&self, outcome: &Outcome) {
         let numbers: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
@@ -179,7 +193,8 @@ impl Inner {
     /// What a failed job means for the store.
     pub(crate) fn note_job_error(&self, cause: Cause) -> Error {
         match cause {
-            Cause::Cancelled => Error::closed(),
+            // Why writes have stopped; else the workers are told to.
+            Cause::Cancelled => self.check_writable().err().unwrap_or_else(Error::closed),
             Cause::Failed(error) => self.note_write_error(error),
         }
     }
@@ -191,13 +206,19 @@ impl Inner {
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self) -> Result<()> {
         let _call = self.begin_call()?;
+        let round = self.background.ask_for_flush();
+        let failure = || self.background.flush_failure(round);
         let target = self.active_generation();
         while self.active_generation() == target {
             if self.commit().is_active_empty() {
                 break;
             }
+            if let Some(error) = failure() {
+                return Err(error);
+            }
             if !self.commit().try_seal(self) {
-                self.make_room(0, None, || self.active_generation() == target)?;
+                let is_needed = || self.active_generation() == target && failure().is_none();
+                self.make_room(0, None, is_needed)?;
             }
         }
         loop {
@@ -210,6 +231,8 @@ impl Inner {
             self.check_writable()?;
             if self.options.background_threads == 0 {
                 self.flush_oldest()?;
+            } else if let Some(error) = failure() {
+                return Err(error);
             } else {
                 self.background.wait_for_change(seen, None);
             }

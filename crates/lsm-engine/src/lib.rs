@@ -75,6 +75,7 @@ mod read;
 mod recovery;
 mod replay_buffer;
 mod scan;
+mod set_aside;
 mod snapshot;
 mod source;
 mod super_version;

@@ -43,7 +43,8 @@ pub struct Options {
     pub compression: Compression,
     /// What a write survives if its own options do not say.
     pub durability: Durability,
-    /// How often background work looks for what no trigger announced.
+    /// How often background work looks for what no trigger announced, and tries again what failed.
+    /// [`Duration::MAX`] is never.
     pub compaction_interval: Duration,
     /// How many compactions may run at once: 0 to 64. With 0 there are no threads at all: calls to
     /// [`flush`](crate::Db::flush), [`compact`](crate::Db::compact) and

@@ -1,5 +1,6 @@
 //! The engine from outside.
 
+mod background;
 mod bad_input;
 mod basics;
 mod close;

@@ -1,8 +1,11 @@
 //! What several of the tests need: a store in memory, and a limit on how long a scenario may take.
 
+use std::future::Future;
 use std::panic;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -53,5 +56,23 @@ pub(crate) fn bounded(scenario: impl FnOnce() + Send + 'static) {
                 panic::resume_unwind(panicked);
             }
         }
+    }
+}
+
+/// Polls a future on this thread until it is done.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
     }
 }
