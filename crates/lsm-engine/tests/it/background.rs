@@ -114,12 +114,22 @@ fn a_damaged_table_does_not_keep_others_from_being_compacted() {
 #[test]
 fn a_compaction_that_writes_stop_under_says_why_they_did() {
     let (_, fs) = disk();
-    let db = harness::open(&fs, 0).unwrap();
-    // Long enough for a compaction to ask now and then whether it is called off.
-    for i in 0..4_000_u32 {
-        db.put_with((i % 2_000).to_be_bytes(), [7; 300], &BUFFERED).unwrap();
+    // Long enough for one compaction to ask now and then whether it is called off.
+    let options = Options {
+        memtable_size: Some(2 << 20),
+        max_log_bytes: None,
+        memory_budget: None,
+        table_size: 8 << 20,
+        ..small_options(0)
+    };
+    let db = open_with(&fs, options).unwrap();
+    for _ in 0..2 {
+        for i in 0..2_000_u32 {
+            db.put_with(i.to_be_bytes(), [7; 300], &BUFFERED).unwrap();
+        }
+        db.flush().unwrap();
     }
-    db.flush().unwrap();
+    let before = fs.next_index();
     // The disk fills under the compaction, and another thread's write notices.
     let (writer, is_first) = (db.clone(), AtomicBool::new(true));
     fs.set_plan(|op| {
@@ -133,6 +143,8 @@ fn a_compaction_that_writes_stop_under_says_why_they_did() {
     });
     let error = db.compact::<&str>(..).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    let called_off = |op: &Op| before <= op.index && is_table(op) && op.kind == OpKind::Remove;
+    assert!(fs.trace().iter().any(called_off), "it came to its end");
     fs.clear_plan();
     fs.clear_hooks();
     db.compact::<&str>(..).unwrap();
