@@ -142,12 +142,7 @@ impl Inner {
 
     /// Installs what a job proposes. Returns how many bytes it wrote.
     fn install_proposal(&self, proposal: Proposal) -> Result<u64> {
-        let mut current = self.versions.lock();
-        if let Err(error) = self.versions.decide(self, &mut current) {
-            // The disk is still full, and this edit was not even begun.
-            self.table_factory().remove(&proposal.new_tables);
-            return Err(error);
-        }
+        let mut current = self.lock_decided(&proposal.new_tables)?;
         match self.versions.log_and_apply(self, &mut current, proposal.edit.into()) {
             Ok(()) => Ok(proposal.written),
             // The keyspace was dropped while the job ran: nothing of it is in the tree.

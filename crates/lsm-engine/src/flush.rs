@@ -12,6 +12,7 @@ use lsm_base::{KeyspaceId, Seq};
 use lsm_compaction::edit::{LogFloor, LogPosition};
 use lsm_compaction::job::Cause;
 use lsm_compaction::{InProgress, KeyRange, Outcome, Picker, Tree, VersionEdit};
+use parking_lot::MutexGuard;
 
 use crate::build::{TableFactory, picker_options};
 use crate::error::{Error, Result};
@@ -50,8 +51,7 @@ impl Inner {
             (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
         });
         if tables != 0 {
-            let outcomes = flushed.iter().flat_map(|part| &part.outcome.tables);
-            self.sync_tables(&outcomes.map(|table| table.number).collect::<Vec<_>>())?;
+            self.sync_tables(&new_tables(&flushed))?;
         }
         self.install_flush(&view, last_seq, flushed)?;
         let took = started.elapsed();
@@ -89,12 +89,7 @@ impl Inner {
         last_seq: Seq,
         flushed: Vec<Flushed>,
     ) -> Result<()> {
-        let mut current = self.versions.lock();
-        if let Err(error) = self.versions.decide(self, &mut current) {
-            // The disk is still full, and this edit was not even begun.
-            flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
-            return Err(error);
-        }
+        let mut current = self.lock_decided(&new_tables(&flushed))?;
         if self.oldest_sealed() != Some(view.generation.number) {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
@@ -172,6 +167,19 @@ impl Inner {
         }
     }
 
+    /// Takes the lock of the version set for an edit that adds these tables, once every edit before
+    /// it is decided. If that fails the edit is not even begun, and its tables are unlinked.
+    pub(crate) fn lock_decided(&self, new_tables: &[u64]) -> Result<MutexGuard<'_, Current>> {
+        let mut current = self.versions.lock();
+        match self.versions.decide(self, &mut current) {
+            Ok(()) => Ok(current),
+            Err(error) => {
+                self.table_factory().remove(new_tables);
+                Err(error)
+            }
+        }
+    }
+
     /// Makes the names of new tables durable. If that fails they are unlinked, unless the store is
     /// poisoned: then nothing is.
     pub(crate) fn sync_tables(&self, numbers: &[u64]) -> Result<()> {
@@ -238,6 +246,11 @@ impl Inner {
             }
         }
     }
+}
+
+fn new_tables(flushed: &[Flushed]) -> Vec<u64> {
+    let tables = flushed.iter().flat_map(|part| &part.outcome.tables);
+    tables.map(|table| table.number).collect()
 }
 
 /// The user keys of a memtable; `None` if it is empty.
