@@ -9,7 +9,6 @@
 //! Each worker looks for work until there is none, and then waits for a change, or for the interval to
 //! pass. With no threads, the calls that need the work do it themselves.
 
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -20,9 +19,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::health::Health;
 use crate::inner::Inner;
-use crate::manifest::is_sync;
 use crate::set_aside::SetAside;
 
 /// The workers and what they wait for.
@@ -344,123 +341,6 @@ impl Inner {
         error
     }
 
-    /// Unlinks what is obsolete, looks whether a full disk has space again, and makes the next log
-    /// segment ready.
-    pub(crate) fn keep(&self) -> Result<bool> {
-        // First what gives space back: a disk may be full of nothing else.
-        let given_back = self.give_back();
-        let prepared = match self.check_writable().is_ok() || self.try_resume()? {
-            true => !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?,
-            false => false,
-        };
-        Ok(given_back? || prepared)
-    }
-
-    /// Unlinks tables, MANIFESTs and log segments that an installed edit has made obsolete. Returns
-    /// whether there were any.
-    ///
-    /// # Errors
-    /// The first failure; the rest is unlinked all the same.
-    pub(crate) fn give_back(&self) -> Result<bool> {
-        if !matches!(self.health.get(), Health::Running | Health::NoSpace) {
-            return Ok(false);
-        }
-        let removed = self.obsolete.remove(self);
-        let released = self.wal().release(self.log_floor())?;
-        Ok(removed? != 0 || released != 0)
-    }
-
-    /// Makes a log segment ready that holds a record of this length.
-    pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
-        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))
-    }
-
-    /// The first log segment that is still needed.
-    fn log_floor(&self) -> u64 {
-        self.super_versions.load().version.state.log_floor.first_segment
-    }
-
-    /// Looks whether the disk has space again, and if so lets writes go on.
-    pub(crate) fn try_resume(&self) -> Result<bool> {
-        if self.health.get() != Health::NoSpace {
-            return Ok(false);
-        }
-        // What is free must hold a segment and the tables of what is in memory.
-        let needed = 2 * self.options.memtable_size as u64;
-        if self.fs.free_space(&self.dir)? < needed {
-            return Ok(false);
-        }
-        self.versions.decide(self, &mut self.versions.lock())?;
-        let is_news = self.health.resume();
-        if is_news {
-            self.emit(&Event::Resumed);
-        }
-        Ok(is_news)
-    }
-
-    /// What a failure to write or sync a file means for the store.
-    pub(crate) fn note_write_error(&self, error: lsm_base::Error) -> Error {
-        if error.is_no_space() && !is_sync(&error) {
-            self.report_no_space(&error);
-        } else if is_write_failure(&error) {
-            self.poison(&error);
-        }
-        error.into()
-    }
-
-    /// Waits until a generation can be begun with room for a record of this length, or until
-    /// nobody needs it any more.
-    pub(crate) fn make_room(
-        &self,
-        log_len: u64,
-        deadline: Option<Instant>,
-        is_needed: impl Fn() -> bool,
-    ) -> Result<()> {
-        let _call = self.begin_call()?;
-        let started = Instant::now();
-        let result = self.wait_for_room(log_len, deadline, is_needed);
-        self.note_stall(started.elapsed());
-        result
-    }
-
-    fn wait_for_room(
-        &self,
-        log_len: u64,
-        deadline: Option<Instant>,
-        is_needed: impl Fn() -> bool,
-    ) -> Result<()> {
-        let round = self.background.flush_round();
-        loop {
-            let seen = self.background.changes();
-            if !is_needed() {
-                return Ok(());
-            }
-            self.check_writable()?;
-            if !self.wal().is_ready(log_len) {
-                if self.options.background_threads == 0 {
-                    // Nobody else does. If it fails, there may be room for the segment still.
-                    let _ = self.give_back();
-                }
-                self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;
-            }
-            if self.may_rotate() {
-                return Ok(());
-            }
-            if self.options.background_threads == 0 {
-                self.flush_oldest().map_err(|error| self.before_append(error))?;
-            } else if let Some(error) = self.background.flush_failure(round) {
-                return Err(self.before_append(error));
-            } else if !self.background.wait_for_change(seen, deadline) {
-                return Err(Error::busy());
-            }
-        }
-    }
-
-    /// What a write is answered whose append never began: that writes have stopped, if they have.
-    fn before_append(&self, error: Error) -> Error {
-        self.check_writable().err().unwrap_or_else(|| error.not_begun())
-    }
-
     /// Returns when background work has nothing to do.
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let _call = self.begin_call()?;
@@ -474,83 +354,5 @@ impl Inner {
         let result = self.background.wait_until_idle();
         self.check_writable()?;
         result.and(self.background.set_aside.failure())
-    }
-}
-
-/// Whether a file could not be written, synced, created or renamed, so that what is on disk is in
-/// doubt: not a read, and not what another try may do.
-fn is_write_failure(error: &lsm_base::Error) -> bool {
-    const READS: [&str; 7] =
-        ["read", "open", "map", "list", "look up", "measure", "measure the free space of"];
-    match error {
-        lsm_base::Error::Io { op, .. } => !READS.contains(op) && !is_passing(error),
-        _ => false,
-    }
-}
-
-/// Whether nothing was done for a reason that passes: the process, or the system, is out of
-/// descriptors, or a signal came. A sync has failed whatever the reason.
-pub(crate) fn is_passing(error: &lsm_base::Error) -> bool {
-    match error {
-        lsm_base::Error::Io { source, .. } if !is_sync(error) => {
-            source.kind() == io::ErrorKind::Interrupted
-                || matches!(source.raw_os_error(), Some(EMFILE | ENFILE))
-        }
-        _ => false,
-    }
-}
-
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lsm_base::fs::OpKind;
-    use std::path::Path;
-
-    fn failure(op: &'static str, errno: i32) -> lsm_base::Error {
-        lsm_base::Error::io(op, Path::new("file"), io::Error::from_raw_os_error(errno))
-    }
-
-    #[test]
-    fn only_what_leaves_the_disk_in_doubt_is_a_write_failure() {
-        let writes = [
-            OpKind::CreateDir,
-            OpKind::Create,
-            OpKind::Rename,
-            OpKind::Remove,
-            OpKind::SyncDir,
-            OpKind::Lock,
-            OpKind::Write,
-            OpKind::Allocate,
-            OpKind::SyncData,
-            OpKind::SyncAll,
-            OpKind::StartWriteback,
-        ];
-        let reads = [
-            OpKind::Open,
-            OpKind::OpenWritable,
-            OpKind::List,
-            OpKind::Exists,
-            OpKind::FreeSpace,
-            OpKind::Read,
-            OpKind::Len,
-        ];
-        const EINTR: i32 = 4;
-        const EIO: i32 = 5;
-        const ENOMEM: i32 = 12;
-        for kind in writes {
-            assert!(is_write_failure(&failure(kind.verb(), EIO)), "{kind:?}");
-            for errno in [EMFILE, EINTR] {
-                let is_failure = is_write_failure(&failure(kind.verb(), errno));
-                assert_eq!(is_failure, kind.is_sync(), "{kind:?}");
-            }
-        }
-        for kind in reads {
-            assert!(!is_write_failure(&failure(kind.verb(), EIO)), "{kind:?}");
-        }
-        // The verb of a table that is mapped.
-        assert!(!is_write_failure(&failure("map", ENOMEM)));
     }
 }

@@ -155,15 +155,6 @@ impl Inner {
         self.background.changed();
     }
 
-    /// What a failure to append to the log means for the store.
-    pub(crate) fn note_append_error(&self, error: &lsm_base::Error) {
-        if error.is_no_space() && !crate::manifest::is_sync(error) {
-            self.report_no_space(error);
-        } else {
-            self.poison(error);
-        }
-    }
-
     /// Counts damage that a read met.
     pub(crate) fn note_read_error(&self, error: Error) -> Error {
         if error.kind() == ErrorKind::Corruption {
