@@ -165,6 +165,7 @@ impl DbBuilder {
             calls: RwLock::new(()),
             lock: Mutex::new(Some(lock)),
             listener: self.listener,
+            untold: Mutex::default(),
             cache,
             options,
             dir: self.dir,

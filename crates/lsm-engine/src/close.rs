@@ -30,6 +30,8 @@ impl Inner {
         }
         let ended = self.end(before, flushed.is_ok());
         drop(held);
+        drop(lock);
+        self.tell();
         // Why the store had stopped says more than what that made of the flush.
         ended.and(flushed)
     }

@@ -6,12 +6,11 @@ use std::time::Instant;
 
 use lsm_base::KeyspaceId;
 use lsm_compaction::in_progress::JobId;
-use lsm_compaction::job::Cause;
 use lsm_compaction::picker::{ManualCompaction, ManualStep};
 use lsm_compaction::{Compaction, Elision, Tree, VersionEdit};
 
 use crate::build::{Merge, picker_options};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
 use crate::open_tree::OpenVersion;
@@ -39,8 +38,21 @@ impl Inner {
         if self.check_writable().is_err() {
             return Ok(false);
         }
+        self.background.set_aside.release_due(self);
         let Some(job) = self.pick() else { return Ok(false) };
-        let result = self.run_job(&job);
+        let result = match self.run_job(&job) {
+            Err(error) if self.check_writable().is_ok() => {
+                let error = self.note_background_error("lsm-compactor", error);
+                let retry_at = Instant::now().checked_add(self.options.compaction_interval);
+                let keyspace = job.compaction.keyspace;
+                self.background.set_aside.add(job.id, keyspace, error, retry_at);
+                Ok(())
+            }
+            result => {
+                self.background.compacting.lock().end(job.id);
+                result
+            }
+        };
         // The job held the tables that it replaced: only now can they be unlinked.
         drop(job);
         self.background.changed();
@@ -71,11 +83,10 @@ impl Inner {
         Some(Job { id, compaction, version })
     }
 
+    /// Runs a compaction. It goes on to be marked as running.
     fn run_job(&self, job: &Job) -> Result<()> {
         let started = Instant::now();
-        let result = self.propose(job).and_then(|proposal| self.install_proposal(proposal));
-        self.background.compacting.lock().end(job.id);
-        let written = result?;
+        let written = self.propose(job).and_then(|proposal| self.install_proposal(proposal))?;
         let compaction = &job.compaction;
         let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
         let took = started.elapsed();
@@ -124,25 +135,17 @@ impl Inner {
             self.background.compacting.lock().note_read(job.id, entries_read);
             self.background.is_stopping() || self.check_writable().is_err()
         };
-        let outcome = match self.table_factory().run(merge, &mut is_cancelled) {
-            Ok(outcome) => outcome,
-            Err(Cause::Cancelled) => return Err(Error::closed()),
-            Err(cause) => return Err(self.note_job_error(cause)),
-        };
+        let outcome = self.table_factory().run(merge, &mut is_cancelled);
+        let outcome = outcome.map_err(|cause| self.note_job_error(cause))?;
         let new_tables: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
-        self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+        self.sync_tables(&new_tables)?;
         let written = outcome.stats.output_bytes;
         Ok(Proposal { edit: compaction.edit(outcome.tables), new_tables, written })
     }
 
     /// Installs what a job proposes. Returns how many bytes it wrote.
     fn install_proposal(&self, proposal: Proposal) -> Result<u64> {
-        let mut current = self.versions.lock();
-        if let Err(error) = self.versions.decide(self, &mut current) {
-            // The disk is still full, and this edit was not even begun.
-            self.table_factory().remove(&proposal.new_tables);
-            return Err(error);
-        }
+        let mut current = self.lock_decided(&proposal.new_tables)?;
         match self.versions.log_and_apply(self, &mut current, proposal.edit.into()) {
             Ok(()) => Ok(proposal.written),
             // The keyspace was dropped while the job ran: nothing of it is in the tree.
@@ -159,6 +162,8 @@ impl Inner {
     pub(crate) fn compact(&self, bounds: &KeyBounds) -> Result<()> {
         let _call = self.begin_call()?;
         self.flush()?;
+        // What failed before is tried again, and its failure is this call's.
+        self.background.set_aside.release(self);
         let version = Arc::clone(&self.super_versions.load().version);
         let request = ManualCompaction {
             start: start_key(&bounds.0),
@@ -195,11 +200,14 @@ impl Inner {
             match step {
                 Some(job) => {
                     let result = self.run_job(&job);
+                    self.background.compacting.lock().end(job.id);
                     drop(job);
                     self.background.changed();
                     result?;
                 }
                 None => {
+                    // A worker may have met the failure first since this call began.
+                    self.background.set_aside.failure_in(keyspace)?;
                     self.background.wait_for_change(seen, None);
                 }
             }

@@ -205,6 +205,9 @@ impl Db {
     }
 
     /// Returns when everything written before is in tables.
+    ///
+    /// # Errors
+    /// Why it cannot be done now, `Io` or `Corruption` among others: it is tried again later.
     pub fn flush(&self) -> Result<()> {
         self.inner.flush()
     }
@@ -216,6 +219,9 @@ impl Db {
     }
 
     /// Returns when background work has nothing to do.
+    ///
+    /// # Errors
+    /// Why some of it cannot be done now, once there is nothing else.
     pub fn wait_idle(&self) -> Result<()> {
         self.inner.wait_idle()
     }

@@ -56,7 +56,8 @@ pub enum Event {
     Resumed,
 }
 
-/// Receives events, on the thread where they happen: return quickly, and do not call the store.
+/// Receives events, on a thread that does background work or, without threads, a caller's: return
+/// quickly, and do not call the store.
 pub trait EventListener: Send + Sync + 'static {
     /// Called for each event.
     fn on_event(&self, event: &Event);

@@ -12,11 +12,13 @@ use lsm_base::{KeyspaceId, Seq};
 use lsm_compaction::edit::{LogFloor, LogPosition};
 use lsm_compaction::job::Cause;
 use lsm_compaction::{InProgress, KeyRange, Outcome, Picker, Tree, VersionEdit};
+use parking_lot::MutexGuard;
 
 use crate::build::{TableFactory, picker_options};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::generation::GenerationView;
+use crate::health::Health;
 use crate::inner::Inner;
 use crate::version_set::{Change, Current};
 
@@ -49,7 +51,7 @@ impl Inner {
             (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
         });
         if tables != 0 {
-            self.fs.sync_dir(&self.dir).map_err(|error| self.note_write_error(error))?;
+            self.sync_tables(&new_tables(&flushed))?;
         }
         self.install_flush(&view, last_seq, flushed)?;
         let took = started.elapsed();
@@ -87,12 +89,7 @@ impl Inner {
         last_seq: Seq,
         flushed: Vec<Flushed>,
     ) -> Result<()> {
-        let mut current = self.versions.lock();
-        if let Err(error) = self.versions.decide(self, &mut current) {
-            // The disk is still full, and this edit was not even begun.
-            flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
-            return Err(error);
-        }
+        let mut current = self.lock_decided(&new_tables(&flushed))?;
         if self.oldest_sealed() != Some(view.generation.number) {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
@@ -170,6 +167,31 @@ impl Inner {
         }
     }
 
+    /// Takes the lock of the version set for an edit that adds these tables, once every edit before
+    /// it is decided. If that fails the edit is not even begun, and its tables are unlinked.
+    pub(crate) fn lock_decided(&self, new_tables: &[u64]) -> Result<MutexGuard<'_, Current>> {
+        let mut current = self.versions.lock();
+        match self.versions.decide(self, &mut current) {
+            Ok(()) => Ok(current),
+            Err(error) => {
+                self.table_factory().remove(new_tables);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the names of new tables durable. If that fails they are unlinked, unless the store is
+    /// poisoned: then nothing is.
+    pub(crate) fn sync_tables(&self, numbers: &[u64]) -> Result<()> {
+        self.fs.sync_dir(&self.dir).map_err(|error| {
+            let error = self.note_write_error(error);
+            if !matches!(self.health.get(), Health::Poisoned(_)) {
+                self.table_factory().remove(numbers);
+            }
+            error
+        })
+    }
+
     /// Unlinks tables that no edit names.
     pub(crate) fn remove_tables(&self, outcome: &Outcome) {
         let numbers: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
@@ -179,7 +201,8 @@ impl Inner {
     /// What a failed job means for the store.
     pub(crate) fn note_job_error(&self, cause: Cause) -> Error {
         match cause {
-            Cause::Cancelled => Error::closed(),
+            // Why writes have stopped; else the workers are told to.
+            Cause::Cancelled => self.check_writable().err().unwrap_or_else(Error::closed),
             Cause::Failed(error) => self.note_write_error(error),
         }
     }
@@ -191,13 +214,19 @@ impl Inner {
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self) -> Result<()> {
         let _call = self.begin_call()?;
+        let round = self.background.ask_for_flush();
+        let failure = || self.background.flush_failure(round);
         let target = self.active_generation();
         while self.active_generation() == target {
             if self.commit().is_active_empty() {
                 break;
             }
+            if let Some(error) = failure() {
+                return Err(error);
+            }
             if !self.commit().try_seal(self) {
-                self.make_room(0, None, || self.active_generation() == target)?;
+                let is_needed = || self.active_generation() == target && failure().is_none();
+                self.make_room(0, None, is_needed)?;
             }
         }
         loop {
@@ -210,11 +239,18 @@ impl Inner {
             self.check_writable()?;
             if self.options.background_threads == 0 {
                 self.flush_oldest()?;
+            } else if let Some(error) = failure() {
+                return Err(error);
             } else {
                 self.background.wait_for_change(seen, None);
             }
         }
     }
+}
+
+fn new_tables(flushed: &[Flushed]) -> Vec<u64> {
+    let tables = flushed.iter().flat_map(|part| &part.outcome.tables);
+    tables.map(|table| table.number).collect()
 }
 
 /// The user keys of a memtable; `None` if it is empty.

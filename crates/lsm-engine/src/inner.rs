@@ -1,5 +1,6 @@
 //! What all handles of a database share.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) options: Resolved,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
+    /// What happened under a lock, until a thread that holds none tells the listener.
+    pub(crate) untold: Mutex<VecDeque<Event>>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) super_versions: SuperVersions,
     pub(crate) snapshots: Arc<SnapshotRegister>,
@@ -108,6 +111,9 @@ impl Inner {
         let result = self.check_writable();
         let is_stuck = self.options.background_threads == 0
             && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace);
+        if self.options.background_threads == 0 {
+            self.tell();
+        }
         if !is_stuck {
             return result;
         }
@@ -137,7 +143,7 @@ impl Inner {
     pub(crate) fn poison(&self, cause: &lsm_base::Error) {
         if self.health.poison(&cause.to_string()) {
             let error = Error::poisoned(cause.to_string());
-            self.emit(&Event::BackgroundError { work: "write", error });
+            self.untold.lock().push_back(Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
     }
@@ -146,18 +152,9 @@ impl Inner {
     pub(crate) fn report_no_space(&self, cause: &lsm_base::Error) {
         if self.health.set_no_space() {
             let error = cause.clone().into();
-            self.emit(&Event::BackgroundError { work: "write", error });
+            self.untold.lock().push_back(Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
-    }
-
-    /// What a failure to append to the log means for the store.
-    pub(crate) fn note_append_error(&self, error: &lsm_base::Error) {
-        if error.is_no_space() && !crate::manifest::is_sync(error) {
-            self.report_no_space(error);
-        } else {
-            self.poison(error);
-        }
     }
 
     /// Counts damage that a read met.
@@ -168,6 +165,16 @@ impl Inner {
         error
     }
 
+    /// Tells the listener what happened under locks. For threads that hold none: a listener that
+    /// blocks or panics is not to keep others from their answers.
+    pub(crate) fn tell(&self) {
+        loop {
+            let Some(event) = self.untold.lock().pop_front() else { return };
+            self.emit(&event);
+        }
+    }
+
+    /// Tells the listener. Requires: no lock that writes or reads need.
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(listener) = &self.listener {
             listener.on_event(event);

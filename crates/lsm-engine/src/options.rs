@@ -45,7 +45,8 @@ pub struct Options {
     pub compression: Compression,
     /// What a write survives if its own options do not say.
     pub durability: Durability,
-    /// How often background work looks for what no trigger announced.
+    /// How often background work looks for what no trigger announced, and tries again what failed.
+    /// [`Duration::MAX`] is never.
     pub compaction_interval: Duration,
     /// How many compactions may run at once: 0 to 64. With 0 there are no threads at all: calls to
     /// [`flush`](crate::Db::flush), [`compact`](crate::Db::compact) and
@@ -205,7 +206,8 @@ pub struct WriteOptions {
     /// What must hold for it to happen. Needs a batch of exactly one operation.
     pub condition: Option<Condition>,
     /// How long the write may wait while the store is behind with its background work, before it
-    /// answers [`Busy`](crate::ErrorKind::Busy). Unset: as long as it takes. Zero: not at all.
+    /// answers [`Busy`](crate::ErrorKind::Busy). Unset, or too long to tell: as long as it takes.
+    /// Zero: not at all.
     pub stall_timeout: Option<Duration>,
 }
 

@@ -32,6 +32,8 @@ use crate::manifest::{self, SetCurrentError};
 use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
 
+mod orphans;
+
 /// How far sequences jump after an open that was not preceded by a close: further than any writes
 /// that were handed out and lost.
 const UNCLEAN_JUMP: u64 = 1 << 32;
@@ -226,49 +228,6 @@ impl Recovery<'_> {
         result
     }
 
-    /// Unlinks tables and log segments that no MANIFEST needs, whichever a power loss leaves, and
-    /// returns how many. All that is named is found first.
-    ///
-    /// The last record of the MANIFEST may stand in the page cache alone, so what it deletes must
-    /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
-    /// may not be certain.
-    fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
-        let (number, state, _) = self.read_manifest(files)?;
-        let newest = files.iter().copied().filter_map(manifest_number).max();
-        let settled = manifest::read_settled(self.fs, self.dir, number)?;
-        let Some(settled) = settled.filter(|_| newest == Some(number)) else { return Ok(0) };
-        // The log may be damaged: then nothing is touched.
-        let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
-        self.replay(&state, &mut buffer, &mut |_| Ok(()))?;
-        let tables = |state: &State| -> Vec<u64> {
-            state.version.tables().map(|table| table.number).collect()
-        };
-        let live: BTreeSet<u64> = tables(&state).into_iter().chain(tables(&settled)).collect();
-        let first_segment = settled.log_floor.first_segment;
-        let mut removed = 0;
-        for file in files {
-            let is_orphan = match file {
-                FileName::Table(number) => !live.contains(number),
-                FileName::Log(number) => *number < first_segment,
-                FileName::TableTemp(_) | FileName::LogTemp(_) => true,
-                _ => false,
-            };
-            if is_orphan {
-                self.fs.remove(&file.path(self.dir))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
-    /// full disk does not fill it further. What cannot be unlinked is left to the next.
-    fn remove_all_but(&self, files: &BTreeSet<FileName>) {
-        for file in self.list().unwrap_or_default().difference(files) {
-            let _ = self.fs.remove(&file.path(self.dir));
-        }
-    }
-
     /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
     fn rebuild(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
         let (old_manifest, state, mut report) = self.read_manifest(files)?;
@@ -400,26 +359,6 @@ impl Recovery<'_> {
         let options =
             WalOptions { segment_size: self.options.segment_size, ..WalOptions::default() };
         Wal::create(Arc::clone(self.fs), self.dir, options, first_segment, Box::new(random_u64))
-    }
-
-    fn remove_orphans(&self, recovered: &Recovered) -> Result<u64> {
-        let live: BTreeSet<u64> =
-            recovered.state.version.tables().map(|table| table.number).collect();
-        let mut removed = 0;
-        for file in self.list()? {
-            let is_live = match file {
-                FileName::Lock | FileName::Current => true,
-                FileName::Manifest(number) => number == recovered.manifest_number,
-                FileName::Table(number) => live.contains(&number),
-                FileName::Log(number) => recovered.wal.active_segment() <= number,
-                _ => false,
-            };
-            if !is_live {
-                self.fs.remove(&file.path(self.dir))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
     }
 }
 

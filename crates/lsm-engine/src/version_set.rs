@@ -20,8 +20,8 @@ use lsm_sstable::Table;
 use lsm_wal::JournalWriter;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::background::is_passing;
 use crate::error::{Error, Result};
+use crate::failure::is_passing;
 use crate::health::Health;
 use crate::inner::{Inner, random_u64};
 use crate::manifest::{self, SetCurrentError};

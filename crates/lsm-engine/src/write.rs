@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lsm_base::{Seq, WriteBatch};
+use lsm_memtable::Memtable;
 
 use crate::commit::Request;
 use crate::error::{Error, Result};
@@ -54,10 +55,33 @@ impl Future for WriteFuture {
     }
 }
 
+/// The most memory that a batch may take, in bytes: each operation takes more than its own bytes.
+const MAX_BATCH_MEMORY: usize = 4 << 30;
+
+/// Whether a batch is one that the log, and memory, can take.
+fn check_batch(batch: &WriteBatch) -> Result<()> {
+    batch.check()?;
+    check_memory(batch.count() as usize, batch.as_bytes().len())
+}
+
+fn check_memory(ops: usize, bytes: usize) -> Result<()> {
+    let needed = ops.saturating_mul(Memtable::insert_bound(0, 0)).saturating_add(bytes);
+    if MAX_BATCH_MEMORY < needed {
+        let detail = format!("a batch of {ops} operations takes {needed} bytes of memory");
+        return Err(Error::invalid(format!("{detail}; at most {MAX_BATCH_MEMORY}")));
+    }
+    Ok(())
+}
+
+/// Until when a write that comes now may wait; `None` is as long as it takes.
+fn deadline(options: &WriteOptions, now: Instant) -> Option<Instant> {
+    now.checked_add(options.stall_timeout?)
+}
+
 impl Inner {
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
-        batch.check()?;
+        check_batch(&batch)?;
         self.begin_change()?;
         if options.condition.is_some() && batch.count() != 1 {
             return Err(Error::invalid("a condition needs a batch of exactly one operation"));
@@ -65,10 +89,14 @@ impl Inner {
         if batch.is_empty() {
             return Ok(self.visible());
         }
-        let deadline = options.stall_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = deadline(options, Instant::now());
         self.pay(batch.as_bytes().len() as u64, deadline)?;
         let durability = options.durability.unwrap_or(self.options.durability);
-        self.commit().write(self, batch, durability, options, deadline)
+        let result = self.commit().write(self, batch, durability, options, deadline);
+        if self.options.background_threads == 0 {
+            self.tell();
+        }
+        result
     }
 
     /// Queues all operations of a batch, or none.
@@ -88,7 +116,7 @@ impl Inner {
         batch: WriteBatch,
         options: &WriteOptions,
     ) -> Result<WriteFuture> {
-        batch.check()?;
+        check_batch(&batch)?;
         if options.condition.is_some() {
             let detail = "a condition may have to read the disk: an asynchronous write takes none";
             return Err(Error::invalid(detail));
@@ -99,7 +127,7 @@ impl Inner {
         }
         self.start_attendants()?;
         let now = Instant::now();
-        let deadline = options.stall_timeout.map(|timeout| now + timeout);
+        let deadline = deadline(options, now);
         let bytes = batch.as_bytes().len() as u64;
         let due = self.admission.reserve(now, bytes, deadline).map_err(|_| Error::busy())?;
         let durability = options.durability.unwrap_or(self.options.durability);
@@ -124,5 +152,20 @@ impl Inner {
     pub(crate) fn note_stall(&self, took: Duration) {
         self.metrics.stall_nanos.record(took.as_nanos() as u64);
         self.emit(&Event::Stalled { took });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_batch_is_bounded_by_the_memory_that_it_takes() {
+        // As large as a batch may be, of values of some length, and of nothing but keys.
+        check_memory(1_000_000, 512 << 20).unwrap();
+        let error = check_memory((512 << 20) / 4, 512 << 20).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        assert!(check_memory(usize::MAX, usize::MAX).is_err());
     }
 }

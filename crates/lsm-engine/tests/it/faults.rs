@@ -263,8 +263,6 @@ impl<'a> Run<'a> {
 fn fate(error: &lsm_engine::Error, step: &Step, db: &Db) -> Fate {
     match error.kind() {
         ErrorKind::NoSpace | ErrorKind::Poisoned => Fate::NotDone,
-        // Between two halves of a flush or a drop; nothing of a batch.
-        ErrorKind::Closed if !matches!(step, Step::Flush) => Fate::NotDone,
         ErrorKind::Io => {
             if !error.is_undecided() || !matches!(step, Step::Write { .. }) {
                 return Fate::NotDone;

@@ -1,6 +1,7 @@
 //! The engine from outside.
 
 mod asynchronous;
+mod background;
 mod bad_input;
 mod basics;
 mod close;

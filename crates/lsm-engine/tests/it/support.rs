@@ -1,5 +1,6 @@
 //! What several of the tests need: a store in memory, and a limit on how long a scenario may take.
 
+use std::future::Future;
 use std::panic;
 use std::pin::pin;
 use std::sync::Arc;

@@ -155,7 +155,7 @@ fn a_power_cut_after_a_full_disk_never_mixes_what_failed_with_what_follows() {
             bench.wal.sync(bench.wal.appended_lsn()).unwrap();
             bench.wal.prepare(0).unwrap();
             if is_empty {
-                bench.assert!(wal.rotate(0).unwrap().is_some());
+                assert!(bench.wal.rotate(0).unwrap().is_some());
             }
             // What a power cut leaves after each operation, and how much was promised by then.
             let promised = Arc::new(AtomicUsize::new(2));
@@ -172,7 +172,7 @@ fn a_power_cut_after_a_full_disk_never_mixes_what_failed_with_what_follows() {
             assert!(bench.append(3, 3).unwrap_err().is_no_space());
             bench.fault.clear_plan();
             bench.wal.prepare(0).unwrap();
-            bench.assert!(wal.rotate(0).unwrap().is_some());
+            assert!(bench.wal.rotate(0).unwrap().is_some());
             bench.wal.sync(bench.append(10, 2).unwrap()).unwrap();
             promised.store(4, Ordering::Relaxed);
             bench.append(12, 1).unwrap();

@@ -1,0 +1,78 @@
+//! Files of ours that nothing names: which may go, and when.
+//!
+//! Invariant: no file is unlinked that a MANIFEST names which a power loss may bring back.
+
+use std::collections::BTreeSet;
+
+use lsm_base::{FileName, Result};
+use lsm_compaction::State;
+
+use super::{Recovered, Recovery, manifest_number};
+use crate::manifest;
+use crate::replay_buffer::ReplayBuffer;
+
+impl Recovery<'_> {
+    /// Unlinks tables and log segments that no MANIFEST needs, whichever a power loss leaves, and
+    /// returns how many. All that is named is found first.
+    ///
+    /// The last record of the MANIFEST may stand in the page cache alone, so what it deletes must
+    /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
+    /// may not be certain.
+    pub(super) fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
+        let (number, state, _) = self.read_manifest(files)?;
+        let newest = files.iter().copied().filter_map(manifest_number).max();
+        let settled = manifest::read_settled(self.fs, self.dir, number)?;
+        let Some(settled) = settled.filter(|_| newest == Some(number)) else { return Ok(0) };
+        // The log may be damaged: then nothing is touched.
+        let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
+        self.replay(&state, &mut buffer, &mut |_| Ok(()))?;
+        let tables = |state: &State| -> Vec<u64> {
+            state.version.tables().map(|table| table.number).collect()
+        };
+        let live: BTreeSet<u64> = tables(&state).into_iter().chain(tables(&settled)).collect();
+        let first_segment = settled.log_floor.first_segment;
+        let mut removed = 0;
+        for file in files {
+            let is_orphan = match file {
+                FileName::Table(number) => !live.contains(number),
+                FileName::Log(number) => *number < first_segment,
+                FileName::TableTemp(_) | FileName::LogTemp(_) => true,
+                _ => false,
+            };
+            if is_orphan {
+                self.fs.remove(&file.path(self.dir))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
+    /// full disk does not fill it further. What cannot be unlinked is left to the next.
+    pub(super) fn remove_all_but(&self, files: &BTreeSet<FileName>) {
+        for file in self.list().unwrap_or_default().difference(files) {
+            let _ = self.fs.remove(&file.path(self.dir));
+        }
+    }
+
+    /// Unlinks files of ours that nothing names, now that what is named is synced. Returns how many.
+    pub(super) fn remove_orphans(&self, recovered: &Recovered) -> Result<u64> {
+        let live: BTreeSet<u64> =
+            recovered.state.version.tables().map(|table| table.number).collect();
+        let mut removed = 0;
+        for file in self.list()? {
+            let is_live = match file {
+                FileName::Lock | FileName::Current => true,
+                FileName::Manifest(number) => number == recovered.manifest_number,
+                FileName::Table(number) => live.contains(&number),
+                FileName::Log(number) => recovered.wal.active_segment() <= number,
+                _ => false,
+            };
+            if !is_live {
+                self.fs.remove(&file.path(self.dir))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,124 @@
+//! Space on the disk, and room in log and memory: what gives it, and who waits for it.
+//!
+//! What installed edits have made obsolete is given back first, whether the disk is full or not:
+//! it may be full of nothing else.
+
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::health::Health;
+use crate::inner::Inner;
+
+impl Inner {
+    /// Unlinks what is obsolete, looks whether a full disk has space again, makes the next log
+    /// segment ready, lets the system write what was logged, fits the block cache into the memory
+    /// budget, and scrubs.
+    pub(crate) fn keep(&self) -> Result<bool> {
+        self.fit_memory();
+        self.scrub(Instant::now());
+        // First what gives space back: a disk may be full of nothing else.
+        let given_back = self.give_back();
+        let prepared = match self.check_writable().is_ok() || self.try_resume()? {
+            true => !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?,
+            false => false,
+        };
+        self.wal().start_writeback();
+        Ok(given_back? || prepared)
+    }
+
+    /// Unlinks tables, MANIFESTs and log segments that an installed edit has made obsolete. Returns
+    /// whether there were any.
+    ///
+    /// # Errors
+    /// The first failure; the rest is unlinked all the same.
+    pub(crate) fn give_back(&self) -> Result<bool> {
+        if !matches!(self.health.get(), Health::Running | Health::NoSpace) {
+            return Ok(false);
+        }
+        let removed = self.obsolete.remove(self);
+        let released = self.wal().release(self.log_floor())?;
+        Ok(removed? != 0 || released != 0)
+    }
+
+    /// Makes a log segment ready that holds a record of this length.
+    pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
+        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))
+    }
+
+    /// The first log segment that is still needed.
+    fn log_floor(&self) -> u64 {
+        self.super_versions.load().version.state.log_floor.first_segment
+    }
+
+    /// Looks whether the disk has space again, and if so lets writes go on.
+    pub(crate) fn try_resume(&self) -> Result<bool> {
+        if self.health.get() != Health::NoSpace {
+            return Ok(false);
+        }
+        // What is free must hold a segment and the tables of what is in memory.
+        let needed = 2 * self.options.memtable_size as u64;
+        if self.fs.free_space(&self.dir)? < needed {
+            return Ok(false);
+        }
+        self.versions.decide(self, &mut self.versions.lock())?;
+        let is_news = self.health.resume();
+        if is_news {
+            self.emit(&Event::Resumed);
+        }
+        Ok(is_news)
+    }
+
+    /// Waits until a generation can be begun with room for a record of this length, or until
+    /// nobody needs it any more.
+    pub(crate) fn make_room(
+        &self,
+        log_len: u64,
+        deadline: Option<Instant>,
+        is_needed: impl Fn() -> bool,
+    ) -> Result<()> {
+        let _call = self.begin_call()?;
+        let started = Instant::now();
+        let result = self.wait_for_room(log_len, deadline, is_needed);
+        self.note_stall(started.elapsed());
+        result
+    }
+
+    fn wait_for_room(
+        &self,
+        log_len: u64,
+        deadline: Option<Instant>,
+        is_needed: impl Fn() -> bool,
+    ) -> Result<()> {
+        let round = self.background.flush_round();
+        loop {
+            let seen = self.background.changes();
+            if !is_needed() {
+                return Ok(());
+            }
+            self.check_writable()?;
+            if !self.wal().is_ready(log_len) {
+                if self.options.background_threads == 0 {
+                    // Nobody else does. If it fails, there may be room for the segment still.
+                    let _ = self.give_back();
+                }
+                self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;
+            }
+            if self.may_rotate() {
+                return Ok(());
+            }
+            if self.options.background_threads == 0 {
+                self.flush_oldest().map_err(|error| self.before_append(error))?;
+            } else if let Some(error) = self.background.flush_failure(round) {
+                return Err(self.before_append(error));
+            } else if !self.background.wait_for_change(seen, deadline) {
+                return Err(Error::busy());
+            }
+        }
+    }
+
+    /// What a write is answered whose append never began: that writes have stopped, if they have.
+    fn before_append(&self, error: Error) -> Error {
+        self.check_writable().err().unwrap_or_else(|| error.not_begun())
+    }
+}
