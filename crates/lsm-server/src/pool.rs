@@ -140,7 +140,7 @@ pub(crate) fn stalled() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
     #[tokio::test]
@@ -156,15 +156,15 @@ mod tests {
         let pool = Pool::new(200);
         let far = Instant::now() + Duration::from_secs(60);
         let (started, starts) = mpsc::channel();
-        let gate = Arc::new(std::sync::RwLock::new(()));
-        let closed = gate.write().unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
         let writes: Vec<_> = (0..Pool::WRITERS)
             .map(|_| {
                 let (pool, started, gate) = (pool.clone(), started.clone(), gate.clone());
                 tokio::spawn(async move {
                     let work = move || {
                         started.send(()).unwrap();
-                        drop(gate.read().unwrap());
+                        gate.lock().unwrap().recv().unwrap_err();
                     };
                     pool.run_write(far, work).await
                 })
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
         let late = pool.run_write(Instant::now(), || ()).await.unwrap_err();
         assert_eq!((late.code, late.retry_after_ms), (Code::Busy, Some(1000)));
-        drop(closed);
+        drop(release);
         for write in writes {
             write.await.unwrap().unwrap();
         }

@@ -234,7 +234,6 @@ impl Terms {
             durability: Some(engine_options::durability(self.durability)),
             stall_timeout: Some(self.deadline.saturating_duration_since(Instant::now())),
             condition,
-            ..WriteOptions::default()
         }
     }
 
