@@ -10,19 +10,91 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming};
+use memmap2::MmapMut;
 use tokio::time::{Instant, timeout_at};
 
-use crate::in_flight::{Growing, InFlight, Share};
+use crate::in_flight::{InFlight, Share};
 use crate::serve::Timeouts;
 use crate::wire::{Code, Problem};
 
-/// A body that was read.
+/// A body that was read, or is being read.
+///
+/// What comes after the first read goes into pages of its own, which the system takes back when the
+/// body is dropped. A thousand bodies that grow side by side in an allocator's heap leave it holding
+/// several times of what they take.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    /// Its bytes.
-    pub(crate) bytes: Bytes,
-    /// The memory that they take, or what is made of them.
+    /// As much as came with the first read; most bodies end there.
+    first: Bytes,
+    /// All of a longer body, and room for what is still to come.
+    pages: Option<MmapMut>,
+    len: usize,
+    /// How long it may become.
+    most: usize,
+    /// The memory that it takes, or what is made of it.
     pub(crate) share: Share,
+}
+
+/// The part of some pages that was written.
+struct Written {
+    pages: MmapMut,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Written {
+    fn as_ref(&self) -> &[u8] {
+        &self.pages[..self.len]
+    }
+}
+
+impl RequestBody {
+    /// No bytes yet, and not more than `most` to come.
+    fn new(share: Share, most: usize) -> RequestBody {
+        RequestBody { first: Bytes::new(), pages: None, len: 0, most, share }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn push(&mut self, data: &Bytes) -> Result<(), Problem> {
+        self.share.cover(self.len + data.len())?;
+        if self.len == 0 {
+            self.first = data.clone();
+        } else {
+            if self.pages.is_none() {
+                let mut pages = map(self.most)?;
+                pages[..self.len].copy_from_slice(&std::mem::take(&mut self.first));
+                self.pages = Some(pages);
+            }
+            let pages = self.pages.as_mut().expect("they were made if there were none");
+            pages[self.len..self.len + data.len()].copy_from_slice(data);
+        }
+        self.len += data.len();
+        Ok(())
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&mut self) -> Bytes {
+        if let Some(pages) = self.pages.take() {
+            self.first = Bytes::from_owner(Written { pages, len: self.len });
+        }
+        self.first.clone()
+    }
+}
+
+/// Pages that take memory as they are written.
+fn map(len: usize) -> Result<MmapMut, Problem> {
+    let failed = |error| {
+        crate::log::failure(&format_args!("no memory for a body: {error}"));
+        Problem::new(Code::Busy, "there is no memory for the body").with_retry_after_ms(1000)
+    };
+    let pages = MmapMut::map_anon(len).map_err(failed)?;
+    // A large page would be taken whole for its first byte. Where the system knows none, it refuses.
+    #[cfg(target_os = "linux")]
+    let _ = pages.advise(memmap2::Advice::NoHugePage);
+    Ok(pages)
 }
 
 /// How large a body may be, and what it is called when it is larger.
@@ -58,7 +130,7 @@ pub(crate) async fn read_body(
     }
     let start = Instant::now();
     let most = body.size_hint().upper().map_or(limit.bytes, |upper| upper.min(limit.bytes));
-    let mut whole = Parts::new(in_flight.share(), most as usize);
+    let mut whole = RequestBody::new(in_flight.share(), most as usize);
     loop {
         let deadline = start + timeouts.body_of(limit).min(timeouts.body_pace(whole.len()));
         let frame = timeout_at(deadline, next_frame(&mut body)).await.map_err(|_| {
@@ -72,9 +144,9 @@ pub(crate) async fn read_body(
         if limit.bytes < (whole.len() + data.len()) as u64 {
             return Err(limit.exceeded());
         }
-        whole.push(data)?;
+        whole.push(&data)?;
     }
-    Ok(whole.into_body())
+    Ok(whole)
 }
 
 async fn next_frame(body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
@@ -98,59 +170,23 @@ impl Timeouts {
     }
 }
 
-/// The pieces of a body. One piece stays as it is; more are copied into one.
-#[derive(Debug)]
-struct Parts {
-    first: Bytes,
-    all: Growing,
-}
-
-impl Parts {
-    /// For a body of about so many bytes.
-    fn new(share: Share, most: usize) -> Parts {
-        Parts { first: Bytes::new(), all: Growing::new(share, 0, most) }
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn push(&mut self, data: Bytes) -> Result<(), Problem> {
-        if self.len() == 0 {
-            self.all.share_mut().cover(data.len())?;
-            self.first = data;
-            return Ok(());
-        }
-        let first = std::mem::take(&mut self.first);
-        self.all.put(&first)?;
-        self.all.put(&data)
-    }
-
-    fn into_body(self) -> RequestBody {
-        let (all, share) = self.all.into_parts();
-        if all.is_empty() {
-            RequestBody { bytes: self.first, share }
-        } else {
-            RequestBody { bytes: all.into(), share }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn pieces_become_one_body_and_take_their_share() {
-        for pieces in [&[][..], &["ab"], &["ab", "c"], &["", "ab", "", "cd"]] {
-            let mut parts = Parts::new(InFlight::new(100).share(), 10);
-            for piece in pieces {
-                parts.push(Bytes::from_static(piece.as_bytes())).unwrap();
+        for lens in [&[][..], &[2], &[2, 1], &[0, 2, 0, 2], &[4096, 1, 99_000], &[1, 200_000]] {
+            let most = lens.iter().sum();
+            let mut body = RequestBody::new(InFlight::new(1 << 20).share(), most);
+            let mut whole = Vec::new();
+            for (index, &len) in lens.iter().enumerate() {
+                let data = vec![index as u8; len];
+                whole.extend_from_slice(&data);
+                body.push(&data.into()).unwrap();
+                assert_eq!((body.len(), body.share.bytes()), (whole.len(), whole.len()));
             }
-            assert_eq!(parts.len(), pieces.concat().len());
-            let body = parts.into_body();
-            assert_eq!(body.bytes, pieces.concat());
-            assert_eq!(body.share.bytes(), pieces.concat().len(), "{pieces:?}");
+            assert!(body.bytes() == whole && body.bytes() == whole, "{lens:?}");
         }
     }
 
@@ -168,8 +204,8 @@ mod tests {
         let in_flight = InFlight::new(6);
         let mut other = in_flight.share();
         other.cover(2).unwrap();
-        let mut parts = Parts::new(in_flight.share(), 10);
-        parts.push(Bytes::from_static(b"ab")).unwrap();
-        assert_eq!(parts.push(Bytes::from_static(b"cde")).unwrap_err().code, Code::Busy);
+        let mut body = RequestBody::new(in_flight.share(), 10);
+        body.push(&Bytes::from_static(b"ab")).unwrap();
+        assert_eq!(body.push(&Bytes::from_static(b"cde")).unwrap_err().code, Code::Busy);
     }
 }

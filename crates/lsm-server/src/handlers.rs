@@ -25,6 +25,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 use lsm_engine::{Db, Seq};
 
 use crate::answer::{Answer, X_LSM_SEQ};
+use crate::body::RequestBody;
 use crate::in_flight::Growing;
 use crate::route::Route;
 use crate::service::Call;
@@ -108,8 +109,8 @@ impl Call {
     }
 
     /// The bytes of the body.
-    fn body_bytes(&self) -> Bytes {
-        self.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()
+    fn body_bytes(&mut self) -> Bytes {
+        self.body.as_mut().map(RequestBody::bytes).unwrap_or_default()
     }
 }
 

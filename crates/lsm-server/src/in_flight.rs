@@ -130,11 +130,6 @@ impl Growing {
         Growing { bytes: Vec::with_capacity(share.bytes()), share, uncounted, usual_most }
     }
 
-    /// The share, for bytes that stand elsewhere and count as well.
-    pub(crate) fn share_mut(&mut self) -> &mut Share {
-        &mut self.share
-    }
-
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()

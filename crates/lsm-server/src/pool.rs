@@ -21,6 +21,8 @@ pub(crate) struct Pool {
     size: u32,
     /// What writes may have of the threads.
     writers: Arc<Semaphore>,
+    /// What the reading of large bodies may have of them.
+    readers: Arc<Semaphore>,
 }
 
 impl Pool {
@@ -29,11 +31,15 @@ impl Pool {
     pub(crate) const THREADS: usize = 64;
     /// How many of them writes may have at once.
     const WRITERS: usize = 48;
+    /// How many large bodies are read at once. That waits for nothing and takes the memory of a body
+    /// a second time, so that more would take longer and hold more, and end no sooner.
+    const READERS: usize = 2;
 
     /// A pool for so many pieces of work, running and waiting.
     pub(crate) fn new(size: u32) -> Pool {
         let places = Arc::new(Semaphore::new(size as usize));
-        Pool { places, size, writers: Arc::new(Semaphore::new(Self::WRITERS)) }
+        let writers = Arc::new(Semaphore::new(Self::WRITERS));
+        Pool { places, size, writers, readers: Arc::new(Semaphore::new(Self::READERS)) }
     }
 
     /// Runs work to its end, whether or not anyone still waits for it.
@@ -60,8 +66,30 @@ impl Pool {
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
+        self.run_in_turn(&self.writers, deadline, work).await
+    }
+
+    /// Reads a large body for a write, if it gets a thread before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::run_write`].
+    pub(crate) async fn run_reading<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.run_in_turn(&self.readers, deadline, work).await
+    }
+
+    async fn run_in_turn<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let place = self.place()?;
-        let turn = self.writers.clone().acquire_owned();
+        let turn = turns.clone().acquire_owned();
         let task = tokio::spawn(async move {
             let turn = timeout_at(deadline.into(), turn).await.map_err(|_| stalled())?;
             run_with((place, turn.expect("the semaphore is never closed")), work).await
@@ -112,7 +140,7 @@ pub(crate) fn stalled() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
     #[tokio::test]
@@ -128,15 +156,15 @@ mod tests {
         let pool = Pool::new(200);
         let far = Instant::now() + Duration::from_secs(60);
         let (started, starts) = mpsc::channel();
-        let gate = Arc::new(std::sync::RwLock::new(()));
-        let closed = gate.write().unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
         let writes: Vec<_> = (0..Pool::WRITERS)
             .map(|_| {
                 let (pool, started, gate) = (pool.clone(), started.clone(), gate.clone());
                 tokio::spawn(async move {
                     let work = move || {
                         started.send(()).unwrap();
-                        drop(gate.read().unwrap());
+                        gate.lock().unwrap().recv().unwrap_err();
                     };
                     pool.run_write(far, work).await
                 })
@@ -150,7 +178,7 @@ mod tests {
         assert_eq!(pool.run(|| 7).await.unwrap(), 7);
         let late = pool.run_write(Instant::now(), || ()).await.unwrap_err();
         assert_eq!((late.code, late.retry_after_ms), (Code::Busy, Some(1000)));
-        drop(closed);
+        drop(release);
         for write in writes {
             write.await.unwrap().unwrap();
         }

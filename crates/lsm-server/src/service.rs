@@ -89,7 +89,8 @@ pub(crate) async fn serve(
         if let Some(why) = Rejection::of(&problem) {
             app.metrics.rejected(why);
         }
-        problem.instance = Some(target.path().chars().take(MAX_INSTANCE).collect());
+        let path: String = target.path().chars().take(MAX_INSTANCE).collect();
+        problem.instance = Some(path.into());
         match (problem.code, progress.route) {
             (Code::MethodNotAllowed, Some(route)) => {
                 answer::method_not_allowed(&problem, route.methods())

@@ -153,3 +153,47 @@ fn read_text(path: &Path, flag: &str) -> Result<String, ConfigError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// The shortest time that one of some rounds of comparisons takes, for each guess. Rounds take
+    /// turns, so that what else the machine does meets all guesses alike.
+    fn shortest_times<const N: usize>(token: &Token, guesses: &[String; N]) -> [Duration; N] {
+        let mut shortest = [Duration::MAX; N];
+        for _ in 0..200 {
+            for (guess, shortest) in guesses.iter().zip(&mut shortest) {
+                let start = Instant::now();
+                for _ in 0..10 {
+                    assert!(
+                        !std::hint::black_box(token).is(std::hint::black_box(guess.as_bytes()))
+                    );
+                }
+                *shortest = (*shortest).min(start.elapsed());
+            }
+        }
+        shortest
+    }
+
+    #[test]
+    fn s7_the_time_of_a_comparison_does_not_tell_where_a_guess_is_wrong() {
+        let right = "r".repeat(LONGEST_TOKEN);
+        let token = Token::new(&right, "test").unwrap();
+        assert!(token.is(right.as_bytes()));
+        // Nothing is kept but the digest, so that there is no text to compare up to a difference.
+        assert_eq!(size_of::<Token>(), size_of::<[u8; 32]>());
+        let wrong_at = |index: usize| {
+            let mut guess = right.clone().into_bytes();
+            guess[index] = b'w';
+            String::from_utf8(guess).unwrap()
+        };
+        let guesses = [0, 1, 16, LONGEST_TOKEN / 2, LONGEST_TOKEN - 1].map(wrong_at);
+        let times = shortest_times(&token, &guesses);
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        // A comparison that ends at the first difference takes many times as long for the last guess
+        // as for the first.
+        assert!(*most < *least * 3 / 2, "{times:?}");
+    }
+}

@@ -19,7 +19,7 @@ const MAX_KEYS: usize = 10_000;
 const MAX_ANSWER: usize = 64 << 20;
 
 /// What a batch asks for: all of its operations or none.
-pub(super) fn batch(call: &Call) -> Result<Planned, Problem> {
+pub(super) fn batch(call: &mut Call) -> Result<Planned, Problem> {
     let mut query = call.query.clone();
     let terms = Terms::of(call, &mut query)?;
     query.finish()?;

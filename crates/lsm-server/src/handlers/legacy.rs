@@ -12,7 +12,7 @@ use crate::service::Call;
 use crate::wire::{Code, ItemRef, KeyForm, Problem, key_from, value_from};
 
 /// What a put asks for.
-pub(super) fn put(call: &Call) -> Result<Planned, Problem> {
+pub(super) fn put(call: &mut Call) -> Result<Planned, Problem> {
     let mut query = call.query.clone();
     let terms = Terms::of(call, &mut query)?;
     query.finish()?;

@@ -35,7 +35,7 @@ pub(super) fn raw(call: &Call, found: Found) -> Result<Answer, Problem> {
 }
 
 /// What PUT and DELETE ask for.
-pub(super) fn write(call: &Call) -> Result<Planned, Problem> {
+pub(super) fn write(call: &mut Call) -> Result<Planned, Problem> {
     let key = call.path_key()?;
     let mut query = call.query.clone();
     let terms = Terms::of(call, &mut query)?;

@@ -12,9 +12,11 @@ use lsm_engine::{Condition, Db, Error, ErrorKind, Read as _, Seq, WriteBatch, Wr
 
 use super::{batch, legacy, ok_json, value, with_seq};
 use crate::answer::{self, Answer};
+use crate::body::RequestBody;
 use crate::config::DurabilityLevel;
 use crate::engine_options;
 use crate::etag::{Preconditions, etag};
+use crate::in_flight::Share;
 use crate::pool::stalled;
 use crate::route::Route;
 use crate::service::Call;
@@ -68,14 +70,19 @@ pub(super) enum Success {
 }
 
 /// Answers the routes that write.
-pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
+pub(super) async fn answer(mut call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
     let deadline = call.stall_deadline();
-    let body_len = call.body.as_ref().map_or(0, |body| body.bytes.len());
+    let body_len = call.body.as_ref().map_or(0, RequestBody::len);
     if MAX_IN_PLACE < body_len {
-        return app.pool.run_write(deadline, move || plan_and_commit(call)).await?;
+        let (planned, share, db) = app.pool.run_reading(deadline, move || read(call)).await??;
+        let commit = move || {
+            let _held = share;
+            planned.commit(&db)
+        };
+        return app.pool.run_write(deadline, commit).await?;
     }
-    let planned = plan(&call)?;
+    let planned = plan(&mut call)?;
     if !matches!(planned.demand, Demand::Nothing) {
         return app.pool.run_write(deadline, move || planned.commit(call.db()?)).await?;
     }
@@ -87,15 +94,13 @@ pub(super) async fn answer(call: Call) -> Result<Answer, Problem> {
 
 /// Reads a large body, and drops it before the write waits: the batch has its bytes now, and goes on
 /// taking its share of the memory.
-fn plan_and_commit(mut call: Call) -> Result<Answer, Problem> {
-    let planned = plan(&call)?;
+fn read(mut call: Call) -> Result<(Planned, Option<Share>, Db), Problem> {
+    let planned = plan(&mut call)?;
     let db = call.db()?.clone();
-    let _share = call.body.take().map(|body| body.share);
-    drop(call);
-    planned.commit(&db)
+    Ok((planned, call.body.take().map(|body| body.share), db))
 }
 
-fn plan(call: &Call) -> Result<Planned, Problem> {
+fn plan(call: &mut Call) -> Result<Planned, Problem> {
     match call.route {
         Route::Put => legacy::put(call),
         Route::Delete => legacy::delete(call),
@@ -229,7 +234,6 @@ impl Terms {
             durability: Some(engine_options::durability(self.durability)),
             stall_timeout: Some(self.deadline.saturating_duration_since(Instant::now())),
             condition,
-            ..WriteOptions::default()
         }
     }
 

@@ -17,7 +17,7 @@ pub struct Problem {
     /// One sentence about this occurrence, without paths of the server's machine.
     pub detail: String,
     /// The path that was asked for, as it was sent.
-    pub instance: Option<String>,
+    pub instance: Option<Box<str>>,
     /// When another try may succeed, in milliseconds.
     pub retry_after_ms: Option<u64>,
     /// The key that the problem is about.
@@ -111,7 +111,7 @@ impl Problem {
             code,
             status: u16::try_from(status).map_err(|_| WireError::bad("status is no status"))?,
             detail: object.string("detail")?.ok_or_else(|| missing("detail"))?.into_owned(),
-            instance: object.string("instance")?.map(std::borrow::Cow::into_owned),
+            instance: object.string("instance")?.map(|path| path.into_owned().into()),
             retry_after_ms: object.uint("retry_after_ms")?,
             key: key.map(Vec::into_boxed_slice),
             current_seq,

@@ -11,6 +11,7 @@ mod client;
 mod doors;
 mod exposure;
 mod harness;
+mod memory;
 mod metrics;
 mod paths;
 mod process;

@@ -28,14 +28,14 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String
 }
 
 /// A server process; killed if a test leaves it behind.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     line: String,
     address: SocketAddr,
 }
 
 impl Process {
-    fn start(data: &Path, change: impl FnOnce(&mut Command)) -> Process {
+    pub(crate) fn start(data: &Path, change: impl FnOnce(&mut Command)) -> Process {
         let mut command = command();
         command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         change(&mut command);
@@ -57,6 +57,14 @@ impl Process {
             .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         Process { child, line, address }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     fn signal(&self, name: &str) {
