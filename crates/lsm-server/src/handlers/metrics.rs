@@ -49,6 +49,7 @@ pub(super) fn answer(mut call: Call) -> Result<Answer, Problem> {
     writes(&mut text, db, &metrics);
     background(&mut text, &metrics);
     levels(&mut text, db);
+    caches(&mut text, &metrics);
     resources(&mut text, db, &metrics);
     call.app.metrics.print(&mut text);
     Ok(answer::answer(StatusCode::OK, TEXT, call.held(text.finish().into())?))
@@ -209,16 +210,7 @@ fn levels(text: &mut Text, db: &Db) {
     }
 }
 
-fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
-    let memory = metrics.memory;
-    many(
-        text,
-        "lsm_memtable_bytes",
-        "gauge",
-        "Bytes of memtables.",
-        "state",
-        &[("active", memory.memtable_active), ("sealed", memory.memtable_sealed)],
-    );
+fn caches(text: &mut Text, metrics: &Metrics) {
     one(
         text,
         "lsm_cache_hits_total",
@@ -244,6 +236,18 @@ fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
             ("true_positive", metrics.filter_true_positives),
             ("false_positive", metrics.filter_false_positives),
         ],
+    );
+}
+
+fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
+    let memory = metrics.memory;
+    many(
+        text,
+        "lsm_memtable_bytes",
+        "gauge",
+        "Bytes of memtables.",
+        "state",
+        &[("active", memory.memtable_active), ("sealed", memory.memtable_sealed)],
     );
     many(
         text,
