@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::memory::memtable_bytes;
+
+/// What a log segment and a MANIFEST take on a disk that is nearly full, in bytes.
+const SMALL_SPACE: u64 = 2 << 20;
 
 impl Inner {
     /// Unlinks what is obsolete, looks whether a full disk has space again, makes the next log
@@ -56,8 +60,10 @@ impl Inner {
         if self.health.get() != Health::NoSpace {
             return Ok(false);
         }
-        // What is free must hold a segment and the tables of what is in memory.
-        let needed = 2 * self.options.memtable_size as u64;
+        // What is free must hold the tables of what is in memory, and a small segment.
+        let super_version = self.super_versions.load_full();
+        let in_memory: u64 = super_version.generations().map(memtable_bytes).sum();
+        let needed = in_memory + SMALL_SPACE.min(2 * self.options.memtable_size as u64);
         if self.fs.free_space(&self.dir)? < needed {
             return Ok(false);
         }

@@ -23,6 +23,13 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn File>,
 }
 
+/// How long a segment is to be, and how long it must be at least, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentSizes {
+    pub(crate) usual: u64,
+    pub(crate) least: u64,
+}
+
 /// Why a segment was not made.
 #[derive(Debug)]
 pub(crate) enum PrepareError {
@@ -57,6 +64,27 @@ impl Segment {
         }
         segment.file.sync_all().map_err(PrepareError::Sync)?;
         Ok(segment)
+    }
+
+    /// Writes the largest segment, of the usual length or less, that the disk has space for.
+    pub(crate) fn write_largest(
+        fs: &dyn Fs,
+        dir: &Path,
+        number: u64,
+        epoch: u64,
+        sizes: SegmentSizes,
+    ) -> Result<Segment, PrepareError> {
+        let mut capacity = sizes.usual;
+        loop {
+            match Segment::write_temp(fs, dir, number, epoch, capacity) {
+                Err(PrepareError::Other(error))
+                    if error.is_no_space() && sizes.least < capacity =>
+                {
+                    capacity = (capacity / 4).next_multiple_of(8).max(sizes.least);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Gives a segment made by [`write_temp`](Segment::write_temp) its name, for good.

@@ -28,7 +28,7 @@ use crate::format::{
     END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_FILE_LEN, record_len,
 };
 use crate::lsn::Lsn;
-use crate::segment::{PrepareError, Segment, remove_if_present};
+use crate::segment::{PrepareError, Segment, SegmentSizes, remove_if_present};
 
 mod tail;
 
@@ -100,12 +100,12 @@ impl Wal {
         mut epochs: Box<dyn FnMut() -> u64 + Send>,
     ) -> Result<Wal> {
         check_number(first_segment)?;
-        let capacity = options.capacity_for(0)?;
+        let sizes = options.sizes_for(0)?;
         let path = FileName::Log(first_segment).path(dir);
         if fs.exists(&path)? {
             return Err(Error::invalid(format!("segment {} exists already", path.display())));
         }
-        let made = Segment::write_temp(&*fs, dir, first_segment, epochs(), capacity)
+        let made = Segment::write_largest(&*fs, dir, first_segment, epochs(), sizes)
             .and_then(|segment| segment.install(&*fs, dir).map(|()| segment));
         let segment = match made {
             Ok(segment) => segment,
@@ -125,7 +125,8 @@ impl Wal {
     }
 
     /// Makes the next segment ready, with room for at least `min_capacity` bytes of records (see
-    /// [`record_len`](Wal::record_len)). A ready segment that is too small is replaced.
+    /// [`record_len`](Wal::record_len)). A ready segment that is too small is replaced. A disk that
+    /// has no space for a segment of the usual size gets a smaller one.
     ///
     /// Slow: it allocates, writes and syncs. For a background thread, or for a writer that found
     /// the log without a ready segment, outside of any lock that writers need.
@@ -135,7 +136,7 @@ impl Wal {
     /// it may be tried again; a failed sync ends the log. [`Error::InvalidArgument`] if no segment
     /// can be that large.
     pub fn prepare(&self, min_capacity: u64) -> Result<()> {
-        let capacity = self.options.capacity_for(min_capacity)?;
+        let sizes = self.options.sizes_for(min_capacity)?;
         let mut epochs = self.epochs.lock();
         loop {
             self.check_poison()?;
@@ -148,7 +149,7 @@ impl Wal {
                 tail.next_number()
             };
             check_number(number)?;
-            let segment = Segment::write_temp(&*self.fs, &self.dir, number, epochs(), capacity)
+            let segment = Segment::write_largest(&*self.fs, &self.dir, number, epochs(), sizes)
                 .map_err(|error| self.prepare_failed(error))?;
             // From here on no rotation can take the segment that this one replaces. If one has
             // taken it already, its number is in use and another one is needed.
@@ -397,17 +398,22 @@ impl fmt::Debug for Wal {
 }
 
 impl WalOptions {
-    /// The length of a segment that can take `records_len` bytes of records beside its own.
-    fn capacity_for(&self, records_len: u64) -> Result<u64> {
+    /// How long a segment may be that can take `records_len` bytes of records beside its own.
+    fn sizes_for(&self, records_len: u64) -> Result<SegmentSizes> {
         let own = FILE_HEADER_LEN + LINK_RECORD_LEN + END_RECORD_LEN;
-        let capacity = records_len.saturating_add(own).max(self.segment_size);
-        if MAX_FILE_LEN < capacity {
-            let detail = format!("a log segment of {capacity} bytes; at most {MAX_FILE_LEN}");
+        let needed = records_len.saturating_add(own);
+        let usual = needed.max(self.segment_size);
+        if MAX_FILE_LEN < usual {
+            let detail = format!("a log segment of {usual} bytes; at most {MAX_FILE_LEN}");
             return Err(Error::invalid(detail));
         }
-        Ok(capacity.next_multiple_of(8))
+        let least = needed.max(SMALL_SEGMENT.min(self.segment_size));
+        Ok(SegmentSizes { usual: usual.next_multiple_of(8), least: least.next_multiple_of(8) })
     }
 }
+
+/// What a disk that is nearly full gets at least, if segments are not smaller anyway.
+const SMALL_SEGMENT: u64 = 1 << 20;
 
 fn check_number(number: u64) -> Result<()> {
     if (1..FILE_NUMBER_END).contains(&number) {

@@ -263,3 +263,29 @@ fn what_a_full_disk_cut_short_leaves_no_file() {
         assert_eq!(after.len(), before.len(), "{after:?}");
     }
 }
+
+/// The default log segment takes 64 MiB.
+#[test]
+fn a_small_disk_takes_writes_with_default_options() {
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(24 << 20);
+    let open = || Db::builder(harness::DIR).fs(Arc::new(fs.clone())).open();
+    let db = open().unwrap();
+    let mut count = 0_u32;
+    let value = vec![7; 100 << 10];
+    let full = loop {
+        match db.put(count.to_be_bytes(), &value) {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full.kind(), ErrorKind::NoSpace | ErrorKind::Io), "{full}");
+    assert!(30 < count, "{count} writes of 100 KiB");
+    assert_eq!(db.prefix("").count() as u32, count);
+    drop(db);
+    // What the log holds goes into tables, which needs as much again.
+    memory.set_capacity(48 << 20);
+    let db = open().unwrap();
+    db.put("k", "v").unwrap();
+    assert_eq!(db.prefix("").count() as u32, count + 1);
+}

@@ -186,7 +186,10 @@ fn a_torn_tail_is_dropped_with_all_behind_it() {
     assert_eq!(report.end, Lsn::new(1, THIRD));
     assert_eq!(report.dropped_records, 2);
     assert_eq!(report.dropped_bytes, record_len(7) + LINK_RECORD_LEN + record_len(7));
-    assert_eq!(report.reason.unwrap(), format!("payload checksum mismatch at 1:{THIRD}"));
+    assert_eq!(
+        report.reason.unwrap(),
+        format!("payload checksum mismatch in 000001.log at {THIRD}")
+    );
 }
 
 #[test]
@@ -263,7 +266,10 @@ fn a_damaged_link_before_a_header_is_damage_at_its_place() {
     assert_eq!(found, [1]);
     assert_eq!(report.end, Lsn::new(1, THIRD));
     assert_eq!(report.dropped_records, 1);
-    assert_eq!(report.reason.unwrap(), format!("payload checksum mismatch at 2:{FIRST}"));
+    assert_eq!(
+        report.reason.unwrap(),
+        format!("payload checksum mismatch in 000002.log at {FIRST}")
+    );
     let two = Draft::after(&one).data_synced(2, Lsn::new(2, SECOND)).damaged_at(FIRST + 33);
     assert_corrupt(&directory(&[&one, &two]), FROM, 2, FIRST, "payload checksum");
 }
@@ -275,7 +281,7 @@ fn a_segment_without_a_header_is_unused_and_what_it_holds_is_counted() {
     two.bytes.extend_from_slice(b"torn");
     let (found, report) = sequences(&directory(&[&one, &two]), FROM).unwrap();
     assert_eq!((found, report.dropped_bytes), (vec![1], 4));
-    assert_eq!(report.reason.unwrap(), format!("no record header at 2:{FIRST}"));
+    assert_eq!(report.reason.unwrap(), format!("no record header in 000002.log at {FIRST}"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lsm_base::{Fs, Result};
+use lsm_base::{FileName, Fs, Result};
 
 use super::segments::{self, Beyond, Survey, Surveyed, Walk};
 use super::{ReplayFrom, corruption_at};
@@ -183,7 +183,10 @@ impl Evidence<'_> {
             let unused = Lsn::new(end.segment + 1, FILE_HEADER_LEN);
             (0 < verdict.dropped_bytes).then_some((unused, "no record header"))
         });
-        verdict.reason = damage.map(|(at, why)| format!("{why} at {at}"));
+        verdict.reason = damage.map(|(at, why)| {
+            let file = FileName::Log(at.segment);
+            format!("{why} in {file} at {}", at.offset)
+        });
         Ok(verdict)
     }
 

@@ -6,5 +6,6 @@ mod faults;
 mod golden;
 mod history;
 mod inspect;
+mod space;
 mod support;
 mod write_back;
