@@ -7,12 +7,14 @@ use std::path::Path;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
 use lsm_engine::{
-    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Read as _, WriteOptions,
+    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Read as _, RecoveryReport,
+    WriteOptions,
 };
 use lsm_server::wire::{ItemRef, Stats, Tree};
 
 use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Wanted};
 use crate::exit::{Failure, Outcome};
+use crate::text;
 
 /// A directory that was opened, and one of its keyspaces.
 pub(crate) struct Directory {
@@ -34,6 +36,7 @@ impl Directory {
             Access::Read => builder.open_read_only(),
             Access::Change | Access::Create => builder.open(),
         }?;
+        tell_of_drop(db.recovery_report());
         let name = keyspace.unwrap_or("default");
         let keyspace = match access {
             Access::Create => db.keyspace(name)?,
@@ -49,6 +52,15 @@ impl Directory {
     fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Outcome {
         self.db.write(batch, options)?;
         Ok(())
+    }
+}
+
+/// Says on stderr what the open found that did not come through the last crash: it is no damage if
+/// the power failed, and nothing else would tell the two apart.
+pub(super) fn tell_of_drop(report: &RecoveryReport) {
+    if let Some(reason) = &report.drop_reason {
+        let bytes = text::count(report.dropped_bytes, "byte", "bytes");
+        eprintln!("lsm: the end of the log, {bytes}, did not survive a crash: {reason}");
     }
 }
 

@@ -15,7 +15,7 @@ use lsm_sstable::{BlockCache, ReadMode, Table};
 use lsm_wal::{Finding, Inspector};
 
 use super::Verified;
-use super::directory::must_exist;
+use super::directory::{must_exist, tell_of_drop};
 use crate::exit::Outcome;
 
 /// Reads and checks every byte of a directory.
@@ -29,6 +29,7 @@ pub(super) fn directory(path: &Path) -> Outcome<Verified> {
         }
         Err(error) => return Err(error.into()),
     };
+    tell_of_drop(db.recovery_report());
     let report = db.verify()?;
     db.close()?;
     Ok(Verified {

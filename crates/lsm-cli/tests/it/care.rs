@@ -143,3 +143,34 @@ fn a_file_that_is_gone_is_named() {
     assert_eq!(lsm.run(&["put", "a", "1"]).code, Some(4));
     assert_eq!(lsm.run(&["get", "a"]).code, Some(4));
 }
+
+#[test]
+fn a_log_whose_end_was_lost_is_told_of() {
+    let lsm = Lsm::new();
+    lsm.ok(&["put", "a", "1"]);
+    // Not closed: the lock is given back with the process, here with the copy.
+    let origin = tempfile::tempdir().unwrap();
+    let open = lsm_engine::Db::open(origin.path().join("data")).unwrap();
+    open.put("a", "1").unwrap();
+    open.put("b", [7; 1_000]).unwrap();
+    for entry in std::fs::read_dir(lsm.db()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for entry in std::fs::read_dir(origin.path().join("data")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, lsm.db().join(from.file_name().unwrap())).unwrap();
+    }
+    let log = &lsm.files(".log")[0];
+    let mut bytes = std::fs::read(log).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte == 7).unwrap();
+    bytes[last] ^= 1;
+    std::fs::write(log, bytes).unwrap();
+    for arguments in [&["verify"][..], &["get", "a"], &["scan"], &["put", "c", "3"]] {
+        let ran = lsm.run(arguments);
+        assert_eq!((ran.code, ran.stderr.lines().count()), (Some(0), 1), "{}", ran.stderr);
+        assert!(ran.stderr.contains("did not survive a crash"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(".log at "), "{}", ran.stderr);
+    }
+    // What was dropped is gone by then.
+    assert_eq!(lsm.ok(&["scan"]), "a\t1\nc\t3\n");
+}
