@@ -6,6 +6,7 @@ use lsm_engine::{Read as _, WriteBatch};
 use super::write::{Demand, Planned, Success, Terms, check_value};
 use super::{check_key, with_seq};
 use crate::answer::{self, Answer};
+use crate::etag::Preconditions;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::wire::json::{Node, Object, read_list};
@@ -23,6 +24,10 @@ pub(super) fn batch(call: &mut Call) -> Result<Planned, Problem> {
     let mut query = call.query.clone();
     let terms = Terms::of(call, &mut query)?;
     query.finish()?;
+    if !Preconditions::from_headers(&call.headers)?.is_empty() {
+        let detail = "a batch takes no If-Match and no If-None-Match";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
     let body = call.body_bytes();
     let mut batch = WriteBatch::with_capacity(body.len());
     let mut count = 0;

@@ -220,3 +220,21 @@ fn nothing_that_a_client_sends_reaches_a_header_of_the_answer() {
         }
     }
 }
+
+#[test]
+fn a_condition_that_a_route_does_not_take_is_refused() {
+    let server = server();
+    let bodies = [
+        ("/put", r#"{"key":"a","value":"b"}"#),
+        ("/v1/batch", r#"{"ops":[{"op":"delete","key":"a"}]}"#),
+    ];
+    for (route, body) in bodies {
+        for header in [("If-Match", "\"1\""), ("If-None-Match", "*")] {
+            let headers = [("Content-Type", "application/json"), header];
+            let reply = server.request("POST", route, &headers, body.as_bytes());
+            assert_eq!((reply.status, reply.code().as_str()), (400, "bad_request"), "{route}");
+            assert!(reply.detail().contains("If-None-Match"), "{route}");
+        }
+    }
+    assert_eq!(server.get("/v1/kv").json()["seq"], 0);
+}
