@@ -18,7 +18,7 @@ use lsm_compaction::InProgress;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::commit::Commit;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
 use crate::set_aside::SetAside;
@@ -330,6 +330,8 @@ impl Inner {
             match work(self) {
                 Ok(true) => self.background.changed(),
                 Ok(false) => return Ok(()),
+                // The close called it off, and nobody has to hear of that.
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
                 Err(error) => return Err(self.note_background_error(name, error)),
             }
         }
