@@ -19,6 +19,8 @@ mod write;
 
 pub(crate) use value::Seen;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode};
@@ -26,6 +28,7 @@ use lsm_engine::{Db, Seq};
 
 use crate::answer::{Answer, X_LSM_SEQ};
 use crate::body::RequestBody;
+use crate::http_metrics::Operation;
 use crate::in_flight::Growing;
 use crate::route::Route;
 use crate::service::Call;
@@ -38,8 +41,20 @@ const MAX_KEY_BYTES: usize = 65_535;
 /// An answer above this takes its share of the memory that all large bodies have together.
 const LARGE_ANSWER: usize = 64 << 10;
 
-/// Answers a request that has passed every check.
-pub(crate) async fn handle(mut call: Call) -> Result<Answer, Problem> {
+/// Answers a request that has passed every check, and measures what it wants of the store.
+pub(crate) async fn handle(call: Call) -> Result<Answer, Problem> {
+    let app = call.app.clone();
+    let is_streamed = scan::wants_lines(&call.headers);
+    let operation = Operation::of(call.route, &call.method, is_streamed);
+    let started = Instant::now();
+    let outcome = answer(call).await;
+    if let Some(operation) = operation {
+        app.metrics.operation(operation, started.elapsed());
+    }
+    outcome
+}
+
+async fn answer(mut call: Call) -> Result<Answer, Problem> {
     let app = call.app.clone();
     let is_resident =
         matches!(call.route, Route::Value | Route::Get) && value::find_resident(&mut call);

@@ -3,18 +3,18 @@
 //! Labels are route templates, known methods and statuses: nothing that a client chooses, so that no
 //! client can make the number of series grow.
 
+mod seconds;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 
+use self::seconds::Seconds;
 use crate::prometheus::Text;
 use crate::route::Route;
 use crate::wire::{Code, Problem};
 
-/// Upper bounds of the buckets of a request's seconds.
-const BOUNDS: [f64; 12] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OTHER"];
 const STATUSES: [u16; 24] = [
     200, 202, 204, 304, 400, 401, 403, 404, 405, 408, 412, 413, 414, 415, 421, 429, 431, 500, 501,
@@ -22,6 +22,37 @@ const STATUSES: [u16; 24] = [
 ];
 /// Every route, and one for what has none.
 const ROUTES: usize = Route::ALL.len() + 1;
+
+/// What a request wants of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    Mget,
+    Scan,
+    Put,
+    Delete,
+    Batch,
+}
+
+const OPERATIONS: [&str; 6] = ["get", "mget", "scan", "put", "delete", "batch"];
+
+impl Operation {
+    /// What a request wants, if it is one of these. A scan that is streamed has no end to measure.
+    pub(crate) fn of(route: Route, method: &Method, is_streamed: bool) -> Option<Operation> {
+        match route {
+            Route::Get => Some(Operation::Get),
+            Route::Put => Some(Operation::Put),
+            Route::Delete => Some(Operation::Delete),
+            Route::Value if method == Method::PUT => Some(Operation::Put),
+            Route::Value if method == Method::DELETE => Some(Operation::Delete),
+            Route::Value => Some(Operation::Get),
+            Route::Mget => Some(Operation::Mget),
+            Route::Batch => Some(Operation::Batch),
+            Route::Scan if !is_streamed => Some(Operation::Scan),
+            _ => None,
+        }
+    }
+}
 
 /// Why a connection or a request was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +89,7 @@ pub(crate) struct HttpMetrics {
     /// Per route, method and status.
     requests: Vec<AtomicU64>,
     seconds: Vec<Seconds>,
+    operations: [Seconds; OPERATIONS.len()],
     connections: AtomicI64,
     rejected: [AtomicU64; REJECTIONS.len()],
 }
@@ -70,13 +102,6 @@ impl Drop for Connected<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-#[derive(Debug, Default)]
-struct Seconds {
-    buckets: [AtomicU64; BOUNDS.len()],
-    count: AtomicU64,
-    nanos: AtomicU64,
 }
 
 impl Rejection {
@@ -98,6 +123,7 @@ impl Default for HttpMetrics {
         HttpMetrics {
             requests: (0..requests).map(|_| AtomicU64::new(0)).collect(),
             seconds: (0..ROUTES).map(|_| Seconds::default()).collect(),
+            operations: Default::default(),
             connections: AtomicI64::new(0),
             rejected: Default::default(),
         }
@@ -124,12 +150,12 @@ impl HttpMetrics {
             .position(|known| *known == status.as_u16())
             .unwrap_or(STATUSES.len() - 1);
         self.requests[request_index(route, method, status)].fetch_add(1, Ordering::Relaxed);
-        let seconds = &self.seconds[route];
-        if let Some(bucket) = BOUNDS.iter().position(|&bound| took.as_secs_f64() <= bound) {
-            seconds.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        }
-        seconds.count.fetch_add(1, Ordering::Relaxed);
-        seconds.nanos.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+        self.seconds[route].record(took);
+    }
+
+    /// Counts an operation of the store that was asked for, whatever came of it.
+    pub(crate) fn operation(&self, operation: Operation, took: Duration) {
+        self.operations[operation as usize].record(took);
     }
 
     /// Counts what was turned away.
@@ -163,22 +189,12 @@ impl HttpMetrics {
         }
         text.family("lsm_http_request_seconds", "histogram", "Time to the head of the answer.");
         for (seconds, template) in self.seconds.iter().zip(templates()) {
-            if load(&seconds.count) != 0 {
-                let mut below = 0;
-                let buckets = BOUNDS.iter().zip(&seconds.buckets).map(|(&bound, count)| {
-                    below += load(count);
-                    (bound, below)
-                });
-                let sum = load(&seconds.nanos) as f64 / 1e9;
-                let labels = [("route", template)];
-                text.histogram(
-                    "lsm_http_request_seconds",
-                    &labels,
-                    buckets,
-                    load(&seconds.count),
-                    sum,
-                );
-            }
+            seconds.print(text, "lsm_http_request_seconds", ("route", template));
+        }
+        let about = "Time of an operation of the store, waiting for it included.";
+        text.family("lsm_operation_seconds", "histogram", about);
+        for (seconds, operation) in self.operations.iter().zip(OPERATIONS) {
+            seconds.print(text, "lsm_operation_seconds", ("op", operation));
         }
         text.family("lsm_http_connections", "gauge", "Open connections.");
         let connections = self.connections.load(Ordering::Relaxed);

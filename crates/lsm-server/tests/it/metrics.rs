@@ -15,7 +15,7 @@ fn the_page_has_its_families_once_and_counts() {
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let page = reply.text();
     assert!(!page.contains("a-key"));
-    for name in "lsm_build_info lsm_uptime_seconds lsm_sequence lsm_operations_total \
+    for name in "lsm_build_info lsm_uptime_seconds lsm_sequence lsm_operations_total lsm_operation_seconds \
         lsm_wal_appended_bytes_total lsm_wal_syncs_total lsm_wal_sync_seconds lsm_write_group_size \
         lsm_memtable_bytes lsm_flushes_total lsm_flush_bytes_total lsm_compactions_total \
         lsm_compaction_read_bytes_total lsm_compaction_written_bytes_total lsm_level_files \
@@ -34,6 +34,8 @@ fn the_page_has_its_families_once_and_counts() {
     for line in [
         "lsm_sequence 1",
         "lsm_operations_total{op=\"put\"} 1",
+        "lsm_operation_seconds_count{op=\"put\"} 1",
+        "lsm_operation_seconds_count{op=\"get\"} 2",
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"PUT\",status=\"204\"} 1",
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"GET\",status=\"404\"} 1",
         "lsm_http_rejected_total{reason=\"origin\"} 1",
