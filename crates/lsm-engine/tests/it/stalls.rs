@@ -58,13 +58,19 @@ fn fill(db: &Db) -> usize {
     unreachable!("the gate is closed")
 }
 
+/// A store without room, whose gate is closed, and how many entries it has.
+fn full() -> (Arc<Gate>, Db, usize) {
+    let gate = Arc::new(Gate::default());
+    let db = open_behind(&gate);
+    gate.set(true);
+    let filled = fill(&db);
+    (gate, db, filled)
+}
+
 #[test]
 fn each_write_waits_as_long_as_it_is_ready_to() {
     bounded(|| {
-        let gate = Arc::new(Gate::default());
-        let db = open_behind(&gate);
-        gate.set(true);
-        let filled = fill(&db);
+        let (gate, db, filled) = full();
         thread::scope(|scope| {
             let patient = scope.spawn(|| db.put_with("patient", [7; 900], &options(None)).unwrap());
             let mut batch = WriteBatch::new();
@@ -88,10 +94,7 @@ fn each_write_waits_as_long_as_it_is_ready_to() {
 #[test]
 fn reads_and_syncs_go_on_while_writes_wait() {
     bounded(|| {
-        let gate = Arc::new(Gate::default());
-        let db = open_behind(&gate);
-        gate.set(true);
-        let filled = fill(&db);
+        let (gate, db, filled) = full();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| db.put_with("waits", [7; 900], &options(None)).unwrap());
             db.sync().unwrap();

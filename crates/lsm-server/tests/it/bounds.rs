@@ -206,19 +206,9 @@ fn s12_expect_continue_is_answered_before_the_body() {
 #[test]
 fn s12_bodies_in_flight_share_a_bounded_memory() {
     let server = TestServer::start();
-    let most = vec![b'x'; (16 << 20) - 1];
-    // Thirty-two bodies of 16 MiB, of which the last byte never comes, are twice what may be in
-    // flight: more than the buffers of all their sockets can make up for.
-    let mut clients: Vec<_> = (0..32)
-        .map(|index| {
-            let mut client = server.connect();
-            let head = server.head("PUT", &format!("/v1/kv/{index}"));
-            client.send(format!("{head}Content-Length: {}\r\n\r\n", most.len() + 1));
-            // Who is refused on the way need not be able to send everything.
-            let _ = client.try_send(&most);
-            client
-        })
-        .collect();
+    // Thirty-two are twice what may be in flight: more than the buffers of all their sockets can
+    // make up for.
+    let mut clients = server.unfinished_uploads(32);
     let mut refused = 0;
     for client in &mut clients {
         let _ = client.try_end();
@@ -236,7 +226,7 @@ fn s12_bodies_in_flight_share_a_bounded_memory() {
     }
     assert!(0 < refused);
     // What they held was given back.
-    assert_eq!(server.request("PUT", "/v1/kv/more", &[], &most[..1 << 20]).status, 204);
+    assert_eq!(server.request("PUT", "/v1/kv/more", &[], &[b'x'; 1 << 20]).status, 204);
 }
 
 #[test]

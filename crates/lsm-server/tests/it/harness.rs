@@ -143,6 +143,20 @@ impl TestServer {
         client.reply_to(method).expect("the server answers")
     }
 
+    /// Begins so many uploads of 16 MiB, of which the last byte does not come. Who is refused on the
+    /// way need not have sent everything.
+    pub(crate) fn unfinished_uploads(&self, count: u32) -> Vec<Client> {
+        let most = vec![b'x'; (16 << 20) - 1];
+        let begin = |index| {
+            let mut client = self.connect();
+            let head = self.head("PUT", &format!("/v1/kv/{index}"));
+            client.send(format!("{head}Content-Length: {}\r\n\r\n", most.len() + 1));
+            let _ = client.try_send(&most);
+            client
+        };
+        (0..count).map(begin).collect()
+    }
+
     pub(crate) fn get(&self, target: &str) -> Reply {
         self.request("GET", target, &[], b"")
     }

@@ -85,16 +85,7 @@ fn every_refusal_is_counted_under_its_reason() {
     assert_eq!(server.post("/v1/admin/flush", "{}").status, 401);
     assert_eq!(rejected("token"), 1);
     // Bodies of which the last byte does not come, until no more of them fit.
-    let most = vec![b'x'; (16 << 20) - 1];
-    let unfinished: Vec<_> = (0..20)
-        .map(|index| {
-            let mut client = server.connect();
-            let head = server.head("PUT", &format!("/v1/kv/{index}"));
-            client.send(format!("{head}Content-Length: {}\r\n\r\n", most.len() + 1));
-            let _ = client.try_send(&most);
-            client
-        })
-        .collect();
+    let unfinished = server.unfinished_uploads(20);
     let start = Instant::now();
     while rejected("busy") == 0 {
         assert!(start.elapsed() < Duration::from_secs(10), "a refused body is not counted");
