@@ -120,8 +120,8 @@ impl Commit {
 
     /// Makes everything that was logged before durable, and publishes what that allows.
     ///
-    /// The caller syncs by itself and waits for no other thread: whoever is appointed to sync may
-    /// be waiting for room, and so for the flush that called this.
+    /// The caller syncs by itself and waits for no other thread: a flush that calls this may be
+    /// what others wait for.
     pub(crate) fn sync(&self, inner: &Inner) -> Result<()> {
         self.handover.sync(inner).map_err(Error::indeterminate)
     }

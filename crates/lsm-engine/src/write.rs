@@ -19,7 +19,8 @@ use crate::options::WriteOptions;
 ///
 /// It is on its way whether or not it is polled; dropping this cancels nothing. It may be polled
 /// by any executor, and does not keep the database open: a write that the close comes before
-/// answers `Closed`.
+/// answers `Closed`. Its waker is called under locks of the database, so it must only make the task
+/// run later, as wakers of executors do.
 #[derive(Debug)]
 #[must_use = "whether the write succeeded shows when this is awaited"]
 pub struct WriteFuture(State);
