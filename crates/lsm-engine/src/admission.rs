@@ -74,6 +74,11 @@ impl Admission {
         f64::from_bits(self.pressure.load(Ordering::Relaxed))
     }
 
+    /// Whether writes cost nothing now.
+    pub(crate) fn is_free(&self) -> bool {
+        self.price.load(Ordering::Relaxed) == 0
+    }
+
     /// Notes how many bytes a piece of background work retired in which time.
     pub(crate) fn drained(&self, bytes: u64, took: Duration) {
         let seconds = took.as_secs_f64();

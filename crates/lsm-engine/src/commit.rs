@@ -150,7 +150,17 @@ impl Commit {
 
     /// The thread that leads for futures: admits delayed writes, and leads what is queued.
     pub(crate) fn attend_lead(&self, inner: &Inner) {
-        self.handover.attend_lead(inner, || self.admit_due(inner, Some(Instant::now())));
+        self.handover.attend_lead(inner, || {
+            let now = (!inner.admission.is_free()).then(Instant::now);
+            self.admit_due(inner, now)
+        });
+    }
+
+    /// Has the writes admitted that pressure held back, because it has passed.
+    pub(crate) fn relieve(&self) {
+        if !self.delayed.is_empty() {
+            self.handover.attendants.lead.raise();
+        }
     }
 
     /// The thread that syncs for futures.

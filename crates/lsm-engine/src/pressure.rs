@@ -30,6 +30,14 @@ impl Inner {
             tree_pressure = tree_pressure.max(l0).max(debt as f64 / debt_limit);
         }
         drop(running);
-        self.admission.set_pressure(memory.max(tree_pressure));
+        self.set_pressure(memory.max(tree_pressure));
+    }
+
+    /// Sets the price of writes, and lets those go that wait although nothing is owed any more.
+    pub(crate) fn set_pressure(&self, pressure: f64) {
+        self.admission.set_pressure(pressure);
+        if let (true, Some(side)) = (self.admission.is_free(), &self.write_side) {
+            side.commit.relieve();
+        }
     }
 }

@@ -160,6 +160,49 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::{Db, Durability};
+    use lsm_base::Fs;
+    use lsm_base::fs::MemFs;
+    use std::task::Waker;
+    use std::thread;
+
+    #[test]
+    fn what_pressure_held_back_goes_when_it_has_passed() {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let db = Db::builder("data").fs(fs).open().unwrap();
+        db.wait_idle().unwrap();
+        let inner = db.inner();
+        let put = |key: u32, len: usize| {
+            let mut batch = WriteBatch::new();
+            batch.put(key.to_be_bytes(), vec![7; len]);
+            db.write_async(batch, &WriteOptions::durability(Durability::Buffered))
+        };
+        inner.set_pressure(1.0);
+        // It is due after some 20 ms: when it is done, the attendant waits for the next ones.
+        let first = put(0, 1 << 20);
+        // Now background work is very slow, and each write costs the most that one may: a second.
+        for _ in 0..200 {
+            inner.admission.drained(1 << 16, Duration::from_secs(1_000));
+        }
+        inner.set_pressure(1.0);
+        let mut writes: Vec<_> = (1..100).map(|key| put(key, 1_000)).collect();
+        let wait = |mut write: WriteFuture| {
+            let mut context = Context::from_waker(Waker::noop());
+            while Pin::new(&mut write).poll(&mut context).is_pending() {
+                thread::yield_now();
+            }
+        };
+        wait(first);
+        assert_eq!(db.seq().get(), 1, "the others wait");
+        let passed = Instant::now();
+        inner.set_pressure(0.0);
+        while let Some(write) = writes.pop() {
+            wait(write);
+        }
+        let took = passed.elapsed();
+        assert!(took < Duration::from_millis(700), "{took:?}: the first is due after a second");
+        assert_eq!(db.seq().get(), 100);
+    }
 
     #[test]
     fn a_batch_is_bounded_by_the_memory_that_it_takes() {

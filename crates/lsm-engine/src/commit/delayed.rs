@@ -23,6 +23,11 @@ struct Held {
 }
 
 impl Delayed {
+    /// Whether none is held back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// Holds a write back until `due`, or for as long as one before it. Else, calls `enqueue`,
     /// before any later write can be. Returns whether it is held back.
     pub(super) fn hold_back(
