@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lsm_engine::Db;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{oneshot, watch};
 
 use crate::app::{App, Phase};
@@ -85,7 +85,7 @@ impl Server {
     ///
     /// If the system refuses it.
     pub async fn bind(config: &Config, timeouts: Timeouts) -> io::Result<Server> {
-        let listener = TcpListener::bind(&config.listen).await?;
+        let listener = listen(&config.listen).await?;
         let address = listener.local_addr()?;
         let guard =
             Guard::new(address, &config.allow_host, &config.allow_origin, config.token.clone());
@@ -243,6 +243,30 @@ impl Backoff {
         self.failures += 1;
         pause.min(Duration::from_millis(500))
     }
+}
+
+/// Connections that may wait to be accepted. What comes beyond is dropped by the system, and the
+/// client tries again a second later.
+const BACKLOG: u32 = 1024;
+
+/// Listens on the first of the addresses of `host` that can be had.
+async fn listen(host: &str) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the host has no address");
+    for address in lookup_host(host).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that was just ended leaves connections behind that keep the port for a while.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]
