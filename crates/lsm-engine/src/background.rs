@@ -21,6 +21,7 @@ use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
+use crate::progress::FlushWatch;
 use crate::set_aside::SetAside;
 
 /// The workers and what they wait for.
@@ -33,6 +34,8 @@ pub(crate) struct Background {
     attendants: Mutex<Vec<JoinHandle<()>>>,
     /// Held by whoever flushes: generations become tables one after the other.
     pub(crate) flushing: Mutex<()>,
+    /// The calls that want to know how far that is.
+    pub(crate) flush_watch: FlushWatch,
     /// The compactions that run. Taken after the lock of the version set.
     pub(crate) compacting: Mutex<InProgress>,
     /// Those that failed on what they read.

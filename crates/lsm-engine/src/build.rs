@@ -85,7 +85,8 @@ impl TableFactory<'_> {
         Ok(NewTable { file, number, id: random_u64() })
     }
 
-    /// Turns the memtable of a keyspace into tables for `level`.
+    /// Turns the memtable of a keyspace into tables for `level`. Calls `note_read` now and then with
+    /// the number of entries that were read.
     pub(crate) fn flush(
         &self,
         view: &GenerationView,
@@ -93,6 +94,7 @@ impl TableFactory<'_> {
         tree: &Tree,
         level: usize,
         snapshots: &[Seq],
+        note_read: &dyn Fn(u64),
     ) -> Result<Outcome, Cause> {
         let Some(memtable) = view.memtable(keyspace) else { return Ok(no_tables()) };
         let grandparents = tree.levels().get(level + 1).map_or(&[][..], |tables| tables);
@@ -106,8 +108,11 @@ impl TableFactory<'_> {
             elision: Elision::whole(tree),
             grandparents: if level == 0 { &[] } else { grandparents },
         };
-        // A flush is never called off: memory waits for it.
-        self.run(merge, &mut |_| false)
+        self.run(merge, &mut |entries_read| {
+            note_read(entries_read);
+            // A flush is never called off: memory waits for it.
+            false
+        })
     }
 }
 

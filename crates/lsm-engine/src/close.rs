@@ -5,6 +5,7 @@ use lsm_compaction::VersionEdit;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::progress::Progress;
 use crate::recovery::position;
 
 impl Inner {
@@ -17,7 +18,7 @@ impl Inner {
         let Some(held) = lock.take() else { return Ok(()) };
         let flushed = match self.health.get() {
             Health::ReadOnly => Ok(()),
-            _ => self.flush(),
+            _ => self.flush(&Progress::new()),
         };
         let before = self.health.close();
         self.background.stop();

@@ -7,13 +7,14 @@ use std::time::Instant;
 use lsm_base::KeyspaceId;
 use lsm_compaction::in_progress::JobId;
 use lsm_compaction::picker::{ManualCompaction, ManualStep};
-use lsm_compaction::{Compaction, Elision, Tree, VersionEdit};
+use lsm_compaction::{Compaction, Elision, VersionEdit};
 
 use crate::build::{Merge, picker_options};
 use crate::error::{ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
 use crate::open_tree::OpenVersion;
+use crate::progress::{Progress, bytes_in_memory};
 use crate::scan::KeyBounds;
 
 /// A compaction that was picked, with the version it was picked from.
@@ -21,6 +22,16 @@ struct Job {
     id: JobId,
     compaction: Arc<Compaction>,
     version: Arc<OpenVersion>,
+}
+
+/// What was begun for a request.
+enum Begun {
+    /// A compaction, and by how many bytes it lowers what there is to merge.
+    Job(Job, u64),
+    /// Nothing, until a compaction ends.
+    Nothing,
+    /// Nothing is left to do.
+    Done,
 }
 
 /// What a job wants to change.
@@ -40,7 +51,7 @@ impl Inner {
         }
         self.background.set_aside.release_due(self);
         let Some(job) = self.pick() else { return Ok(false) };
-        let result = match self.run_job(&job) {
+        let result = match self.run_job(&job, &|_| {}) {
             Err(error) if self.check_writable().is_ok() => {
                 let error = self.note_background_error("lsm-compactor", error);
                 let retry_at = Instant::now().checked_add(self.options.compaction_interval);
@@ -83,10 +94,12 @@ impl Inner {
         Some(Job { id, compaction, version })
     }
 
-    /// Runs a compaction. It goes on to be marked as running.
-    fn run_job(&self, job: &Job) -> Result<()> {
+    /// Runs a compaction. It goes on to be marked as running. Calls `note_read` now and then with
+    /// what part of its inputs was read.
+    fn run_job(&self, job: &Job, note_read: &dyn Fn(f64)) -> Result<()> {
         let started = Instant::now();
-        let written = self.propose(job).and_then(|proposal| self.install_proposal(proposal))?;
+        let proposal = self.propose(job, note_read)?;
+        let written = self.install_proposal(proposal)?;
         let compaction = &job.compaction;
         let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
         let took = started.elapsed();
@@ -110,7 +123,7 @@ impl Inner {
     }
 
     /// Does the work of a compaction.
-    fn propose(&self, job: &Job) -> Result<Proposal> {
+    fn propose(&self, job: &Job, note_read: &dyn Fn(f64)) -> Result<Proposal> {
         let compaction = &*job.compaction;
         if compaction.is_trivial_move {
             let compression = picker_options(&self.options).compression;
@@ -133,6 +146,7 @@ impl Inner {
         };
         let mut is_cancelled = |entries_read| {
             self.background.compacting.lock().note_read(job.id, entries_read);
+            note_read(entries_read as f64 / compaction.input_entries().max(1) as f64);
             self.background.is_stopping() || self.check_writable().is_err()
         };
         let outcome = self.table_factory().run(merge, &mut is_cancelled);
@@ -159,70 +173,95 @@ impl Inner {
     }
 
     /// Merges all tables that hold keys of a range into the last level, in every keyspace.
-    pub(crate) fn compact(&self, bounds: &KeyBounds) -> Result<()> {
+    pub(crate) fn compact(&self, bounds: &KeyBounds, progress: &Progress) -> Result<()> {
         let _call = self.begin_call()?;
-        self.flush()?;
-        // What failed before is tried again, and its failure is this call's.
-        self.background.set_aside.release(self);
-        let version = Arc::clone(&self.super_versions.load().version);
-        let request = ManualCompaction {
+        let mut request = ManualCompaction {
             start: start_key(&bounds.0),
             end: end_key(&bounds.1),
             up_to_seq: self.visible(),
-            before_number: self.versions.new_file_number(),
+            before_number: u64::MAX,
         };
+        let in_memory = bytes_in_memory(&self.super_versions.load());
+        progress.begin(2 * in_memory + self.manual_debt(&request));
+        self.flush_part(progress)?;
+        // What failed before is tried again, and its failure is this call's.
+        self.background.set_aside.release(self);
+        let version = Arc::clone(&self.super_versions.load().version);
+        request.up_to_seq = self.visible();
+        request.before_number = self.versions.new_file_number();
         for (keyspace, _) in version.state.version.trees() {
-            self.compact_keyspace(keyspace, &request)?;
+            self.compact_keyspace(keyspace, &request, progress)?;
         }
+        progress.end();
         Ok(())
     }
 
-    fn compact_keyspace(&self, keyspace: KeyspaceId, request: &ManualCompaction) -> Result<()> {
+    fn compact_keyspace(
+        &self,
+        keyspace: KeyspaceId,
+        request: &ManualCompaction,
+        progress: &Progress,
+    ) -> Result<()> {
         loop {
             self.check_writable()?;
             let seen = self.background.changes();
-            let step = {
-                let _current = self.versions.lock();
-                let mut running = self.background.compacting.lock();
-                let version = Arc::clone(&self.super_versions.load().version);
-                let Some(tree) = version.state.version.tree(keyspace) else { return Ok(()) };
-                let step = self.pick_manual(keyspace, tree, &running, request);
-                match step {
-                    ManualStep::Run(compaction) => {
-                        let compaction = Arc::new(compaction);
-                        let id = running.begin(Arc::clone(&compaction));
-                        Some(Job { id, compaction, version: Arc::clone(&version) })
-                    }
-                    ManualStep::Wait => None,
-                    ManualStep::Done => return Ok(()),
-                }
-            };
-            match step {
-                Some(job) => {
-                    let result = self.run_job(&job);
+            let done = progress.total_bytes().saturating_sub(self.manual_debt(request));
+            progress.reach(done);
+            match self.begin_manual(keyspace, request) {
+                Begun::Job(job, gain) => {
+                    let note_read = |part| progress.reach(done + (gain as f64 * part) as u64);
+                    let result = self.run_job(&job, &note_read);
                     self.background.compacting.lock().end(job.id);
                     drop(job);
                     self.background.changed();
                     result?;
                 }
-                None => {
+                Begun::Nothing => {
                     // A worker may have met the failure first since this call began.
                     self.background.set_aside.failure_in(keyspace)?;
                     self.background.wait_for_change(seen, None);
                 }
+                Begun::Done => return Ok(()),
             }
             self.background.changed();
         }
     }
 
-    fn pick_manual(
-        &self,
-        keyspace: KeyspaceId,
-        tree: &Tree,
-        running: &lsm_compaction::InProgress,
-        request: &ManualCompaction,
-    ) -> ManualStep {
-        self.with_picker(keyspace, tree, running, |picker| picker.pick_manual(request))
+    /// Picks the next compaction for a request in a keyspace, and marks it as running.
+    fn begin_manual(&self, keyspace: KeyspaceId, request: &ManualCompaction) -> Begun {
+        let _current = self.versions.lock();
+        let mut running = self.background.compacting.lock();
+        let version = Arc::clone(&self.super_versions.load().version);
+        let Some(tree) = version.state.version.tree(keyspace) else { return Begun::Done };
+        let picked = self.with_picker(keyspace, tree, &running, |picker| {
+            match picker.pick_manual(request) {
+                ManualStep::Run(compaction) => {
+                    let gain = picker.manual_gain(request, &compaction);
+                    Ok((Arc::new(compaction), gain))
+                }
+                ManualStep::Wait => Err(Begun::Nothing),
+                ManualStep::Done => Err(Begun::Done),
+            }
+        });
+        match picked {
+            Ok((compaction, gain)) => {
+                let id = running.begin(Arc::clone(&compaction));
+                Begun::Job(Job { id, compaction, version: Arc::clone(&version) }, gain)
+            }
+            Err(nothing) => nothing,
+        }
+    }
+
+    /// How many bytes there are to merge for a request, in every keyspace.
+    fn manual_debt(&self, request: &ManualCompaction) -> u64 {
+        let version = Arc::clone(&self.super_versions.load().version);
+        let running = self.background.compacting.lock();
+        let trees = version.state.version.trees();
+        trees
+            .map(|(keyspace, tree)| {
+                self.with_picker(keyspace, tree, &running, |picker| picker.manual_debt(request))
+            })
+            .sum()
     }
 
     /// What follows from a new shape of the tree: the pressure on writes.

@@ -16,6 +16,7 @@ use crate::keyspace::Keyspace;
 use crate::levels::KeyspaceLevels;
 use crate::metrics::Metrics;
 use crate::options::WriteOptions;
+use crate::progress::Progress;
 use crate::read::{Read, View};
 use crate::recovery::RecoveryReport;
 use crate::scan::key_bounds;
@@ -209,13 +210,30 @@ impl Db {
     /// # Errors
     /// Why it cannot be done now, `Io` or `Corruption` among others: it is tried again later.
     pub fn flush(&self) -> Result<()> {
-        self.inner.flush()
+        self.flush_with(&Progress::new())
+    }
+
+    /// The same, and tells how far it is: of the bytes in memory when it began, how many are in
+    /// tables.
+    pub fn flush_with(&self, progress: &Progress) -> Result<()> {
+        self.inner.flush(progress)
     }
 
     /// Merges all tables that hold keys of `range`, in every keyspace, into the last level.
     /// What was written before is flushed first.
     pub fn compact<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
-        self.inner.compact(&key_bounds(&range))
+        self.compact_with(range, &Progress::new())
+    }
+
+    /// The same, and tells how far it is. A table counts once for each level that it is to go down,
+    /// and what is in memory once for the flush and once for the merge, as far as all of that can
+    /// be foreseen.
+    pub fn compact_with<K: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<K>,
+        progress: &Progress,
+    ) -> Result<()> {
+        self.inner.compact(&key_bounds(&range), progress)
     }
 
     /// Returns when background work has nothing to do.
@@ -275,7 +293,12 @@ impl Db {
 
     /// Reads and checks every byte of every table. The first damage of each file is reported.
     pub fn verify(&self) -> Result<VerifyReport> {
-        self.inner.verify()
+        self.verify_with(&Progress::new())
+    }
+
+    /// The same, and tells how far it is: of the bytes of all files, how many were read.
+    pub fn verify_with(&self, progress: &Progress) -> Result<VerifyReport> {
+        self.inner.verify(progress)
     }
 
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`

@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::generation::GenerationView;
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::progress::{Progress, bytes_in_memory};
 use crate::version_set::{Change, Current};
 
 /// The tables that a memtable became, and where they are to go.
@@ -58,6 +59,7 @@ impl Inner {
         self.metrics.flushes.add(1);
         self.metrics.flush_bytes.add(bytes);
         self.admission.drained(view.generation.arena.used() as u64, took);
+        self.background.flush_watch.note(view.generation.number, 1.0);
         self.emit(&Event::Flushed { tables, bytes, took });
         Ok(true)
     }
@@ -66,19 +68,26 @@ impl Inner {
         let snapshots = self.live_seqs();
         let version = std::sync::Arc::clone(&self.super_versions.load().version);
         let mut flushed: Vec<Flushed> = Vec::new();
+        let all: u64 = view.memtables().iter().map(|(_, memtable)| memtable.len() as u64).sum();
+        let mut before = 0;
         for (keyspace, memtable) in view.memtables() {
+            let note_read = |entries: u64| {
+                let fraction = (before + entries) as f64 / all.max(1) as f64;
+                self.background.flush_watch.note(view.generation.number, fraction);
+            };
             // A keyspace that was dropped takes its memtables along.
             let Some(tree) = version.state.version.tree(*keyspace) else { continue };
             let Some(range) = memtable_range(memtable)? else { continue };
             let level = self.foresee_level(*keyspace, tree, &range);
             let factory = self.table_factory();
-            match factory.flush(view, *keyspace, tree, level, &snapshots) {
+            match factory.flush(view, *keyspace, tree, level, &snapshots, &note_read) {
                 Ok(outcome) => flushed.push(Flushed { keyspace: *keyspace, range, level, outcome }),
                 Err(cause) => {
                     flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
                     return Err(self.note_job_error(cause));
                 }
             }
+            before += memtable.len() as u64;
         }
         Ok(flushed)
     }
@@ -212,8 +221,17 @@ impl Inner {
     }
 
     /// Returns when everything written before is in tables.
-    pub(crate) fn flush(&self) -> Result<()> {
+    pub(crate) fn flush(&self, progress: &Progress) -> Result<()> {
+        progress.begin(bytes_in_memory(&self.super_versions.load()));
+        self.flush_part(progress)?;
+        progress.end();
+        Ok(())
+    }
+
+    /// The same, as the first part of what `progress` tells of.
+    pub(crate) fn flush_part(&self, progress: &Progress) -> Result<()> {
         let _call = self.begin_call()?;
+        let _watching = self.background.flush_watch.begin(&self.super_versions.load(), progress);
         let round = self.background.ask_for_flush();
         let failure = || self.background.flush_failure(round);
         let target = self.active_generation();

@@ -345,7 +345,7 @@ impl Recovery<'_> {
             let tree = version.tree(*keyspace).expect("the buffer knows the keyspaces");
             // Nobody reads at an older sequence.
             let snapshots = [Seq::MAX];
-            let outcome = factory.flush(view, *keyspace, tree, 0, &snapshots);
+            let outcome = factory.flush(view, *keyspace, tree, 0, &snapshots, &|_| {});
             let outcome = outcome.map_err(|cause| match cause {
                 Cause::Failed(error) => error,
                 Cause::Cancelled => unreachable!("a flush is never called off"),

@@ -51,7 +51,7 @@ impl Inner {
     }
 
     /// The first log segment that is still needed.
-    fn log_floor(&self) -> u64 {
+    pub(crate) fn log_floor(&self) -> u64 {
         self.super_versions.load().version.state.log_floor.first_segment
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lsm_base::FileName;
-use lsm_wal::ReplayFrom;
+use lsm_wal::{Lsn, ReplayFrom};
 
 use crate::error::{Error, Result};
 use crate::inner::Inner;
 use crate::manifest;
+use crate::progress::Progress;
 use crate::recovery::lsn;
 
 /// What a verification read, and what was wrong.
@@ -34,15 +35,39 @@ impl VerifyReport {
     }
 }
 
+/// How far a verification is: the bytes of the files that it is through with.
+struct Reading<'a> {
+    progress: &'a Progress,
+    done: u64,
+}
+
+impl Reading<'_> {
+    /// So many bytes of the next file were read.
+    fn note(&self, read: u64) {
+        self.progress.reach(self.done + read);
+    }
+
+    /// The next file, which is so long, was read.
+    fn pass(&mut self, len: u64) {
+        self.done += len;
+        self.progress.reach(self.done);
+    }
+}
+
 impl Inner {
-    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+    pub(crate) fn verify(&self, progress: &Progress) -> Result<VerifyReport> {
         self.check_open()?;
         let mut report = VerifyReport::default();
         let super_version = self.super_versions.load_full();
-        for (_, table) in super_version.version.tables() {
-            let result = table.verify();
+        let table_bytes: u64 = super_version.version.tables().map(|(meta, _)| meta.len).sum();
+        let manifest_bytes = self.versions.manifest_len();
+        progress.begin(table_bytes + manifest_bytes + self.log_bytes());
+        let mut reading = Reading { progress, done: 0 };
+        for (meta, table) in super_version.version.tables() {
+            let result = table.verify_with(&mut |read| reading.note(read));
             // After a close another process may unlink what is not open yet.
             self.check_open()?;
+            reading.pass(meta.len);
             match result {
                 Ok(read) => {
                     report.tables += 1;
@@ -53,10 +78,26 @@ impl Inner {
             }
         }
         self.verify_manifest(&mut report);
-        self.verify_log(&mut report);
+        reading.pass(manifest_bytes);
+        self.verify_log(&mut report, &reading);
         // What another process did to them since is no damage.
         self.check_open()?;
+        progress.end();
         Ok(report)
+    }
+
+    /// About how many bytes of log there are to read.
+    fn log_bytes(&self) -> u64 {
+        match self.write_side {
+            Some(_) => self.log_distance(self.log_floor(), self.wal().appended_lsn()),
+            None => self.recovery.replayed_bytes,
+        }
+    }
+
+    /// The bytes from the beginning of a segment to a place behind it, as if each segment between
+    /// had its usual length.
+    fn log_distance(&self, first_segment: u64, to: Lsn) -> u64 {
+        to.segment.saturating_sub(first_segment) * self.options.segment_size + to.offset
     }
 
     fn verify_manifest(&self, report: &mut VerifyReport) {
@@ -80,15 +121,15 @@ impl Inner {
         }
     }
 
-    fn verify_log(&self, report: &mut VerifyReport) {
+    fn verify_log(&self, report: &mut VerifyReport, reading: &Reading<'_>) {
         // Without flushes the floor of the log stays where it is.
         let _flushing = self.background.flushing.lock();
-        if let Err(error) = self.read_log(report) {
+        if let Err(error) = self.read_log(report, reading) {
             report.damage.push(self.note_read_error(error));
         }
     }
 
-    fn read_log(&self, report: &mut VerifyReport) -> Result<()> {
+    fn read_log(&self, report: &mut VerifyReport, reading: &Reading<'_>) -> Result<()> {
         let state = Arc::clone(&self.super_versions.load().version.state);
         let first_segment = state.log_floor.first_segment;
         if self.write_side.is_some() {
@@ -97,7 +138,9 @@ impl Inner {
             }
             // What is on disk for certain must be whole; what is being written may be torn.
             let synced = self.wal().synced_lsn();
-            report.log_records = lsm_wal::check(&*self.fs, &self.dir, first_segment, synced)?;
+            let mut note = |at| reading.note(self.log_distance(first_segment, at));
+            report.log_records =
+                lsm_wal::check(&*self.fs, &self.dir, first_segment, synced, &mut note)?;
             return Ok(());
         }
         let from = ReplayFrom {
@@ -106,7 +149,12 @@ impl Inner {
             highest_used: state.log_floor.highest_segment,
             clean_end: state.clean_close.map(lsn),
         };
-        let read = lsm_wal::replay(&*self.fs, &self.dir, from, &mut |_| Ok(()))?;
+        let mut bytes = 0;
+        let read = lsm_wal::replay(&*self.fs, &self.dir, from, &mut |record| {
+            bytes += record.payload.len() as u64;
+            reading.note(bytes);
+            Ok(())
+        })?;
         report.log_records = read.records;
         Ok(())
     }

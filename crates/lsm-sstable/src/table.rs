@@ -193,7 +193,16 @@ impl Table {
     /// # Errors
     /// The first fault that it meets.
     pub fn verify(&self) -> Result<VerifyReport> {
-        verify::verify(&self.source, &self.cache)
+        self.verify_with(&mut |_| {})
+    }
+
+    /// Like [`verify`](Table::verify), and calls `note_read` every 256 KiB with how many bytes of
+    /// data blocks were read and found to be whole.
+    ///
+    /// # Errors
+    /// As [`verify`](Table::verify).
+    pub fn verify_with(&self, note_read: &mut dyn FnMut(u64)) -> Result<VerifyReport> {
+        verify::verify(&self.source, &self.cache, note_read)
     }
 
     /// Forgets which blocks were read and checked, so that each is read and checked again at its

@@ -44,16 +44,45 @@ pub enum ManualStep {
 }
 
 impl Picker<'_> {
+    /// How many bytes there are to merge for a request, if nothing shrinks by that: those of each
+    /// table that is due, once for each level that it is to go down.
+    #[must_use]
+    pub fn manual_debt(&self, request: &ManualCompaction) -> u64 {
+        let due = self.tree.tables().filter(|(level, table)| request.is_due(*level, table));
+        due.map(|(level, table)| table.len * self.steps_to_last(level)).sum()
+    }
+
+    /// By how much a compaction that was picked for a request lowers that, if nothing shrinks.
+    #[must_use]
+    pub fn manual_gain(&self, request: &ManualCompaction, compaction: &Compaction) -> u64 {
+        let Compaction { level, output_level, .. } = *compaction;
+        let mut gain = total_len(&compaction.inputs)
+            * match output_level {
+                // What is moved there as it is has to be written anew yet.
+                LAST if !compaction.is_trivial_move => self.steps_to_last(level),
+                _ => self.steps_to_last(level).saturating_sub(self.steps_to_last(output_level)),
+            };
+        if output_level == LAST {
+            let due = compaction.overlapped.iter().filter(|table| request.is_due(LAST, table));
+            gain += due.map(|table| table.len).sum::<u64>();
+        }
+        gain
+    }
+
+    /// How many compactions a table of this level takes part in until it is in the last one.
+    fn steps_to_last(&self, level: usize) -> u64 {
+        let steps = match level {
+            0 => 1 + LAST - self.targets().base,
+            LAST => 1,
+            _ => LAST - level,
+        };
+        steps as u64
+    }
+
     /// The next step for a request: the uppermost level that still holds some of it goes first.
     #[must_use]
     pub fn pick_manual(&self, request: &ManualCompaction) -> ManualStep {
-        let is_due = |level: usize, table: &TableMeta| {
-            let is_old = match level {
-                LAST => table.number < request.before_number,
-                _ => table.min_seq <= request.up_to_seq,
-            };
-            is_old && request.touches(table)
-        };
+        let is_due = |level: usize, table: &TableMeta| request.is_due(level, table);
         let first = self.tree.tables().find(|(level, table)| is_due(*level, table));
         let step = match first {
             None => return ManualStep::Done,
@@ -87,6 +116,15 @@ impl Picker<'_> {
 }
 
 impl ManualCompaction {
+    /// Whether a table of this level still has to be merged.
+    fn is_due(&self, level: usize, table: &TableMeta) -> bool {
+        let is_old = match level {
+            LAST => table.number < self.before_number,
+            _ => table.min_seq <= self.up_to_seq,
+        };
+        is_old && self.touches(table)
+    }
+
     fn touches(&self, table: &TableMeta) -> bool {
         let (smallest, largest) = table.bounds();
         self.start.as_deref().is_none_or(|start| start <= largest)

@@ -290,7 +290,10 @@ impl Simulation {
                     self.install(0);
                 }
                 ManualStep::Wait => panic!("nothing runs"),
-                ManualStep::Done => return,
+                ManualStep::Done => {
+                    assert_eq!(self.store.picker(oldest).manual_debt(&request), 0);
+                    return;
+                }
             }
             steps += 1;
             assert!(steps < 500, "the request does not end");

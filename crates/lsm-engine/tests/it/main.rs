@@ -15,6 +15,7 @@ mod full_disk;
 mod golden;
 mod group_commit;
 mod harness;
+mod how_far;
 mod keyspaces;
 mod kill;
 mod lost_sync;

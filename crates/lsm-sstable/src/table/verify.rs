@@ -28,12 +28,20 @@ pub struct VerifyReport {
     pub entries: u64,
 }
 
-pub(super) fn verify(source: &TableSource, cache: &Arc<BlockCache>) -> Result<VerifyReport> {
+/// How many bytes are read between two reports of how far the verification is.
+const REPORT_INTERVAL: u64 = 256 << 10;
+
+pub(super) fn verify(
+    source: &TableSource,
+    cache: &Arc<BlockCache>,
+    note_read: &mut dyn FnMut(u64),
+) -> Result<VerifyReport> {
     // A table of its own, so that the frame is read again too.
     let opened = OpenTable::open(source, ReadMode::Pread, cache)?;
     check_sections(&opened)?;
     let mut totals = Totals::default();
     let (mut stored, mut decompressed) = (Vec::new(), Vec::new());
+    let (mut read, mut noted) = (0, 0);
     for index in 0..opened.fences.count() {
         let flaw = |flaw| opened.flaw(index, flaw);
         let layout = opened.read_block(index, &mut stored)?;
@@ -47,6 +55,11 @@ pub(super) fn verify(source: &TableSource, cache: &Arc<BlockCache>) -> Result<Ve
         };
         let block = Block::new(bytes, &layout);
         block.check().and_then(|()| totals.add_block(&opened, index, &block)).map_err(flaw)?;
+        read += stored.len() as u64;
+        if noted + REPORT_INTERVAL <= read {
+            noted = read;
+            note_read(read);
+        }
     }
     totals.check_properties(&opened)?;
     Ok(VerifyReport {

@@ -12,12 +12,19 @@ use crate::lsn::Lsn;
 /// segments behind that; returns how many data records there are.
 ///
 /// Appends may go on meanwhile: what stands behind `upto`, which the log was synced to, is not
-/// looked at, and neither is anything concluded from it.
+/// looked at, and neither is anything concluded from it. `note_read` is called with the place of each
+/// record.
 ///
 /// # Errors
 /// [`Error::Corruption`] for the first record or header that is not whole, [`Error::MissingFile`],
 /// [`Error::Io`].
-pub fn check(fs: &dyn Fs, dir: &Path, first_segment: u64, upto: Lsn) -> Result<u64> {
+pub fn check(
+    fs: &dyn Fs,
+    dir: &Path,
+    first_segment: u64,
+    upto: Lsn,
+    note_read: &mut dyn FnMut(Lsn),
+) -> Result<u64> {
     let mut records = 0;
     for number in first_segment..=upto.segment {
         let mut file = open(fs, dir, number)?;
@@ -26,7 +33,10 @@ pub fn check(fs: &dyn Fs, dir: &Path, first_segment: u64, upto: Lsn) -> Result<u
             let detail = format!("the log goes on to {end} of a segment that ends before");
             return Err(file.corruption(file.len(), detail));
         }
-        let walk = segments::walk(&mut file, Some(end), &mut |_| Ok(()))?;
+        let walk = segments::walk(&mut file, Some(end), &mut |record| {
+            note_read(record.lsn);
+            Ok(())
+        })?;
         if walk.end != end {
             let why = walk.stop.unwrap_or("a record ends elsewhere");
             let detail = format!("{why}, but the log was synced up to {upto}");
