@@ -3,8 +3,8 @@
 //! The bytes are those of the work that was foreseen when it began. What comes on top, such as a
 //! table that others write meanwhile, is not added to it, so that what is done never seems to fall.
 //!
-//! Invariant: what is done never falls, never passes the total, and is the total once the call has
-//! succeeded. Telling is a step of an atomic number every 256 KiB or so: no lock is held for it, and
+//! Invariant: what is done never falls, and is the total once the call has succeeded and not before.
+//! Telling is a step of an atomic number every 256 KiB or so: no lock is held for it, and
 //! nobody is called.
 
 use std::sync::Arc;
@@ -78,13 +78,15 @@ impl Progress {
 
     /// Says that so much is done, or more.
     pub(crate) fn reach(&self, done: u64) {
+        // What was read may still have to be synced: the end is the call's to tell.
+        let most = self.total_bytes().saturating_sub(1);
         // Release: whoever sees it sees the total too.
-        self.0.done.fetch_max(done.min(self.total_bytes()), Ordering::Release);
+        self.0.done.fetch_max(done.min(most), Ordering::Release);
     }
 
     /// Says that everything is done.
     pub(crate) fn end(&self) {
-        self.reach(u64::MAX);
+        self.0.done.fetch_max(self.total_bytes(), Ordering::Release);
     }
 }
 
@@ -159,10 +161,11 @@ mod tests {
         assert_eq!(progress.fraction(), 0.0, "nothing was to be done");
         progress.begin(200);
         let other = progress.clone();
-        for (reached, done) in [(50, 50), (20, 50), (150, 150), (900, 200)] {
+        for (reached, done) in [(50, 50), (20, 50), (150, 150), (900, 199)] {
             other.reach(reached);
             assert_eq!(progress.done_bytes(), done, "after {reached}");
         }
+        other.end();
         assert_eq!(progress.fraction(), 1.0);
         progress.begin(10);
         assert_eq!((progress.done_bytes(), progress.fraction()), (0, 0.0), "another call");
