@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use lsm_engine::Progress;
+
 use crate::wire::{put_number, put_string};
 
 /// How many jobs are remembered.
@@ -54,7 +56,8 @@ struct Job {
 
 #[derive(Clone, Debug)]
 enum State {
-    Running,
+    /// So far.
+    Running(Progress),
     /// With the report: a JSON value.
     Done(String),
     /// With one sentence.
@@ -66,28 +69,34 @@ enum State {
 pub(crate) struct Begun {
     /// Its number.
     pub(crate) id: u64,
-    /// Whether it was begun by this call.
-    pub(crate) is_new: bool,
+    /// What the work is to tell how far it is, if it was begun by this call; else it runs already.
+    pub(crate) progress: Option<Progress>,
+}
+
+impl Job {
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
 }
 
 impl Jobs {
     /// Begins a job, unless one of its kind is running.
     pub(crate) fn begin(&self, kind: JobKind) -> Begun {
         let mut list = self.lock();
-        let running =
-            list.jobs.iter().find(|job| job.kind == kind && matches!(job.state, State::Running));
+        let running = list.jobs.iter().find(|job| job.kind == kind && job.is_running());
         if let Some(job) = running {
-            return Begun { id: job.id, is_new: false };
+            return Begun { id: job.id, progress: None };
         }
         list.last_id += 1;
         let id = list.last_id;
         if list.jobs.len() == MOST_JOBS {
             // At most one job of each kind runs, so that the oldest of this many has ended.
-            let ended = list.jobs.iter().position(|job| !matches!(job.state, State::Running));
+            let ended = list.jobs.iter().position(|job| !job.is_running());
             list.jobs.remove(ended.expect("fewer jobs run than are remembered"));
         }
-        list.jobs.push_back(Job { id, kind, state: State::Running });
-        Begun { id, is_new: true }
+        let progress = Progress::new();
+        list.jobs.push_back(Job { id, kind, state: State::Running(progress.clone()) });
+        Begun { id, progress: Some(progress) }
     }
 
     /// Ends a job: with its report as a JSON value, or with a sentence.
@@ -108,22 +117,21 @@ impl Jobs {
         put_number(&mut out, job.id);
         out.extend_from_slice(b"\",\"kind\":");
         put_string(&mut out, job.kind.name());
-        // How far a running job is, the engine does not tell.
         let (state, progress) = match &job.state {
-            State::Running => ("running", "null"),
-            State::Done(_) => ("done", "1"),
-            State::Failed(_) => ("failed", "null"),
+            State::Running(progress) => ("running", printed(progress.fraction())),
+            State::Done(_) => ("done", "1".into()),
+            State::Failed(_) => ("failed", "null".into()),
         };
         out.extend_from_slice(format!(",\"state\":\"{state}\",\"progress\":{progress}").as_bytes());
         out.extend_from_slice(b",\"report\":");
         match &job.state {
             State::Done(report) => out.extend_from_slice(report.as_bytes()),
-            State::Running | State::Failed(_) => out.extend_from_slice(b"null"),
+            State::Running(_) | State::Failed(_) => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"error\":");
         match &job.state {
             State::Failed(error) => put_string(&mut out, error),
-            State::Running | State::Done(_) => out.extend_from_slice(b"null"),
+            State::Running(_) | State::Done(_) => out.extend_from_slice(b"null"),
         }
         out.push(b'}');
         Some(out)
@@ -134,31 +142,42 @@ impl Jobs {
     }
 }
 
+/// A part of 1 as a number of at most four digits.
+fn printed(fraction: f64) -> String {
+    format!("{}", (fraction * 10_000.0).floor() / 10_000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn printed(jobs: &Jobs, id: u64) -> String {
+    fn job(jobs: &Jobs, id: u64) -> String {
         String::from_utf8(jobs.print(id).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_part_is_never_rounded_up_to_the_whole() {
+        let parts = [0.0, 0.25, 1.0 / 3.0, 0.99999, 1.0].map(printed);
+        assert_eq!(parts, ["0", "0.25", "0.3333", "0.9999", "1"]);
     }
 
     #[test]
     fn a_job_of_a_kind_runs_once_at_a_time() {
         let jobs = Jobs::default();
         let flush = jobs.begin(JobKind::Flush);
-        assert!(flush.is_new && jobs.begin(JobKind::Compact).is_new);
+        assert!(flush.progress.is_some() && jobs.begin(JobKind::Compact).progress.is_some());
         let again = jobs.begin(JobKind::Flush);
-        assert_eq!((again.id, again.is_new), (flush.id, false));
+        assert_eq!((again.id, again.progress.is_some()), (flush.id, false));
         assert_eq!(
-            printed(&jobs, flush.id),
-            r#"{"job":"1","kind":"flush","state":"running","progress":null,"report":null,"error":null}"#
+            job(&jobs, flush.id),
+            r#"{"job":"1","kind":"flush","state":"running","progress":0,"report":null,"error":null}"#
         );
         jobs.end(flush.id, Ok("{}".into()));
-        assert!(printed(&jobs, flush.id).contains(r#""state":"done","progress":1,"report":{}"#));
+        assert!(job(&jobs, flush.id).contains(r#""state":"done","progress":1,"report":{}"#));
         let next = jobs.begin(JobKind::Flush);
-        assert!(next.is_new && next.id != flush.id);
+        assert!(next.progress.is_some() && next.id != flush.id);
         jobs.end(next.id, Err("the disk is \"full\"".into()));
-        assert!(printed(&jobs, next.id).contains(r#""error":"the disk is \"full\"""#));
+        assert!(job(&jobs, next.id).contains(r#""error":"the disk is \"full\"""#));
         assert!(jobs.print(99).is_none());
     }
 

@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
-use lsm_engine::{Db, Error};
+use lsm_engine::{Db, Error, Progress};
 use serde_json::json;
 
 use super::json_object;
@@ -28,11 +28,11 @@ pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
     };
     let (app, db) = (call.app.clone(), call.db()?.clone());
     let begun = app.jobs.begin(kind);
-    if begun.is_new {
+    if let Some(progress) = begun.progress {
         tracing::info!(job = begun.id, "{} begins", kind.name());
         let runner = app.clone();
         tokio::spawn(async move {
-            let outcome = runner.pool.run(move || run(kind, &db)).await;
+            let outcome = runner.pool.run(move || run(kind, &db, &progress)).await;
             let outcome = match outcome {
                 Ok(Ok(report)) => Ok(report),
                 Ok(Err(error)) => Err(problem_of(&error).title_and_detail()),
@@ -60,17 +60,17 @@ pub(super) fn job(mut call: Call) -> Result<Answer, Problem> {
 }
 
 /// Does the work; the report is a JSON value.
-fn run(kind: JobKind, db: &Db) -> Result<String, Error> {
+fn run(kind: JobKind, db: &Db, progress: &Progress) -> Result<String, Error> {
     match kind {
         JobKind::Flush => {
             let before = db.metrics().flush_bytes;
-            db.flush()?;
+            db.flush_with(progress)?;
             let bytes = db.metrics().flush_bytes.saturating_sub(before);
             Ok(json!({ "bytes_written": bytes }).to_string())
         }
         JobKind::Compact => {
             let before = db.metrics();
-            db.compact::<&[u8]>(..)?;
+            db.compact_with::<&[u8]>(.., progress)?;
             let after = db.metrics();
             let read = after.compaction_read_bytes.saturating_sub(before.compaction_read_bytes);
             let written =
@@ -78,7 +78,7 @@ fn run(kind: JobKind, db: &Db) -> Result<String, Error> {
             Ok(json!({ "bytes_read": read, "bytes_written": written }).to_string())
         }
         JobKind::Verify => {
-            let report = db.verify()?;
+            let report = db.verify_with(progress)?;
             for damage in &report.damage {
                 // Paths are for the log; who asks over the network learns how much is damaged.
                 tracing::error!("verify: {}", Escaped(damage.to_string().as_bytes()));

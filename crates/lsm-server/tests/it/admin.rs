@@ -1,8 +1,12 @@
 //! Jobs, and the figures for people and tools.
 
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::harness::TestServer;
+use lsm_base::FileName;
+use lsm_base::fs::{FaultFs, Op, OpKind, StdFs};
+
+use crate::harness::{Setup, TestServer};
 
 #[test]
 fn jobs_run_and_report() {
@@ -82,6 +86,60 @@ fn jobs_run_and_report() {
         (&"MDAw".into(), &"MDk5".into())
     );
     assert_eq!(tree["keyspaces"][0]["memtables"][0]["state"], "active");
+}
+
+/// Each job is held up at an operation of the disk before which it has done a part of its work.
+#[test]
+fn a_job_tells_how_far_it_is_while_it_runs() {
+    let faults = FaultFs::new(Arc::new(StdFs));
+    let server =
+        TestServer::with(Setup { faults: Some(Arc::new(faults.clone())), ..Setup::default() });
+    for index in 0..4_u32 {
+        // Values that no codec makes shorter.
+        let mut value = vec![0; 200_000];
+        let mut random = index + 1;
+        value.fill_with(|| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 24) as u8
+        });
+        server.put(&format!("{index}"), &value);
+    }
+    let bearer = format!("Bearer {}", server.admin_token());
+    let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
+    for kind in ["flush", "compact", "verify"] {
+        let (at_gate, arrived) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        faults.before_each(move |op: &Op| {
+            let is_due = match op.file_name() {
+                // Its entries were read from memory, or from another table.
+                Some(FileName::Table(_)) => op.kind.is_sync(),
+                // It is read by the verification alone, behind the tables.
+                Some(FileName::Manifest(_)) => op.kind == OpKind::Read,
+                _ => false,
+            };
+            if is_due {
+                let _ = at_gate.send(());
+                let _ = gate.lock().unwrap().recv();
+            }
+        });
+        let begun = server.request("POST", &format!("/v1/admin/{kind}"), &headers, b"{}");
+        let location = begun.header("location").unwrap().to_owned();
+        arrived.recv().unwrap();
+        let job = server.request("GET", &location, &headers[1..], b"").json();
+        assert_eq!(job["state"], "running", "{job}");
+        let progress = job["progress"].as_f64().unwrap();
+        assert!(0.0 < progress && progress < 1.0, "{job}");
+        drop(open);
+        faults.clear_hooks();
+        let job = loop {
+            let job = server.request("GET", &location, &headers[1..], b"").json();
+            if job["state"] != "running" {
+                break job;
+            }
+        };
+        assert_eq!((&job["state"], &job["progress"]), (&"done".into(), &1.into()), "{job}");
+    }
 }
 
 #[test]
