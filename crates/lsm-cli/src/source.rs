@@ -19,6 +19,7 @@ use self::server::Server;
 use crate::args::{self, Place};
 use crate::exit::{Failure, Outcome};
 use crate::files;
+use crate::progress::Progress;
 
 /// A store. Calls that write return when what they wrote is safe, but for
 /// [`write`](Source::write), which leaves that to [`finish`](Source::finish).
@@ -53,10 +54,10 @@ pub(crate) trait Source: Send {
     fn tree(&self) -> Outcome<Tree>;
 
     /// Writes memtables to tables.
-    fn flush(&self) -> Outcome;
+    fn flush(&self, progress: &Progress) -> Outcome;
 
     /// Merges the tables that hold keys of a range.
-    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>) -> Outcome;
+    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>, progress: &Progress) -> Outcome;
 
     /// Makes everything safe and ends the use of the store.
     fn finish(self: Box<Self>) -> Outcome;
@@ -178,10 +179,10 @@ pub(crate) fn open(place: &Place, access: Access) -> Outcome<Box<dyn Source>> {
 }
 
 /// Reads and checks every byte of the store that the arguments name, even if it cannot be opened.
-pub(crate) fn verify(place: &Place) -> Outcome<Verified> {
+pub(crate) fn verify(place: &Place, progress: &Progress) -> Outcome<Verified> {
     match chosen(place)? {
-        Chosen::Directory(path) => verify::directory(&path),
-        Chosen::Server(url) => server(place, &url)?.verify(),
+        Chosen::Directory(path) => verify::directory(&path, progress),
+        Chosen::Server(url) => server(place, &url)?.verify(progress),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::text::Bytes;
 pub(super) fn flush(place: &Place) -> Outcome {
     let source = source::open(place, Access::Change)?;
     let progress = Progress::of_work("flushing");
-    source.flush()?;
+    source.flush(&progress)?;
     progress.clear();
     source.finish()
 }
@@ -17,7 +17,7 @@ pub(super) fn flush(place: &Place) -> Outcome {
 pub(super) fn compact(place: &Place, compact: &Compact) -> Outcome {
     let source = source::open(place, Access::Change)?;
     let progress = Progress::of_work("compacting");
-    source.compact(bytes(compact.start.as_ref()), bytes(compact.end.as_ref()))?;
+    source.compact(bytes(compact.start.as_ref()), bytes(compact.end.as_ref()), &progress)?;
     progress.clear();
     source.finish()
 }

@@ -9,7 +9,7 @@ use crate::text;
 
 pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     let progress = Progress::of_work("verifying");
-    let verified = source::verify(place)?;
+    let verified = source::verify(place, &progress)?;
     progress.clear();
     let printed = print(&verified, report);
     if verified.is_clean {

@@ -7,13 +7,14 @@ use std::path::Path;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
 use lsm_engine::{
-    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Read as _, RecoveryReport,
-    WriteOptions,
+    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Progress as Told, Read as _,
+    RecoveryReport, WriteOptions,
 };
 use lsm_server::wire::{ItemRef, Stats, Tree};
 
 use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Wanted};
 use crate::exit::{Failure, Outcome};
+use crate::progress::Progress;
 use crate::text;
 
 /// A directory that was opened, and one of its keyspaces.
@@ -177,14 +178,17 @@ impl Source for Directory {
         Ok(Tree::of(&self.db))
     }
 
-    fn flush(&self) -> Outcome {
-        Ok(self.db.flush()?)
+    fn flush(&self, progress: &Progress) -> Outcome {
+        let told = Told::new();
+        Ok(progress.follow(&told, || self.db.flush_with(&told))?)
     }
 
-    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>) -> Outcome {
+    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>, progress: &Progress) -> Outcome {
         let start = start.map_or(Bound::Unbounded, Bound::Included);
         let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(self.db.compact::<&[u8]>((start, end))?)
+        let told = Told::new();
+        let work = || self.db.compact_with::<&[u8]>((start, end), &told);
+        Ok(progress.follow(&told, work)?)
     }
 
     fn finish(self: Box<Self>) -> Outcome {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use lsm_server::wire::json::{Node, Object};
 use lsm_server::wire::{Item, ItemRef, KeyForm, Line, Stats, Tree, put_key, to_base64};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use serde::Deserialize;
 use ureq::http::StatusCode;
 
 use super::requests::{Payload, Requests, cut_off, is_absence};
 use super::{Direction, Found, Pair, PutCondition, Range, Source, Verified, Wanted};
 use crate::exit::{Failure, Outcome};
+use crate::progress::Progress;
 use crate::records::LineReader;
 
 /// Longest key that is sent in a path, in bytes. A longer one, percent-encoded, may be more than
@@ -45,7 +47,7 @@ impl Server {
     }
 
     /// Runs a job to its end. Returns its report.
-    fn run_job(&self, kind: &str) -> Outcome<Vec<u8>> {
+    fn run_job(&self, kind: &str, progress: &Progress) -> Outcome<Vec<u8>> {
         let begun = self.post_json(&format!("/v1/admin/{kind}"), b"")?;
         let id = Node::parse_object(&begun)?.string("job")?.map(std::borrow::Cow::into_owned);
         let id = id.ok_or_else(|| strange("a job without a number"))?;
@@ -55,7 +57,11 @@ impl Server {
             let json = self.get_json(&path)?;
             let mut job = Node::parse_object(&json)?;
             match job.string("state")?.as_deref() {
-                Some("running") => {}
+                Some("running") => {
+                    if let Some(part) = part_done(&json) {
+                        progress.set_part(part);
+                    }
+                }
                 Some("done") => return Ok(json),
                 _ => {
                     let error = job.string("error")?.unwrap_or_default();
@@ -68,8 +74,8 @@ impl Server {
     }
 
     /// Reads and checks every byte.
-    pub(super) fn verify(&self) -> Outcome<Verified> {
-        let json = self.run_job("verify")?;
+    pub(super) fn verify(&self, progress: &Progress) -> Outcome<Verified> {
+        let json = self.run_job("verify", progress)?;
         let mut job = Node::parse_object(&json)?;
         let report = job.take("report").ok_or_else(|| strange("a job without a report"))?;
         let mut report = report.into_object("report")?;
@@ -202,16 +208,16 @@ impl Source for Server {
         serde_json::from_slice(&json).map_err(|error| strange(&error.to_string()))
     }
 
-    fn flush(&self) -> Outcome {
-        self.run_job("flush").map(drop)
+    fn flush(&self, progress: &Progress) -> Outcome {
+        self.run_job("flush", progress).map(drop)
     }
 
-    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>) -> Outcome {
+    fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>, progress: &Progress) -> Outcome {
         if start.is_some() || end.is_some() {
             let message = "a server compacts everything; leave --start and --end out, or use --db";
             return Err(Failure::usage(message));
         }
-        self.run_job("compact").map(drop)
+        self.run_job("compact", progress).map(drop)
     }
 
     fn finish(self: Box<Self>) -> Outcome {
@@ -256,6 +262,15 @@ fn batch_json<'a>(ops: impl Iterator<Item = Op<'a>>) -> Vec<u8> {
     }
     json.extend_from_slice(b"]}");
     json
+}
+
+/// What part of a job is done; a server that does not know sends none.
+fn part_done(json: &[u8]) -> Option<f64> {
+    #[derive(Deserialize)]
+    struct Job {
+        progress: Option<f64>,
+    }
+    serde_json::from_slice::<Job>(json).ok()?.progress
 }
 
 fn found(item: Item) -> Outcome<Found> {
@@ -321,6 +336,14 @@ mod tests {
             String::from_utf8(batch_json(ops.into_iter())).unwrap(),
             r#"{"ops":[{"op":"put","key":"a","value":"1"},{"op":"delete","key_b64":"/w=="}]}"#
         );
+    }
+
+    #[test]
+    fn a_job_says_what_part_of_it_is_done() {
+        let job = |progress| format!("{{\"job\":\"7\",\"progress\":{progress},\"report\":null}}");
+        for (progress, part) in [("0", Some(0.0)), ("0.4375", Some(0.4375)), ("null", None)] {
+            assert_eq!(part_done(job(progress).as_bytes()), part);
+        }
     }
 
     #[test]

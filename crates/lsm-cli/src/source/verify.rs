@@ -10,27 +10,29 @@ use std::sync::Arc;
 use lsm_compaction::Replay;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{self, FileName};
-use lsm_engine::{Db, Error, ErrorKind};
+use lsm_engine::{Db, Error, ErrorKind, Progress as Told};
 use lsm_sstable::{BlockCache, ReadMode, Table};
 use lsm_wal::{Finding, Inspector};
 
 use super::Verified;
 use super::directory::{must_exist, tell_of_drop};
 use crate::exit::Outcome;
+use crate::progress::Progress;
 
 /// Reads and checks every byte of a directory.
-pub(super) fn directory(path: &Path) -> Outcome<Verified> {
+pub(super) fn directory(path: &Path, progress: &Progress) -> Outcome<Verified> {
     must_exist(path)?;
     let opened = Db::builder(path).open_read_only();
     let db = match opened {
         Ok(db) => db,
         Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::MissingFile) => {
-            return tables(path, &error);
+            return tables(path, &error, progress);
         }
         Err(error) => return Err(error.into()),
     };
     tell_of_drop(db.recovery_report());
-    let report = db.verify()?;
+    let told = Told::new();
+    let report = progress.follow(&told, || db.verify_with(&told))?;
     db.close()?;
     Ok(Verified {
         is_clean: report.is_clean(),
@@ -45,7 +47,7 @@ pub(super) fn directory(path: &Path) -> Outcome<Verified> {
 }
 
 /// Checks the tables of a directory that could not be opened, with the reason for that.
-fn tables(path: &Path, reason: &Error) -> Outcome<Verified> {
+fn tables(path: &Path, reason: &Error, progress: &Progress) -> Outcome<Verified> {
     let _lock = StdFs.lock(&FileName::Lock.path(path))?;
     let mut verified =
         Verified { tables_only: true, damage: vec![reason.to_string()], ..Verified::default() };
@@ -54,8 +56,22 @@ fn tables(path: &Path, reason: &Error) -> Outcome<Verified> {
         None => all_tables(path)?,
     };
     numbers.sort_unstable();
-    for number in numbers {
-        match table(&FileName::Table(number).path(path)) {
+    let files: Vec<_> = numbers
+        .into_iter()
+        .map(|number| {
+            let path = FileName::Table(number).path(path);
+            // One that is gone has nothing to be read.
+            let len = StdFs.open(&path).and_then(|file| file.len()).unwrap_or(0);
+            (path, len)
+        })
+        .collect();
+    progress.begin_bytes(files.iter().map(|(_, len)| len).sum());
+    let mut done = 0;
+    for (path, len) in files {
+        let read = table(&path, &mut |read| progress.set(done + read));
+        done += len;
+        progress.set(done);
+        match read {
             Ok(read) => {
                 verified.tables += 1;
                 verified.table_bytes += read.bytes;
@@ -111,7 +127,7 @@ fn all_tables(dir: &Path) -> Outcome<Vec<u64>> {
     Ok(names.filter_map(number).collect())
 }
 
-fn table(path: &Path) -> base::Result<lsm_sstable::VerifyReport> {
+fn table(path: &Path, note_read: &mut dyn FnMut(u64)) -> base::Result<lsm_sstable::VerifyReport> {
     let cache = BlockCache::new(0);
-    Table::open_standalone(Arc::new(StdFs), path, ReadMode::Pread, cache)?.verify()
+    Table::open_standalone(Arc::new(StdFs), path, ReadMode::Pread, cache)?.verify_with(note_read)
 }
