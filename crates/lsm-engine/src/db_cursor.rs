@@ -3,7 +3,8 @@
 //! Below it lies a merge of every version of every key. Forwards, the newest visible version of a
 //! key comes first, so the merge can stand on the entry itself, and key and value are lent from
 //! where they lie. Backwards the oldest comes first: the versions of a key are walked to its
-//! newest visible one, which is copied, and the merge stands before the key.
+//! newest visible one, which is copied, and the merge stands before the key. A key with many
+//! versions is not walked: after a few steps the merge seeks the version that is wanted.
 //!
 //! ```text
 //! forwards     a#9  a#4  b#7  c#8        entry = where the merge stands
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! Invariant: a cursor sees one sequence for its whole life; what it stands on stays readable
-//! whatever is flushed, compacted or deleted, because it pins its SuperVersion.
+//! whatever is flushed, compacted or deleted, because it pins its SuperVersion. A motion passes over
+//! at most [`STEPS_IN_KEY`] entries of a key, and a few more where it turns, before it seeks.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -28,9 +30,14 @@ use crate::scan::KeyBounds;
 use crate::source::Source;
 use crate::super_version::SuperVersion;
 
+/// How many entries of a key are passed over one by one. Most keys have fewer versions, and a seek
+/// costs as much as some steps.
+const STEPS_IN_KEY: u32 = 4;
+
 /// A position among the keys of a keyspace, in key order.
 ///
-/// A new cursor stands on nothing; so does one that moved beyond its bounds, or met an error.
+/// A new cursor stands on nothing; so does one that moved beyond its bounds, met an error, or
+/// [paused](DbCursor::set_skip_limit).
 #[derive(Debug)]
 pub struct DbCursor {
     merge: MergingCursor<Source>,
@@ -38,7 +45,12 @@ pub struct DbCursor {
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     position: Position,
-    /// The key of the entry, in either direction; its value too when moving backwards.
+    /// How many entries a motion passes over before it pauses.
+    skip_limit: u64,
+    /// How many the last motion has passed over.
+    skipped: u64,
+    /// The key of the entry, in either direction, or the last that was looked at; the value of the
+    /// entry too when moving backwards.
     key: Vec<u8>,
     value: Vec<u8>,
     entry_seq: Seq,
@@ -56,6 +68,25 @@ enum Position {
     OnEntry,
     /// The entry was copied, and the merge stands before every version of its key.
     BeforeKey,
+    /// The cursor stands on nothing, and the merge on the first entry that the motion has not looked
+    /// at.
+    Paused(Direction),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Direction {
+    Forwards,
+    Backwards,
+}
+
+/// Where a motion paused: between two keys, in its direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pause<'a> {
+    /// The last key that the motion is through with: from where it began up to this key, itself
+    /// included, there is no entry.
+    pub passed: &'a [u8],
+    /// The next key, which it has not looked at.
+    pub ahead: &'a [u8],
 }
 
 impl DbCursor {
@@ -72,6 +103,8 @@ impl DbCursor {
             lower: bounds.0,
             upper: bounds.1,
             position: Position::Nowhere,
+            skip_limit: u64::MAX,
+            skipped: 0,
             key: Vec::new(),
             value: Vec::new(),
             entry_seq: Seq::ZERO,
@@ -91,7 +124,57 @@ impl DbCursor {
     /// Whether the cursor stands on an entry.
     #[must_use]
     pub fn valid(&self) -> bool {
-        self.position != Position::Nowhere
+        matches!(self.position, Position::OnEntry | Position::BeforeKey)
+    }
+
+    /// Lets each motion pause once it has passed over this many entries that it does not stop at:
+    /// tombstones, what was overwritten, and what is newer than the cursor sees. Unlimited in a new
+    /// cursor.
+    ///
+    /// A motion costs as much as it passes over, and a range from which millions of keys were deleted
+    /// may have them all between two entries. Between pauses the caller can look at the time, or
+    /// whether anybody still waits for the answer.
+    ///
+    /// A motion that pauses answers `Ok` and leaves the cursor on nothing;
+    /// [`paused`](Self::paused) tells where, and [`resume`](Self::resume) goes on there. Each gets on
+    /// by a key at least, so any limit gets to the end, also if each resumption is a seek to
+    /// [`Pause::ahead`] by a cursor of its own. (RocksDB's `max_skippable_internal_keys` ends an
+    /// iterator with the status `Incomplete`, and does not tell where; another seek meets the same
+    /// tombstones again.)
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Read, Result};
+    /// # fn demo(db: &Db, is_wanted: impl Fn() -> bool) -> Result<()> {
+    /// let mut cursor = db.cursor()?;
+    /// cursor.set_skip_limit(10_000);
+    /// cursor.seek_to_first()?;
+    /// while cursor.paused().is_some() && is_wanted() {
+    ///     cursor.resume()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub const fn set_skip_limit(&mut self, limit: u64) {
+        self.skip_limit = limit;
+    }
+
+    /// Where the last motion paused, if it did.
+    #[must_use]
+    pub fn paused(&self) -> Option<Pause<'_>> {
+        match self.position {
+            Position::Paused(_) => {
+                Some(Pause { passed: &self.key, ahead: self.merge.key().user_key })
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes on with a motion that paused. On a cursor that has not paused it does nothing.
+    pub fn resume(&mut self) -> Result<()> {
+        match self.position {
+            Position::Paused(Direction::Forwards) => self.moving(DbCursor::settle_forwards),
+            Position::Paused(Direction::Backwards) => self.moving(DbCursor::settle_backwards),
+            _ => Ok(()),
+        }
     }
 
     /// The key of the entry.
@@ -111,7 +194,7 @@ impl DbCursor {
         match self.position {
             Position::OnEntry => self.merge.value(),
             Position::BeforeKey => &self.value,
-            Position::Nowhere => panic!("the cursor stands on no entry"),
+            Position::Nowhere | Position::Paused(_) => panic!("the cursor stands on no entry"),
         }
     }
 
@@ -189,9 +272,7 @@ impl DbCursor {
         self.moving(|cursor| {
             match cursor.position {
                 Position::OnEntry => cursor.skip_key_forwards()?,
-                Position::BeforeKey | Position::Nowhere => {
-                    seek_behind(&mut cursor.merge, &cursor.key)?;
-                }
+                _ => seek_behind(&mut cursor.merge, &cursor.key)?,
             }
             cursor.settle_forwards()
         })
@@ -216,6 +297,7 @@ impl DbCursor {
         &mut self,
         motion: impl FnOnce(&mut DbCursor) -> Result<(), MotionError>,
     ) -> Result<()> {
+        self.skipped = 0;
         let is_open = self.inner.check_open().map_err(MotionError);
         let result = is_open.and_then(|()| motion(self));
         if result.is_err() {
@@ -228,39 +310,54 @@ impl DbCursor {
     /// has a value.
     fn settle_forwards(&mut self) -> Result<(), MotionError> {
         self.position = Position::Nowhere;
-        while self.merge.valid() {
-            let entry = self.merge.key();
-            if is_behind_upper(entry.user_key, &self.upper) {
-                return Ok(());
-            }
-            if self.seq < entry.seq {
-                self.merge.next()?;
-                continue;
-            }
-            let (kind, seq) = (entry.kind, entry.seq);
-            self.key.clear();
-            self.key.extend_from_slice(entry.user_key);
-            match kind {
-                Kind::Put => {
+        while self.takes_key(Direction::Forwards) {
+            match self.find_visible()? {
+                Some((Kind::Put, seq)) => {
                     self.entry_seq = seq;
                     self.position = Position::OnEntry;
                     return Ok(());
                 }
-                Kind::Delete => self.skip_key_forwards()?,
+                Some((Kind::Delete, _)) => self.skip_key_forwards()?,
+                None => {}
+            }
+            if self.pauses(Direction::Forwards) {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    /// Moves the merge to the newest visible version of `self.key`, or behind the key if it has
+    /// none. Requires: the merge stands on the key's first entry, or one that is not visible.
+    fn find_visible(&mut self) -> Result<Option<(Kind, Seq)>, MotionError> {
+        for step in 0.. {
+            let entry = self.merge.key();
+            if entry.seq <= self.seq {
+                return Ok(Some((entry.kind, entry.seq)));
+            }
+            if step < STEPS_IN_KEY {
+                self.merge.next()?;
+            } else {
+                self.merge.seek(&self.key, self.seq)?;
+            }
+            self.skipped += 1;
+            if !self.merge.valid() || self.merge.key().user_key != self.key {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     /// Moves the merge behind every version of the current key.
     fn skip_key_forwards(&mut self) -> Result<(), MotionError> {
-        // Most keys have one version. A key with many is left by a seek, not step by step.
-        for _ in 0..4 {
+        for _ in 0..STEPS_IN_KEY {
             self.merge.next()?;
+            self.skipped += 1;
             if !self.merge.valid() || self.merge.key().user_key != self.key {
                 return Ok(());
             }
         }
+        self.skipped += 1;
         seek_behind(&mut self.merge, &self.key)
     }
 
@@ -268,44 +365,81 @@ impl DbCursor {
     /// has a value, and leaves the merge before the key.
     fn settle_backwards(&mut self) -> Result<(), MotionError> {
         self.position = Position::Nowhere;
-        while self.merge.valid() {
-            let user_key = self.merge.key().user_key;
-            if is_before_lower(user_key, &self.lower) {
-                return Ok(());
-            }
-            self.key.clear();
-            self.key.extend_from_slice(user_key);
+        while self.takes_key(Direction::Backwards) {
             if self.copy_newest_visible()? {
                 self.position = Position::BeforeKey;
+                return Ok(());
+            }
+            if self.pauses(Direction::Backwards) {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Walks the versions of `self.key` from the oldest up, keeps the newest visible one, and ends
-    /// before the key. Returns whether that version is a value.
+    /// Copies the newest visible version of `self.key`, and ends before the key. Returns whether
+    /// that version is a value. Requires: the merge stands on the key's last entry.
     fn copy_newest_visible(&mut self) -> Result<bool, MotionError> {
         let mut has_value = false;
-        while self.merge.valid() {
-            let entry = self.merge.key();
-            if entry.user_key != self.key {
+        for step in 0.. {
+            if !self.merge.valid() || self.merge.key().user_key != self.key {
                 break;
             }
-            if self.seq < entry.seq {
-                // Only invisible versions are left.
+            let is_visible = self.merge.key().seq <= self.seq;
+            if is_visible && step == STEPS_IN_KEY {
+                self.merge.seek(&self.key, self.seq)?;
+            }
+            if is_visible {
+                has_value = self.copy_entry();
+            }
+            self.skipped += 1;
+            if step == STEPS_IN_KEY {
                 self.merge.seek_before(&self.key, Seq::MAX)?;
                 break;
-            }
-            has_value = entry.kind == Kind::Put;
-            self.entry_seq = entry.seq;
-            self.value.clear();
-            if has_value {
-                self.value.extend_from_slice(self.merge.value());
             }
             self.merge.prev()?;
         }
         Ok(has_value)
+    }
+
+    /// Copies the entry on which the merge stands. Returns whether it is a value.
+    fn copy_entry(&mut self) -> bool {
+        let entry = self.merge.key();
+        self.entry_seq = entry.seq;
+        self.value.clear();
+        let is_value = entry.kind == Kind::Put;
+        if is_value {
+            self.value.extend_from_slice(self.merge.value());
+        }
+        is_value
+    }
+
+    /// Looks at the key on which the merge stands, if it is within the bounds.
+    fn takes_key(&mut self, direction: Direction) -> bool {
+        let is_ahead = self.has_key_ahead(direction);
+        if is_ahead {
+            self.key.clear();
+            self.key.extend_from_slice(self.merge.key().user_key);
+        }
+        is_ahead
+    }
+
+    /// Whether the merge stands on a key within the bounds.
+    fn has_key_ahead(&self, direction: Direction) -> bool {
+        self.merge.valid()
+            && match direction {
+                Direction::Forwards => !is_behind_upper(self.merge.key().user_key, &self.upper),
+                Direction::Backwards => !is_before_lower(self.merge.key().user_key, &self.lower),
+            }
+    }
+
+    /// Pauses behind a key without a value, if the motion has passed over enough and there is more.
+    fn pauses(&mut self, direction: Direction) -> bool {
+        let pauses = self.skip_limit <= self.skipped && self.has_key_ahead(direction);
+        if pauses {
+            self.position = Position::Paused(direction);
+        }
+        pauses
     }
 }
 
@@ -349,3 +483,6 @@ fn is_behind_upper(key: &[u8], upper: &Bound<Vec<u8>>) -> bool {
         Bound::Excluded(bound) => key.cmp(bound) != Ordering::Less,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -94,7 +94,7 @@ mod write;
 
 pub use builder::DbBuilder;
 pub use db::{Db, Snapshot};
-pub use db_cursor::DbCursor;
+pub use db_cursor::{DbCursor, Pause};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{CompactionReason, Event, EventListener};
 pub use health::Health;

@@ -31,6 +31,8 @@ impl HeldCursor {
     /// Makes a random motion, and looks whether it went where it should.
     pub(crate) fn step(&mut self, input: &mut Input) {
         let (cursor, at) = (&mut self.cursor, self.at.clone());
+        // Mostly as a cursor is by itself; else it pauses wherever it may.
+        cursor.set_skip_limit([0, 3, u64::MAX, u64::MAX][input.below(4)]);
         let space = self.space.borrow();
         let expected = match (input.below(20), at) {
             (0, _) => {
@@ -62,6 +64,7 @@ impl HeldCursor {
                 rest.and_then(|rest| space.last(&rest, self.seq))
             }
         };
+        resume(cursor);
         let found = cursor.valid().then(|| (cursor.key(), cursor.value(), cursor.entry_seq()));
         assert_eq!(found, expected, "{} as of {}", space.name, self.seq);
         self.at = expected.map(|(key, _, _)| key.to_vec());
@@ -72,5 +75,22 @@ impl HeldCursor {
         assert_eq!(self.cursor.next().err().map(|e| e.kind()), self.at.map(|_| ErrorKind::Closed));
         assert_eq!(self.cursor.seek_to_first().unwrap_err().kind(), ErrorKind::Closed);
         assert!(!self.cursor.valid());
+    }
+}
+
+/// Lets a motion come to its end. Each pause has to bring it on in its direction.
+fn resume(cursor: &mut DbCursor) {
+    let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+    while let Some(pause) = cursor.paused() {
+        assert!(!cursor.valid());
+        let between = (pause.passed.to_vec(), pause.ahead.to_vec());
+        if let Some((passed, ahead)) = last {
+            let goes_up = passed < ahead;
+            assert_eq!(goes_up, between.0 < between.1);
+            let is_on = if goes_up { ahead <= between.0 } else { between.0 <= ahead };
+            assert!(is_on, "from {ahead:?} to {between:?}");
+        }
+        last = Some(between);
+        cursor.resume().unwrap();
     }
 }
