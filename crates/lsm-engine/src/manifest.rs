@@ -33,7 +33,7 @@ pub(crate) fn create(
     state: &State,
 ) -> Result<JournalWriter> {
     let path = FileName::Manifest(number).path(dir);
-    let mut journal = JournalWriter::create(&**fs, &path, number, epoch)?;
+    let mut journal = JournalWriter::create(&**fs, &path, number, epoch, state.header.db_id)?;
     journal.append(&state.snapshot_edit().encode())?;
     fs.sync_dir(dir)?;
     Ok(journal)
@@ -49,7 +49,20 @@ pub(crate) fn read(fs: &Arc<dyn Fs>, dir: &Path, number: u64) -> Result<(State, 
     let path = FileName::Manifest(number).path(dir);
     let mut replay = Replay::new(&path);
     let report = read_journal(&**fs, &path, &mut |offset, payload| replay.record(offset, payload))?;
-    Ok((replay.finish()?, report))
+    let state = replay.finish()?;
+    check_owner(&path, &report, state.header.db_id)?;
+    Ok((state, report))
+}
+
+/// Whether a MANIFEST belongs to the store with this id.
+pub(crate) fn check_owner(path: &Path, journal: &JournalReport, db_id: u128) -> Result<()> {
+    match journal.owner {
+        owner if owner == db_id => Ok(()),
+        owner => {
+            let detail = format!("it belongs to the store {owner:032x}, not to {db_id:032x}");
+            Err(Error::corruption(path, 0, detail))
+        }
+    }
 }
 
 /// The state that all records of a MANIFEST make but the last, of which alone it is not certain

@@ -152,7 +152,7 @@ impl Recovery<'_> {
         self.sync_parent()?;
         manifest::set_current(&**self.fs, self.dir, number)?;
         // Only now may there be a segment: one without CURRENT is the trace of a lost database.
-        let wal = self.create_log(1)?;
+        let wal = self.create_log(db_id, 1)?;
         let log_floor =
             LogFloor { first_segment: 1, synced: LogPosition::default(), highest_segment: 1 };
         let edit = VersionEdit { log_floor: Some(log_floor), ..VersionEdit::default() };
@@ -246,7 +246,7 @@ impl Recovery<'_> {
         self.flush_recovered(&factory, &state, &buffer.take(), &mut edit)?;
         note_replay(&mut report, &replayed);
 
-        let wal = self.create_log(replayed.next_segment)?;
+        let wal = self.create_log(state.header.db_id, replayed.next_segment)?;
         let next_seq = next_seq(&state, last_seq);
         let manifest_number = numbers.fetch_add(1, Ordering::Relaxed);
         let synced = state.log_floor.synced.max(position(wal.synced_lsn()));
@@ -302,6 +302,7 @@ impl Recovery<'_> {
             synced: lsn(state.log_floor.synced),
             highest_used: state.log_floor.highest_segment,
             clean_end: state.clean_close.map(lsn),
+            owner: state.header.db_id,
         };
         lsm_wal::replay(&**self.fs, self.dir, from, &mut |record: ReplayRecord<'_>| {
             let path = FileName::Log(record.lsn.segment).path(self.dir);
@@ -355,9 +356,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn create_log(&self, first_segment: u64) -> Result<Wal> {
-        let options =
-            WalOptions { segment_size: self.options.segment_size, ..WalOptions::default() };
+    fn create_log(&self, db_id: u128, first_segment: u64) -> Result<Wal> {
+        let segment_size = self.options.segment_size;
+        let options = WalOptions { segment_size, owner: db_id, ..WalOptions::default() };
         Wal::create(Arc::clone(self.fs), self.dir, options, first_segment, Box::new(random_u64))
     }
 }

@@ -102,22 +102,21 @@ impl Inner {
 
     fn verify_manifest(&self, report: &mut VerifyReport) {
         // Under this lock nobody appends to the MANIFEST or replaces it.
-        let _current = self.versions.lock();
-        let result = manifest::read_current(&*self.fs, &self.dir)
-            .and_then(|number| Ok((number, manifest::read(&self.fs, &self.dir, number)?.1)))
-            .and_then(|(number, journal)| match journal.dropped_bytes {
-                0 => Ok(()),
-                _ => {
-                    let path = FileName::Manifest(number).path(&self.dir);
-                    Err(lsm_base::Error::corruption(
-                        &path,
-                        journal.end,
-                        "damage in the last record",
-                    ))
-                }
-            });
+        let current = self.versions.lock();
+        let result = self.read_manifest(current.state().header.db_id);
         if let Err(error) = result {
             report.damage.push(self.note_read_error(error.into()));
+        }
+    }
+
+    fn read_manifest(&self, db_id: u128) -> lsm_base::Result<()> {
+        let number = manifest::read_current(&*self.fs, &self.dir)?;
+        let path = FileName::Manifest(number).path(&self.dir);
+        let (_, journal) = manifest::read(&self.fs, &self.dir, number)?;
+        manifest::check_owner(&path, &journal, db_id)?;
+        match journal.dropped_bytes {
+            0 => Ok(()),
+            _ => Err(lsm_base::Error::corruption(&path, journal.end, "damage in the last record")),
         }
     }
 
@@ -138,9 +137,10 @@ impl Inner {
             }
             // What is on disk for certain must be whole; what is being written may be torn.
             let synced = self.wal().synced_lsn();
+            let db_id = state.header.db_id;
             let mut note = |at| reading.note(self.log_distance(first_segment, at));
             report.log_records =
-                lsm_wal::check(&*self.fs, &self.dir, first_segment, synced, &mut note)?;
+                lsm_wal::check(&*self.fs, &self.dir, db_id, first_segment, synced, &mut note)?;
             return Ok(());
         }
         let from = ReplayFrom {
@@ -148,6 +148,7 @@ impl Inner {
             synced: lsn(state.log_floor.synced),
             highest_used: state.log_floor.highest_segment,
             clean_end: state.clean_close.map(lsn),
+            owner: state.header.db_id,
         };
         let mut bytes = 0;
         let read = lsm_wal::replay(&*self.fs, &self.dir, from, &mut |record| {

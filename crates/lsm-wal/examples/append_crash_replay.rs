@@ -6,15 +6,16 @@ use std::error::Error;
 use std::sync::Arc;
 
 use lsm_base::{FileName, Fs, Seq, fs::StdFs};
-use lsm_wal::{
-    Finding, Inspector, Lsn, Record, ReplayFrom, Wal, WalOptions, remove_segments, replay,
-};
+use lsm_wal::{Finding, Inspector, Record, ReplayFrom, Wal, WalOptions, remove_segments, replay};
+
+/// Whom the log belongs to; a random number in earnest. A segment of another one is refused.
+const DATABASE: u128 = 0x6c73_6d00;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let dir = dir.path();
     let fs: Arc<dyn Fs> = Arc::new(StdFs);
-    let options = WalOptions { segment_size: 4096, ..WalOptions::default() };
+    let options = WalOptions { segment_size: 4096, owner: DATABASE, ..WalOptions::default() };
 
     // Three records, of which two are synced.
     let wal = Wal::create(Arc::clone(&fs), dir, options, 1, epochs(7))?;
@@ -38,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // What was synced is there, what was torn is reported.
-    let from = ReplayFrom { first_segment: 1, synced: Lsn::ZERO, highest_used: 1, clean_end: None };
+    let from =
+        ReplayFrom { first_segment: 1, highest_used: 1, owner: DATABASE, ..ReplayFrom::default() };
     let report = replay(&*fs, dir, from, &mut |record| {
         println!("{} {}", record.first_seq, String::from_utf8_lossy(record.payload));
         Ok(())
@@ -52,9 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     wal.append(&[record(3, b"three, again")])?;
     let from = ReplayFrom {
         first_segment: report.next_segment,
-        synced: Lsn::ZERO,
         highest_used: report.next_segment,
         clean_end: Some(wal.close()?),
+        owner: DATABASE,
+        ..ReplayFrom::default()
     };
     let report = replay(&*fs, dir, from, &mut |_| Ok(()))?;
     assert_eq!((report.records, report.reason), (1, None));

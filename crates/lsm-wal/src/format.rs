@@ -3,17 +3,18 @@
 //! Both are a file header and records behind it. All integers are little-endian.
 //!
 //! ```text
-//! file header (64 bytes)
+//! file header (80 bytes)
 //!      0  magic              8   "lsm-wal\0" (segment) or "lsm-jrn\0" (journal)
 //!      8  format version     4   0
 //!     12  transform id       4   0: stored as it is; others are reserved for encryption
 //!     16  number             8   of the segment or the MANIFEST, as in the file's name
 //!     24  epoch              8   random, of this file's life
 //!     32  capacity           8   the file's length (segment), 0 (journal)
-//!     40  key id             8   0: none; of the transform
-//!     48  required features  4   a reader that does not know a bit must refuse the file
-//!     52  optional features  4   a reader may ignore a bit that it does not know
-//!     56  checksum           8   of the 56 bytes before
+//!     40  owner             16   the caller's number for whom the file belongs to
+//!     56  key id             8   0: none; of the transform
+//!     64  required features  4   a reader that does not know a bit must refuse the file
+//!     68  optional features  4   a reader may ignore a bit that it does not know
+//!     72  checksum           8   of the 72 bytes before
 //!
 //! record (40 bytes and the padded payload; begins at a multiple of 8)
 //!      0  header checksum    4   of the 28 bytes that follow
@@ -52,7 +53,7 @@ use lsm_base::{Error, Result, Seq};
 use crate::lsn::Lsn;
 
 /// Bytes of a file header; the first record begins here.
-pub const FILE_HEADER_LEN: u64 = 64;
+pub const FILE_HEADER_LEN: u64 = 80;
 
 /// Bytes of a record beside its padded payload: the header and the payload's checksum.
 pub const RECORD_OVERHEAD: u64 = 40;
@@ -71,6 +72,9 @@ pub(crate) const END_RECORD_LEN: u64 = record_len(0);
 const FORMAT_VERSION: u32 = 0;
 const SEGMENT_MAGIC: [u8; 8] = *b"lsm-wal\0";
 const JOURNAL_MAGIC: [u8; 8] = *b"lsm-jrn\0";
+
+/// Where a file header says whom the file belongs to.
+pub(crate) const OWNER_OFFSET: u64 = 40;
 
 const REGION_FILE_HEADER: u8 = 1;
 const REGION_RECORD_HEADER: u8 = 2;
@@ -102,6 +106,8 @@ pub struct FileHeader {
     pub epoch: u64,
     /// The length of the file in bytes; 0 for a journal, which grows.
     pub capacity: u64,
+    /// Whom the file belongs to: whatever number the caller handed in.
+    pub owner: u128,
 }
 
 impl FileHeader {
@@ -116,11 +122,12 @@ impl FileHeader {
         bytes.extend_from_slice(&self.number.to_le_bytes());
         bytes.extend_from_slice(&self.epoch.to_le_bytes());
         bytes.extend_from_slice(&self.capacity.to_le_bytes());
+        bytes.extend_from_slice(&self.owner.to_le_bytes());
         bytes.extend_from_slice(&[0; 8]); // key id
         bytes.extend_from_slice(&[0; 8]); // features
         let checksum = checksum64(region_seed(self.epoch, 0, REGION_FILE_HEADER), &bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes.try_into().expect("the fields above are 64 bytes")
+        bytes.try_into().expect("the fields above are 80 bytes")
     }
 
     /// Reads a header; `path` is for the error alone.
@@ -138,13 +145,14 @@ impl FileHeader {
                 number: reader.u64()?,
                 epoch: reader.u64()?,
                 capacity: reader.u64()?,
+                owner: u128::from_le_bytes(*reader.bytes(16)?.first_chunk()?),
                 key_id: reader.u64()?,
                 required: reader.u32()?,
                 optional: reader.u32()?,
                 checksum: reader.u64()?,
             })
         };
-        let fields = fields().expect("a header has 64 bytes");
+        let fields = fields().expect("a header has 80 bytes");
         let kind = match fields.magic {
             SEGMENT_MAGIC => FileKind::Segment,
             JOURNAL_MAGIC => FileKind::Journal,
@@ -155,8 +163,8 @@ impl FileHeader {
             return Err(corrupt("file header checksum mismatch"));
         }
         fields.check_supported(path)?;
-        let Fields { number, epoch, capacity, .. } = fields;
-        Ok(FileHeader { kind, number, epoch, capacity })
+        let Fields { number, epoch, capacity, owner, .. } = fields;
+        Ok(FileHeader { kind, number, epoch, capacity, owner })
     }
 }
 
@@ -168,6 +176,7 @@ struct Fields {
     number: u64,
     epoch: u64,
     capacity: u64,
+    owner: u128,
     key_id: u64,
     required: u32,
     #[expect(dead_code, reason = "a reader may ignore optional features; none is known yet")]

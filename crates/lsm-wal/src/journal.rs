@@ -29,7 +29,8 @@ pub struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Begins a journal. Its number is also in its name; `epoch` is a fresh random number.
+    /// Begins a journal. Its number is also in its name, `epoch` is a fresh random number, and
+    /// `owner` whatever number says whom the journal belongs to.
     ///
     /// The first [`append`](JournalWriter::append) syncs the file. The name is the caller's to
     /// make durable: sync the directory before anything refers to it.
@@ -37,9 +38,15 @@ impl JournalWriter {
     /// # Errors
     /// [`Error::Io`] if there is a file at `path`, or the header cannot be written; a file that
     /// was created stays then.
-    pub fn create(fs: &dyn Fs, path: &Path, number: u64, epoch: u64) -> Result<JournalWriter> {
+    pub fn create(
+        fs: &dyn Fs,
+        path: &Path,
+        number: u64,
+        epoch: u64,
+        owner: u128,
+    ) -> Result<JournalWriter> {
         let file = fs.create(path)?;
-        let header = FileHeader { kind: FileKind::Journal, number, epoch, capacity: 0 };
+        let header = FileHeader { kind: FileKind::Journal, number, epoch, capacity: 0, owner };
         file.write_all_at(&header.encode(), 0)?;
         let place = Place { number, epoch, offset: FILE_HEADER_LEN };
         Ok(JournalWriter { file, place, buffer: Vec::new(), failed: None })
@@ -102,6 +109,8 @@ impl fmt::Debug for JournalWriter {
 pub struct JournalReport {
     /// The number in its header.
     pub number: u64,
+    /// Whom it belongs to, as its header says. Whether that is right is for the caller to judge.
+    pub owner: u128,
     /// How many records were delivered; at least one.
     pub records: u64,
     /// Where the last of them ends.
@@ -151,8 +160,8 @@ pub fn read_journal(
     }
     let dropped_bytes = file.len() - end;
     let reason = (dropped_bytes != 0).then(|| format!("{damage} at {end}"));
-    let number = file.header().number;
-    Ok(JournalReport { number, records, end, dropped_bytes, reason })
+    let FileHeader { number, owner, .. } = *file.header();
+    Ok(JournalReport { number, owner, records, end, dropped_bytes, reason })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use lsm_base::{Fs, Seq, fs::StdFs};
-//! use lsm_wal::{Lsn, Record, ReplayFrom, Wal, WalOptions, replay};
+//! use lsm_wal::{Record, ReplayFrom, Wal, WalOptions, replay};
 //!
 //! # fn main() -> lsm_base::Result<()> {
 //! # let dir = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@
 //! wal.append(&[Record { first_seq: Seq::new(2), payload: b"two" }])?;
 //! drop(wal); // the process ends without a close
 //!
-//! let from = ReplayFrom { first_segment: 1, synced: Lsn::ZERO, highest_used: 1, clean_end: None };
+//! let from = ReplayFrom { first_segment: 1, highest_used: 1, ..ReplayFrom::default() };
 //! let mut found = Vec::new();
 //! let report = replay(&*fs, dir, from, &mut |record| {
 //!     found.push((record.first_seq, record.payload.to_vec()));

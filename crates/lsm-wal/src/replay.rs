@@ -26,8 +26,8 @@ pub use check::check;
 use segments::{Survey, Walk};
 use verdict::Verdict;
 
-/// What the MANIFEST knows of the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the MANIFEST knows of the log. By default nothing is known; a floor there must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReplayFrom {
     /// The log's floor: what is in older segments is in tables.
     pub first_segment: u64,
@@ -38,6 +38,8 @@ pub struct ReplayFrom {
     pub highest_used: u64,
     /// What [`Wal::close`](crate::Wal::close) returned, if the log was closed.
     pub clean_end: Option<Lsn>,
+    /// The log's [`owner`](crate::WalOptions::owner).
+    pub owner: u128,
 }
 
 /// A record of the log.
@@ -84,7 +86,7 @@ pub struct ReplayReport {
 ///
 /// # Errors
 /// - [`Error::Corruption`] if something is damaged or gone that was synced, or anything at all in
-///   a log that was closed;
+///   a log that was closed, or if a segment belongs to another owner;
 /// - [`Error::MissingFile`] if a segment between the floor and the highest one used is gone;
 /// - [`Error::UnsupportedFormat`] if a segment is of a newer format;
 /// - [`Error::Io`] if reading fails;
@@ -104,7 +106,7 @@ pub fn replay(
     let verdict = Verdict::pass(fs, dir, &survey, &from)?;
     let mut delivered = Walk::default();
     for (number, end) in verdict.extents(&survey) {
-        let mut file = segments::open(fs, dir, number)?;
+        let mut file = segments::open(fs, dir, number, from.owner)?;
         let walk = segments::walk(&mut file, Some(end), deliver)?;
         if walk.end != end {
             return Err(file.corruption(walk.end, "changed while it was read"));

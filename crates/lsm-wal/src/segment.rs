@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use lsm_base::{Error, File, FileName, Fs, Result};
 
-use crate::format::{FileHeader, FileKind, Place};
+use crate::format::{FileHeader, Place};
 
 /// A segment that this process made.
 #[derive(Clone, Debug)]
@@ -21,13 +21,6 @@ pub(crate) struct Segment {
     pub(crate) epoch: u64,
     pub(crate) capacity: u64,
     pub(crate) file: Arc<dyn File>,
-}
-
-/// How long a segment is to be, and how long it must be at least, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SegmentSizes {
-    pub(crate) usual: u64,
-    pub(crate) least: u64,
 }
 
 /// Why a segment was not made.
@@ -44,16 +37,14 @@ impl Segment {
     pub(crate) fn write_temp(
         fs: &dyn Fs,
         dir: &Path,
-        number: u64,
-        epoch: u64,
-        capacity: u64,
+        header: FileHeader,
     ) -> Result<Segment, PrepareError> {
+        let FileHeader { number, epoch, capacity, .. } = header;
         let path = FileName::LogTemp(number).path(dir);
         // What a crash, or an attempt on a full disk, left under this name.
         remove_if_present(fs, &path).map_err(PrepareError::Other)?;
         let file = fs.create(&path).map_err(PrepareError::Other)?;
         let segment = Segment { number, epoch, capacity, file };
-        let header = FileHeader { kind: FileKind::Segment, number, epoch, capacity };
         let written = segment
             .file
             .allocate(capacity)
@@ -66,21 +57,20 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Writes the largest segment, of the usual length or less, that the disk has space for.
+    /// Writes the largest segment, of the length that `header` says or less but at least of
+    /// `least` bytes, that the disk has space for.
     pub(crate) fn write_largest(
         fs: &dyn Fs,
         dir: &Path,
-        number: u64,
-        epoch: u64,
-        sizes: SegmentSizes,
+        mut header: FileHeader,
+        least: u64,
     ) -> Result<Segment, PrepareError> {
-        let mut capacity = sizes.usual;
         loop {
-            match Segment::write_temp(fs, dir, number, epoch, capacity) {
+            match Segment::write_temp(fs, dir, header) {
                 Err(PrepareError::Other(error))
-                    if error.is_no_space() && sizes.least < capacity =>
+                    if error.is_no_space() && least < header.capacity =>
                 {
-                    capacity = (capacity / 4).next_multiple_of(8).max(sizes.least);
+                    header.capacity = (header.capacity / 4).next_multiple_of(8).max(least);
                 }
                 result => return result,
             }

@@ -25,10 +25,11 @@ use lsm_base::{Error, FileName, Fs, Result, Seq};
 use parking_lot::Mutex;
 
 use crate::format::{
-    END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_FILE_LEN, record_len,
+    END_RECORD_LEN, FILE_HEADER_LEN, FileHeader, FileKind, LINK_RECORD_LEN, Link, MAX_FILE_LEN,
+    record_len,
 };
 use crate::lsn::Lsn;
-use crate::segment::{PrepareError, Segment, SegmentSizes, remove_if_present};
+use crate::segment::{PrepareError, Segment, remove_if_present};
 
 mod tail;
 
@@ -58,11 +59,14 @@ pub struct WalOptions {
     /// The system shall begin writing to disk after this many appended bytes, so that no sync finds
     /// a whole segment dirty: see [`start_writeback`](Wal::start_writeback). 0: never.
     pub writeback_bytes: u64,
+    /// Whom the log belongs to: any number that tells it from other logs, such as a database's id.
+    /// It stands in every segment, and a [`replay`](crate::replay()) takes no other's.
+    pub owner: u128,
 }
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_size: 64 << 20, writeback_bytes: 4 << 20 }
+        WalOptions { segment_size: 64 << 20, writeback_bytes: 4 << 20, owner: 0 }
     }
 }
 
@@ -101,11 +105,12 @@ impl Wal {
     ) -> Result<Wal> {
         check_number(first_segment)?;
         let sizes = options.sizes_for(0)?;
+        let header = options.header(first_segment, epochs(), sizes);
         let path = FileName::Log(first_segment).path(dir);
         if fs.exists(&path)? {
             return Err(Error::invalid(format!("segment {} exists already", path.display())));
         }
-        let made = Segment::write_largest(&*fs, dir, first_segment, epochs(), sizes)
+        let made = Segment::write_largest(&*fs, dir, header, sizes.least)
             .and_then(|segment| segment.install(&*fs, dir).map(|()| segment));
         let segment = match made {
             Ok(segment) => segment,
@@ -149,7 +154,8 @@ impl Wal {
                 tail.next_number()
             };
             check_number(number)?;
-            let segment = Segment::write_largest(&*self.fs, &self.dir, number, epochs(), sizes)
+            let header = self.options.header(number, epochs(), sizes);
+            let segment = Segment::write_largest(&*self.fs, &self.dir, header, sizes.least)
                 .map_err(|error| self.prepare_failed(error))?;
             // From here on no rotation can take the segment that this one replaces. If one has
             // taken it already, its number is in use and another one is needed.
@@ -410,6 +416,18 @@ impl WalOptions {
         let least = needed.max(SMALL_SEGMENT.min(self.segment_size));
         Ok(SegmentSizes { usual: usual.next_multiple_of(8), least: least.next_multiple_of(8) })
     }
+
+    const fn header(&self, number: u64, epoch: u64, sizes: SegmentSizes) -> FileHeader {
+        let (kind, capacity, owner) = (FileKind::Segment, sizes.usual, self.owner);
+        FileHeader { kind, number, epoch, capacity, owner }
+    }
+}
+
+/// How long a segment is to be, and how long it must be at least, in bytes.
+#[derive(Clone, Copy)]
+struct SegmentSizes {
+    usual: u64,
+    least: u64,
 }
 
 /// What a disk that is nearly full gets at least, if segments are not smaller anyway.

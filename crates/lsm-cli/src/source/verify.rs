@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsm_compaction::Replay;
+use lsm_compaction::{Replay, TableMeta};
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{self, FileName};
 use lsm_engine::{Db, Error, ErrorKind, Progress as Told};
-use lsm_sstable::{BlockCache, ReadMode, Table};
+use lsm_sstable::{BlockCache, ReadMode, Table, TableSource};
 use lsm_wal::{Finding, Inspector};
 
 use super::Verified;
@@ -51,24 +51,17 @@ fn tables(path: &Path, reason: &Error, progress: &Progress) -> Outcome<Verified>
     let _lock = StdFs.lock(&FileName::Lock.path(path))?;
     let mut verified =
         Verified { tables_only: true, damage: vec![reason.to_string()], ..Verified::default() };
-    let mut numbers = match named_tables(path) {
-        Some(numbers) => numbers,
-        None => all_tables(path)?,
+    let tables: Vec<Named> = match named_tables(path) {
+        Some(tables) => tables.into_iter().map(Named::ByManifest).collect(),
+        None => all_tables(path)?.into_iter().map(Named::ByFile).collect(),
     };
-    numbers.sort_unstable();
-    let files: Vec<_> = numbers
-        .into_iter()
-        .map(|number| {
-            let path = FileName::Table(number).path(path);
-            // One that is gone has nothing to be read.
-            let len = StdFs.open(&path).and_then(|file| file.len()).unwrap_or(0);
-            (path, len)
-        })
-        .collect();
-    progress.begin_bytes(files.iter().map(|(_, len)| len).sum());
+    let lens: Vec<u64> = tables.iter().map(|table| table.len(path)).collect();
+    progress.begin_bytes(lens.iter().sum());
     let mut done = 0;
-    for (path, len) in files {
-        let read = table(&path, &mut |read| progress.set(done + read));
+    for (table, len) in tables.iter().zip(lens) {
+        let read = table
+            .open(path)
+            .and_then(|table| table.verify_with(&mut |read| progress.set(done + read)));
         done += len;
         progress.set(done);
         match read {
@@ -92,7 +85,7 @@ fn tables(path: &Path, reason: &Error, progress: &Progress) -> Outcome<Verified>
 
 /// The tables that the MANIFEST names, if it can be read to its end. Others that are there belong to
 /// nobody, and may be what a crash left of one that was being written.
-fn named_tables(dir: &Path) -> Option<Vec<u64>> {
+fn named_tables(dir: &Path) -> Option<Vec<Arc<TableMeta>>> {
     let manifest = current_manifest(dir)?;
     let mut replay = Replay::new(&manifest);
     let mut is_over = false;
@@ -105,8 +98,9 @@ fn named_tables(dir: &Path) -> Option<Vec<u64>> {
         }
     }
     let state = replay.finish().ok()?;
-    let tables = state.version.trees().flat_map(|(_, tree)| tree.tables());
-    Some(tables.map(|(_, table)| table.number).collect())
+    let mut tables: Vec<_> = state.version.tables().cloned().collect();
+    tables.sort_unstable_by_key(|table| table.number);
+    Some(tables)
 }
 
 /// The MANIFEST that CURRENT names.
@@ -124,10 +118,44 @@ fn current_manifest(dir: &Path) -> Option<PathBuf> {
 fn all_tables(dir: &Path) -> Outcome<Vec<u64>> {
     let names = StdFs.list(dir)?.into_iter().filter_map(|entry| FileName::parse(&entry.name));
     let number = |name| if let FileName::Table(number) = name { Some(number) } else { None };
-    Ok(names.filter_map(number).collect())
+    let mut numbers: Vec<_> = names.filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
-fn table(path: &Path, note_read: &mut dyn FnMut(u64)) -> base::Result<lsm_sstable::VerifyReport> {
-    let cache = BlockCache::new(0);
-    Table::open_standalone(Arc::new(StdFs), path, ReadMode::Pread, cache)?.verify_with(note_read)
+/// A table, by what is known of it.
+enum Named {
+    /// The MANIFEST says which it is: one of another store is none, however whole.
+    ByManifest(Arc<TableMeta>),
+    /// Only its file tells.
+    ByFile(u64),
+}
+
+impl Named {
+    fn open(&self, dir: &Path) -> base::Result<Arc<Table>> {
+        let (fs, cache) = (Arc::new(StdFs), BlockCache::new(0));
+        match self {
+            Named::ByManifest(meta) => {
+                let path = FileName::Table(meta.number).path(dir);
+                let TableMeta { number, id, len, .. } = **meta;
+                let source = TableSource { fs, path, number, id, len };
+                Ok(Table::new(source, ReadMode::Pread, cache))
+            }
+            Named::ByFile(number) => {
+                let path = FileName::Table(*number).path(dir);
+                Table::open_standalone(fs, &path, ReadMode::Pread, cache)
+            }
+        }
+    }
+
+    /// Its length in bytes; one that is gone has nothing to be read.
+    fn len(&self, dir: &Path) -> u64 {
+        match self {
+            Named::ByManifest(meta) => meta.len,
+            Named::ByFile(number) => {
+                let path = FileName::Table(*number).path(dir);
+                StdFs.open(&path).and_then(|file| file.len()).unwrap_or(0)
+            }
+        }
+    }
 }

@@ -130,6 +130,41 @@ fn an_unfinished_table_is_damage_only_where_nobody_can_tell() {
 }
 
 #[test]
+fn a_file_of_another_store_is_named() {
+    let [this, other] = [filled(), filled()];
+    let exchange = |part: &str| {
+        // The last one: earlier segments of the log may wait to be unlinked.
+        let [mine, theirs] = [&this, &other].map(|lsm| lsm.files(part).pop().unwrap());
+        assert_eq!(mine.file_name(), theirs.file_name());
+        let content = std::fs::read(&mine).unwrap();
+        std::fs::copy(&theirs, &mine).unwrap();
+        (mine.to_str().unwrap().to_owned(), content)
+    };
+    let named = |part: &str| {
+        let ran = this.run(&["verify", "--json"]);
+        ran.failed(4, &[" damaged; "]);
+        let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let damage = report["damage"].as_array().unwrap().iter();
+        assert!(damage.clone().any(|told| told.as_str().unwrap().contains(part)), "{report}");
+        damage.len()
+    };
+    for part in [".log", ".sst"] {
+        let (path, content) = exchange(part);
+        assert_eq!(named(&path), 1, "{part}");
+        this.run(&["get", "key-000000"]).failed(4, &[&path]);
+        std::fs::write(&path, content).unwrap();
+    }
+    // Their MANIFEST says that this log is not theirs.
+    let (path, content) = exchange("MANIFEST");
+    named(".log");
+    std::fs::write(&path, content).unwrap();
+    // A store that cannot be opened is told of the table as well.
+    let (log, _) = exchange(".log");
+    let (table, _) = exchange(".sst");
+    assert_eq!((named(&log), named(&table)), (2, 2));
+}
+
+#[test]
 fn a_file_that_is_gone_is_named() {
     let lsm = filled();
     let table = &lsm.files(".sst")[0];

@@ -36,8 +36,9 @@ fn a_segment_shows_its_records_and_operations() {
     let (lsm, segment) = with_log();
     let shown = inspect("wal", &segment, &[]).ok();
     for words in [
-        "segment 1, epoch ",
-        "64  link ",
+        "segment 1 of store ",
+        ", epoch ",
+        "80  link ",
         "1: put apple, 3 bytes, keyspace 0",
         "2: delete banana, keyspace 0",
         "3: put b\"\\xff\", 6 bytes, keyspace 0",
@@ -49,6 +50,12 @@ fn a_segment_shows_its_records_and_operations() {
     let document = json(&inspect("wal", &segment, &["--json"]));
     assert_eq!(document["records"][1]["ops"][0]["key_b64"], "YXBwbGU=");
     assert_eq!(document["damaged"], 0);
+    // Which store it is of, the MANIFEST says in the same words.
+    let manifest = json(&inspect("manifest", &lsm.files("MANIFEST")[0], &["--json"]));
+    let id = document["db_id"].as_str().unwrap();
+    assert_eq!(manifest["state"]["db_id"], id);
+    assert_eq!(manifest["db_id"], id);
+    assert!(id.len() == 32 && id.bytes().any(|digit| digit != b'0'), "{id}");
     // With --db, the file is one of that directory.
     let name = lsm.files(".log")[0].file_name().unwrap().to_owned();
     assert_eq!(lsm.run(&["inspect".as_ref(), "wal".as_ref(), name.as_os_str()]).code, Some(0));

@@ -26,7 +26,7 @@ fn damage_is_told_to_who_reads_nothing() {
     lsm.run_with(&["import"], items(5_000).as_bytes()).ok();
     let name = |part: &str| lsm.files(part)[0].file_name().unwrap().to_str().unwrap().to_owned();
     let (table, segment, manifest) = (name(".sst"), name(".log"), name("MANIFEST"));
-    for (name, offset) in [(&table, 100), (&segment, 70), (&manifest, 100)] {
+    for (name, offset) in [(&table, 100), (&segment, 100), (&manifest, 100)] {
         damage(&lsm.db().join(name), offset);
     }
     for verb in [

@@ -134,7 +134,7 @@ const CALLS: [Row; 15] = [
 
 /// Opens of a directory that is not as it should be. The row breaks the files of a store that was
 /// not closed, in all sorts of which there is one file at least.
-const OPENS: [OpenRow; 16] = [
+const OPENS: [OpenRow; 17] = [
     (
         "CURRENT is gone",
         |fs| fs.remove(&Path::new(DIR).join("CURRENT")).unwrap(),
@@ -245,6 +245,18 @@ const OPENS: [OpenRow; 16] = [
         "version 1; this release reads 0",
     ),
     (
+        "the MANIFEST has another store's header",
+        |fs| {
+            let name = first(fs, |name| matches!(name, FileName::Manifest(_)));
+            let mut bytes = read_file(fs, &name);
+            bytes[40] ^= 1;
+            seal_header(&mut bytes);
+            write_file(fs, &name, &bytes);
+        },
+        ErrorKind::Corruption,
+        "it belongs to the store",
+    ),
+    (
         "a segment is of a newer format",
         |fs| make_newer(fs, &first(fs, |name| matches!(name, FileName::Log(_)))),
         ErrorKind::UnsupportedFormat,
@@ -255,9 +267,9 @@ const OPENS: [OpenRow; 16] = [
         |fs| {
             let name = first(fs, |name| matches!(name, FileName::Manifest(_)));
             let mut bytes = read_file(fs, &name);
-            bytes[48] = 1;
+            bytes[64] = 1;
             seal_header(&mut bytes);
-            patch_file(fs, &name, 0, &bytes[..64]);
+            patch_file(fs, &name, 0, &bytes[..80]);
         },
         ErrorKind::UnsupportedFormat,
         "required features 0x1",
@@ -298,15 +310,15 @@ fn remove(fs: &FaultFs, is_wanted: impl Fn(FileName) -> bool) {
 /// Makes the checksum of a log or MANIFEST header right again.
 fn seal_header(bytes: &mut [u8]) {
     let epoch = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
-    let checksum = checksum64(region_seed(epoch, 0, 1), &bytes[..56]);
-    bytes[56..64].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = checksum64(region_seed(epoch, 0, 1), &bytes[..72]);
+    bytes[72..80].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn make_newer(fs: &FaultFs, name: &str) {
     let mut bytes = read_file(fs, name);
     bytes[8] = 1;
     seal_header(&mut bytes);
-    patch_file(fs, name, 0, &bytes[..64]);
+    patch_file(fs, name, 0, &bytes[..80]);
 }
 
 fn check(name: &str, result: Result<()>, kind: ErrorKind, message: &str) {

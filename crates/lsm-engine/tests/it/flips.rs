@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use lsm_base::fs::{Keep, MemFs};
+use lsm_base::fs::Keep;
 use lsm_base::{Error as Base, FileName, Fs};
-use lsm_engine::{Db, Durability, ErrorKind, Options, Read, ReadMode, WriteOptions};
+use lsm_engine::ErrorKind;
 
-use crate::harness::{DIR, kill, names, on, patch_file, read_file};
+use crate::harness::specimen::{Specimen, open, open_read_only};
+use crate::harness::{DIR, names, patch_file, read_file};
 
 /// How many threads change bytes.
 const THREADS: usize = 2;
@@ -21,102 +22,11 @@ const THREADS: usize = 2;
 /// The bits that are changed: one, another one, and all.
 const MASKS: [u8; 3] = [0x40, 0x01, 0xff];
 
-/// The keys of the store; the last ones are in the log alone.
-const KEYS: u32 = 40;
-const KEYS_IN_TABLES: u32 = 30;
-
-fn options() -> Options {
-    Options {
-        memtable_size: Some(16 << 10),
-        max_log_bytes: Some(8 << 10),
-        block_size: 256,
-        background_threads: 0,
-        read_mode: Some(ReadMode::Pread),
-        ..Options::default()
-    }
-}
-
-fn open(memory: &MemFs) -> lsm_engine::Result<Db> {
-    Db::builder(DIR).options(options()).fs(std::sync::Arc::new(memory.clone())).open()
-}
-
-fn open_read_only(memory: &MemFs) -> lsm_engine::Result<Db> {
-    Db::builder(DIR).options(options()).fs(std::sync::Arc::new(memory.clone())).open_read_only()
-}
-
-fn value(key: u32) -> Vec<u8> {
-    format!("value {key} ").repeat(3).into_bytes()
-}
-
-/// A store with tables in two levels and a log, closed or not.
-fn store(is_closed: bool) -> MemFs {
-    let memory = MemFs::new();
-    let fs = on(&memory);
-    let db =
-        Db::builder(DIR).options(options()).fs(std::sync::Arc::new(fs.clone())).open().unwrap();
-    let sync = WriteOptions::durability(Durability::Sync);
-    for key in 0..KEYS_IN_TABLES {
-        if key == KEYS_IN_TABLES / 2 {
-            db.compact::<&str>(..).unwrap();
-        }
-        db.put_with(key.to_be_bytes(), value(key), &sync).unwrap();
-    }
-    db.flush().unwrap();
-    db.wait_idle().unwrap();
-    for key in KEYS_IN_TABLES..KEYS {
-        db.put_with(key.to_be_bytes(), value(key), &sync).unwrap();
-    }
-    match is_closed {
-        true => db.close().unwrap(),
-        false => kill(&fs, db),
-    }
-    memory.crash(Keep::Everything)
-}
-
-/// All that a store with one changed byte may say.
-fn check(opened: lsm_engine::Result<Db>, is_closed: bool) -> Result<(), String> {
-    let db = match opened {
-        Ok(db) => db,
-        Err(error) => return check_error(&error),
-    };
-    let mut found = 0_u32;
-    for entry in db.prefix("") {
-        let (key, bytes) = match entry {
-            Ok(entry) => entry,
-            Err(error) => return check_error(&error),
-        };
-        if key != found.to_be_bytes() || *bytes != value(found)[..] {
-            return Err(format!("{} has {bytes:?}", key.escape_ascii()));
-        }
-        found += 1;
-    }
-    let report = db.recovery_report();
-    let is_told = 0 < report.dropped_bytes && report.drop_reason.is_some();
-    match found {
-        KEYS => Ok(()),
-        // What the last sync of an unclean log covered cannot be told from a tear.
-        KEYS_IN_TABLES.. if !is_closed && is_told && KEYS - found <= 1 => Ok(()),
-        _ => Err(format!("{found} entries of {KEYS}, {report:?}")),
-    }
-}
-
-fn check_error(error: &lsm_engine::Error) -> Result<(), String> {
-    match error.base() {
-        Some(Base::Corruption { path, .. }) if path.starts_with(DIR) => Ok(()),
-        // CURRENT or the MANIFEST may say less than they should, never something else.
-        Some(Base::MissingFile(path) | Base::UnsupportedFormat { path, .. })
-            if path.starts_with(DIR) =>
-        {
-            Ok(())
-        }
-        _ => Err(format!("{:?}: {error}", error.kind())),
-    }
-}
-
 /// Changes every byte of every file in turn.
 fn sweep(is_closed: bool) {
     let started = Instant::now();
-    let store = store(is_closed);
+    let specimen = Specimen { owner: 'a', is_closed };
+    let store = specimen.make();
     let files = names(&store, |name| name != FileName::Lock);
     let mut places = Vec::new();
     for name in &files {
@@ -137,7 +47,7 @@ fn sweep(is_closed: bool) {
             patch_file(&image, name, offset, &[byte]);
             let opened = if offset % 2 == 0 { open(&image) } else { open_read_only(&image) };
             errors.fetch_add(u64::from(opened.is_err()), Ordering::Relaxed);
-            if let Err(why) = check(opened, is_closed) {
+            if let Err(why) = specimen.judge(opened, 1) {
                 panic!("{name} at {offset} made {byte:#x}: {why}");
             }
         }
@@ -160,10 +70,11 @@ fn a_store_that_was_not_closed_is_right_or_refused_or_says_what_is_gone() {
 /// `verify` of an open store names the damaged file and a place not behind the damage.
 #[test]
 fn verify_names_file_and_offset_of_every_damage() {
-    let memory = store(false);
+    let specimen = Specimen { owner: 'a', is_closed: false };
+    let memory = specimen.make();
     let db = open(&memory).unwrap();
     for key in 0..8_u32 {
-        db.put(key.to_be_bytes(), value(key)).unwrap();
+        db.put(key.to_be_bytes(), specimen.value(key)).unwrap();
     }
     assert!(db.verify().unwrap().is_clean());
     let files = names(&memory, |name| name != FileName::Lock);

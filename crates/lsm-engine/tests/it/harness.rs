@@ -11,6 +11,7 @@ use lsm_engine::{Db, Options, ReadMode, Result};
 
 pub(crate) mod cuts;
 pub(crate) mod script;
+pub(crate) mod specimen;
 
 /// Where the store is, on a file system in memory.
 pub(crate) const DIR: &str = "db";

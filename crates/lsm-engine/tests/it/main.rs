@@ -8,6 +8,7 @@ mod close;
 mod concurrency;
 mod death;
 mod descriptors;
+mod exchange;
 mod faults;
 mod figures;
 mod flips;

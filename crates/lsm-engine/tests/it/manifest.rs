@@ -110,7 +110,7 @@ fn a_failure_while_the_manifest_is_begun_anew_loses_nothing() {
 fn an_error_in_the_manifest_names_its_byte() {
     let fs = MemFs::new();
     let path = Path::new("/MANIFEST-000001");
-    let mut journal = JournalWriter::create(&fs, path, 1, 7).unwrap();
+    let mut journal = JournalWriter::create(&fs, path, 1, 7, 7).unwrap();
     let state = State::new(7);
     journal.append(&state.snapshot_edit().encode()).unwrap();
     // A second item without a whole header, behind one that is as it should be.

@@ -94,14 +94,14 @@ proptest! {
 }
 
 const HEADER: FileHeader =
-    FileHeader { kind: FileKind::Segment, number: 7, epoch: 99, capacity: 1 << 20 };
+    FileHeader { kind: FileKind::Segment, number: 7, epoch: 99, capacity: 1 << 20, owner: 5 << 90 };
 
 /// The header with other bytes at `offset`, and the checksum that belongs to them.
 fn resealed(offset: usize, bytes: &[u8]) -> [u8; FILE_HEADER_LEN as usize] {
     let mut header = HEADER.encode();
     header[offset..offset + bytes.len()].copy_from_slice(bytes);
-    let checksum = checksum64(region_seed(HEADER.epoch, 0, REGION_FILE_HEADER), &header[..56]);
-    header[56..].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = checksum64(region_seed(HEADER.epoch, 0, REGION_FILE_HEADER), &header[..72]);
+    header[72..].copy_from_slice(&checksum.to_le_bytes());
     header
 }
 
@@ -121,12 +121,12 @@ fn no_flipped_bit_of_a_file_header_passes() {
 fn what_a_newer_release_wrote_is_unsupported_and_not_corrupt() {
     let path = Path::new("000007.log");
     for (offset, name) in
-        [(8, "version"), (12, "transform"), (40, "key id"), (48, "required features")]
+        [(8, "version"), (12, "transform"), (56, "key id"), (64, "required features")]
     {
         let error = FileHeader::decode(&resealed(offset, &[1]), path).unwrap_err();
         assert!(matches!(error, Error::UnsupportedFormat { .. }), "{name}: {error}");
     }
-    assert_eq!(FileHeader::decode(&resealed(52, &[1]), path).unwrap(), HEADER, "optional features");
+    assert_eq!(FileHeader::decode(&resealed(68, &[1]), path).unwrap(), HEADER, "optional features");
 }
 
 #[test]

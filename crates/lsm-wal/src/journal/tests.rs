@@ -10,7 +10,7 @@ const PATH: &str = "/MANIFEST-000003";
 
 fn written(payloads: &[&[u8]]) -> (MemFs, u64) {
     let fs = MemFs::new();
-    let mut journal = JournalWriter::create(&fs, Path::new(PATH), 3, 0xfeed).unwrap();
+    let mut journal = JournalWriter::create(&fs, Path::new(PATH), 3, 0xfeed, 7).unwrap();
     for payload in payloads {
         journal.append(payload).unwrap();
     }
@@ -46,14 +46,14 @@ fn what_was_appended_is_read() {
     let (payloads, report) = read(&fs).unwrap();
     assert_eq!(payloads, [&b"snapshot"[..], b"", b"edit"]);
     let expected =
-        JournalReport { number: 3, records: 3, end: len, dropped_bytes: 0, reason: None };
+        JournalReport { number: 3, owner: 7, records: 3, end: len, dropped_bytes: 0, reason: None };
     assert_eq!(report, expected);
 }
 
 #[test]
 fn a_journal_is_not_begun_over_another() {
     let (fs, _) = written(&[b"snapshot"]);
-    let error = JournalWriter::create(&fs, Path::new(PATH), 3, 1).unwrap_err();
+    let error = JournalWriter::create(&fs, Path::new(PATH), 3, 1, 7).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
     assert_eq!(read(&fs).unwrap().0, [b"snapshot"]);
 }
@@ -132,7 +132,7 @@ fn a_journal_of_another_number_is_refused() {
 #[test]
 fn an_oversized_record_is_refused_before_anything_is_written() {
     let (fs, len) = written(&[b"snapshot"]);
-    let mut journal = JournalWriter::create(&fs, Path::new("/MANIFEST-000009"), 9, 1).unwrap();
+    let mut journal = JournalWriter::create(&fs, Path::new("/MANIFEST-000009"), 9, 1, 7).unwrap();
     let oversized = vec![0; MAX_PAYLOAD_LEN as usize + 1];
     assert!(matches!(journal.append(&oversized), Err(Error::InvalidArgument(_))));
     assert_eq!(journal.len(), FILE_HEADER_LEN);

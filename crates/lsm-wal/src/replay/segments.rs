@@ -7,7 +7,7 @@ use std::path::Path;
 use lsm_base::{Error, FileName, Fs, Result, Seq};
 
 use super::{ReplayFrom, ReplayRecord};
-use crate::format::{FILE_HEADER_LEN, FileHeader, FileKind, Link, RecordKind};
+use crate::format::{FILE_HEADER_LEN, FileHeader, FileKind, Link, OWNER_OFFSET, RecordKind};
 use crate::lsn::Lsn;
 use crate::scan::{Found, RawRecord, RecordFile};
 
@@ -72,7 +72,7 @@ impl Survey {
         check_present(dir, &numbers, highest_known(from, highest_present), from.first_segment)?;
         let mut segments = BTreeMap::new();
         for number in numbers {
-            let mut file = open(fs, dir, number)?;
+            let mut file = open(fs, dir, number, from.owner)?;
             let link = read_link(&mut file)?;
             segments.insert(number, Surveyed { header: *file.header(), link });
         }
@@ -88,8 +88,16 @@ impl Survey {
     }
 }
 
-pub(super) fn open(fs: &dyn Fs, dir: &Path, number: u64) -> Result<RecordFile> {
-    RecordFile::open_kind(fs, &FileName::Log(number).path(dir), FileKind::Segment)
+/// Opens a segment, which must belong to `owner`: one of another log fits in every other way.
+pub(super) fn open(fs: &dyn Fs, dir: &Path, number: u64, owner: u128) -> Result<RecordFile> {
+    let file = RecordFile::open_kind(fs, &FileName::Log(number).path(dir), FileKind::Segment)?;
+    match file.header().owner {
+        found if found == owner => Ok(file),
+        found => {
+            let detail = format!("the segment belongs to {found:032x}, not to {owner:032x}");
+            Err(file.corruption(OWNER_OFFSET, detail))
+        }
+    }
 }
 
 /// Goes from record to record until `bound`, or to the first damage, and hands over the data.

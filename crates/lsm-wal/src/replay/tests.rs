@@ -12,8 +12,14 @@ use crate::format::{
 
 const DIR: &str = "/";
 const CAPACITY: u64 = 1024;
-const FROM: ReplayFrom =
-    ReplayFrom { first_segment: 1, synced: Lsn::ZERO, highest_used: 0, clean_end: None };
+const OWNER: u128 = 0x0abc << 100;
+const FROM: ReplayFrom = ReplayFrom {
+    first_segment: 1,
+    synced: Lsn::ZERO,
+    highest_used: 0,
+    clean_end: None,
+    owner: OWNER,
+};
 
 /// The bytes of a segment, as far as they are written.
 struct Draft {
@@ -30,6 +36,7 @@ impl Draft {
             number,
             epoch: epoch(number),
             capacity: CAPACITY,
+            owner: OWNER,
         };
         Draft { number, bytes: header.encode().to_vec(), last_seq: Seq::ZERO }
     }
@@ -382,9 +389,9 @@ fn a_newer_format_anywhere_is_unsupported() {
     two.bytes[8] = 1;
     let sealed = lsm_base::checksum::checksum64(
         lsm_base::checksum::region_seed(epoch(2), 0, 1),
-        &two.bytes[..56],
+        &two.bytes[..72],
     );
-    two.bytes[56..64].copy_from_slice(&sealed.to_le_bytes());
+    two.bytes[72..80].copy_from_slice(&sealed.to_le_bytes());
     let result = sequences(&directory(&[&one, &two]), FROM);
     assert!(matches!(result, Err(Error::UnsupportedFormat { .. })), "{result:?}");
 }

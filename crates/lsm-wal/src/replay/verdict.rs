@@ -7,7 +7,7 @@ use lsm_base::{FileName, Fs, Result};
 
 use super::segments::{self, Beyond, Survey, Surveyed, Walk};
 use super::{ReplayFrom, corruption_at};
-use crate::format::FILE_HEADER_LEN;
+use crate::format::{FILE_HEADER_LEN, FileHeader};
 use crate::lsn::Lsn;
 
 /// A log that may be recovered, and up to where.
@@ -53,7 +53,7 @@ impl Verdict {
             let mut examined_segment = examine(fs, dir, number, segment, bound)?;
             // Where a closed log ends is known, so nothing needs to be searched for.
             if from.clean_end.is_none() {
-                examined_segment.search_beyond(fs, dir, number)?;
+                examined_segment.search_beyond(fs, dir, &segment.header)?;
             }
             examined.insert(number, examined_segment);
         }
@@ -217,9 +217,9 @@ impl Evidence<'_> {
 
 impl Examined {
     /// Looks behind the damage, where there is any.
-    fn search_beyond(&mut self, fs: &dyn Fs, dir: &Path, number: u64) -> Result<()> {
+    fn search_beyond(&mut self, fs: &dyn Fs, dir: &Path, header: &FileHeader) -> Result<()> {
         if self.walk.stop.is_some() {
-            let mut file = segments::open(fs, dir, number)?;
+            let mut file = segments::open(fs, dir, header.number, header.owner)?;
             self.beyond = segments::search_beyond(&mut file, self.walk.end)?;
         }
         Ok(())
@@ -234,7 +234,7 @@ fn examine(
     segment: &Surveyed,
     bound: Option<u64>,
 ) -> Result<Examined> {
-    let mut file = segments::open(fs, dir, number)?;
+    let mut file = segments::open(fs, dir, number, segment.header.owner)?;
     if file.header() != &segment.header {
         return Err(file.corruption(0, "changed while it was read"));
     }

@@ -18,7 +18,7 @@ fn create(options: WalOptions) -> (Arc<MemFs>, Wal) {
 }
 
 fn small() -> WalOptions {
-    WalOptions { segment_size: 512, writeback_bytes: 0 }
+    WalOptions { segment_size: 512, writeback_bytes: 0, owner: 0 }
 }
 
 fn append(wal: &Wal, seq: u64, payload: &[u8]) -> Result<Lsn> {
@@ -188,7 +188,7 @@ fn nothing_follows_a_close() {
 
 #[test]
 fn the_buffer_of_an_oversized_group_is_given_back() {
-    let (_, wal) = create(WalOptions { segment_size: 8 << 20, writeback_bytes: 1 << 20 });
+    let (_, wal) = create(WalOptions { segment_size: 8 << 20, writeback_bytes: 1 << 20, owner: 0 });
     append(&wal, 1, &[1; 64]).unwrap();
     assert_ne!(wal.tail.lock().buffer_capacity(), 0);
     append(&wal, 2, &vec![1; 4 << 20]).unwrap();
@@ -198,7 +198,7 @@ fn the_buffer_of_an_oversized_group_is_given_back() {
 #[test]
 fn appends_rotations_preparations_and_syncs_run_beside_each_other() {
     const COUNT: u64 = 2000;
-    let (fs, wal) = create(WalOptions { segment_size: 2048, writeback_bytes: 256 });
+    let (fs, wal) = create(WalOptions { segment_size: 2048, writeback_bytes: 256, owner: 0 });
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for seq in 1..=COUNT {
@@ -231,7 +231,7 @@ fn appends_rotations_preparations_and_syncs_run_beside_each_other() {
         first_segment: 1,
         synced: wal.synced_lsn(),
         highest_used: wal.active_segment(),
-        clean_end: None,
+        ..crate::ReplayFrom::default()
     };
     let mut expected = 1..=COUNT;
     let report = crate::replay(&image, Path::new(DIR), from, &mut |record| {

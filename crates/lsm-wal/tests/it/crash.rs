@@ -63,7 +63,7 @@ fn record(index: usize) -> (u64, Vec<u8>) {
 /// Appends, syncs, rotates, prepares, releases: as an engine does.
 fn work(fs: &Arc<dyn Fs>, told: &Mutex<Told>) {
     told.lock().from = Some(FROM_FIRST);
-    let options = WalOptions { segment_size: 2048, writeback_bytes: 4096 };
+    let options = WalOptions { segment_size: 2048, writeback_bytes: 4096, ..tiny() };
     let wal = create(fs, options).unwrap();
     let mut segment_starts = vec![0];
     let mut index = 0;
@@ -93,7 +93,7 @@ fn work(fs: &Arc<dyn Fs>, told: &Mutex<Told>) {
                 first_segment: floor,
                 synced: wal.synced_lsn(),
                 highest_used: wal.active_segment(),
-                clean_end: None,
+                ..FROM_FIRST
             });
             drop(told);
             wal.release(floor).unwrap();
@@ -154,7 +154,7 @@ fn restart(fs: &Arc<dyn Fs>, told: &Mutex<Told>, from: ReplayFrom) {
             first_segment: next,
             synced: Lsn::ZERO,
             highest_used: next,
-            clean_end: None,
+            ..FROM_FIRST
         });
     }
     remove_segments(&**fs, dir(), next).unwrap();
@@ -216,7 +216,7 @@ fn restart_images(image: &MemFs, from: ReplayFrom, outer: &Told) -> Vec<Image> {
 fn a_journal_keeps_every_record_whose_append_returned() {
     let path = Path::new("/MANIFEST-000001");
     let images = images(|fs, told| {
-        let mut journal = JournalWriter::create(&**fs, path, 1, 5).unwrap();
+        let mut journal = JournalWriter::create(&**fs, path, 1, 5, 0).unwrap();
         for index in 0..12 {
             told.lock().begun = index + 1;
             journal.append(&record(index).1).unwrap();

@@ -6,12 +6,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lsm_base::checksum::{checksum64, region_seed};
 use lsm_base::fs::MemFs;
 use lsm_base::{Error, Fs};
-use lsm_wal::{FILE_HEADER_LEN, Finding, Inspector, Lsn, RecordInfo, RecordKind, ReplayFrom, Wal};
+use lsm_wal::{
+    FILE_HEADER_LEN, Finding, Inspector, Lsn, RecordInfo, RecordKind, ReplayFrom, Wal, check,
+};
 
 use crate::support::{
-    FROM_FIRST, append, copy, corruption, create, dir, log, payload, read, recover, tiny, write,
+    FROM_FIRST, OWNER, append, copy, corruption, create, dir, log, payload, read, recover, tiny,
+    write,
 };
 
 /// A log of three segments and an unused one, with synced and unsynced records.
@@ -39,7 +43,7 @@ impl Sample {
         let wal = create(&seam, tiny()).unwrap();
         let mut records = Vec::new();
         let mut seq = 1;
-        for (group, len) in [(2, 5), (1, 40), (1, 0), (2, 16), (1, 60), (3, 9)].into_iter() {
+        for (group, len) in [(2, 5), (1, 40), (1, 0), (2, 8), (1, 60), (3, 9)].into_iter() {
             let payloads: Vec<_> = (seq..seq + group).map(|seq| payload(seq, len)).collect();
             let bytes: u64 =
                 payloads.iter().map(|payload| Wal::record_len(payload.len() as u64)).sum();
@@ -263,6 +267,38 @@ fn exchanged_segments_are_corrupt() {
         write(&fs, &log(one), &contents.1);
         write(&fs, &log(other), &contents.0);
         corruption(recover(&fs, sample.from()));
+    }
+}
+
+/// Whatever the owner's number differs in, and wherever the segment stands.
+#[test]
+fn a_segment_of_another_owner_is_refused() {
+    for sample in [Sample::crashed(), Sample::closed()] {
+        assert_eq!(sample.from().owner, OWNER);
+        for number in 1..=SEGMENTS + 1 {
+            for bit in [0, 63, 64, 127] {
+                let fs = copy(&sample.fs);
+                let mut bytes = read(&fs, &log(number));
+                let owner = u128::from_le_bytes(bytes[40..56].try_into().unwrap());
+                assert_eq!(owner, OWNER);
+                bytes[40..56].copy_from_slice(&(owner ^ 1 << bit).to_le_bytes());
+                let epoch = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+                let sum = checksum64(region_seed(epoch, 0, 1), &bytes[..72]);
+                bytes[72..80].copy_from_slice(&sum.to_le_bytes());
+                write(&fs, &log(number), &bytes);
+                assert_eq!(corruption(recover(&fs, sample.from())), (log(number), 40));
+                let upto = Lsn::new(1, FILE_HEADER_LEN);
+                assert_eq!(
+                    corruption(check(&fs, dir(), OWNER, 1, upto, &mut |_| {})),
+                    (log(number), 40)
+                );
+            }
+        }
+        // And the whole log is not somebody else's.
+        let from = ReplayFrom { owner: OWNER + 1, ..sample.from() };
+        assert_eq!(corruption(recover(&sample.fs, from)), (log(1), 40));
+        let opened = Inspector::open(&sample.fs, &log(1)).unwrap();
+        assert_eq!(opened.header().owner, OWNER);
     }
 }
 

@@ -473,7 +473,7 @@ fn a_journal_whose_append_or_sync_failed_takes_no_more() {
     ] {
         let mem = MemFs::new();
         let fs = FaultFs::new(Arc::new(mem.clone()));
-        let mut journal = JournalWriter::create(&fs, path, 2, 8).unwrap();
+        let mut journal = JournalWriter::create(&fs, path, 2, 8, 0).unwrap();
         journal.append(b"snapshot").unwrap();
         fs.sync_dir(dir()).unwrap();
         fs.fail_at(fs.next_index() + step, fault);

@@ -7,7 +7,7 @@ use lsm_base::fs::{Keep, MemFs};
 use lsm_wal::{Lsn, ReplayFrom, Wal, WalOptions, remove_segments};
 use proptest::prelude::*;
 
-use crate::support::{append, dir, epochs, payload, recover};
+use crate::support::{FROM_FIRST, OWNER, append, dir, epochs, payload, recover};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -54,7 +54,7 @@ struct Model {
     next_seq: u64,
 }
 
-const OPTIONS: WalOptions = WalOptions { segment_size: 1024, writeback_bytes: 4096 };
+const OPTIONS: WalOptions = WalOptions { segment_size: 1024, writeback_bytes: 4096, owner: OWNER };
 
 impl Model {
     fn begin(fs: MemFs, first: u64, next_seq: u64) -> Model {
@@ -102,6 +102,7 @@ impl Model {
             synced: known,
             highest_used: self.floor,
             clean_end,
+            ..FROM_FIRST
         };
         let found = recover(&image, from).unwrap();
         let expected: Vec<_> =

@@ -14,7 +14,7 @@ fn findings(fs: &dyn Fs, path: &Path) -> Vec<Finding> {
     let len = inspector.file_len();
     let findings: Vec<_> = inspector.map(Result::unwrap).collect();
     // Nothing is left out and nothing is told twice.
-    let mut place = 64;
+    let mut place = 80;
     for finding in &findings {
         let (offset, extent) = match finding {
             Finding::Record(info) => (info.offset, info.record_len),
@@ -79,7 +79,7 @@ fn damage_hides_neither_itself_nor_what_follows() {
 fn a_journal_is_shown_too() {
     let fs = MemFs::new();
     let path = Path::new("/MANIFEST-000009");
-    let mut journal = JournalWriter::create(&fs, path, 9, 77).unwrap();
+    let mut journal = JournalWriter::create(&fs, path, 9, 77, 0).unwrap();
     journal.append(b"snapshot").unwrap();
     journal.append(b"edit").unwrap();
     let inspector = Inspector::open(&fs, path).unwrap();
@@ -88,7 +88,7 @@ fn a_journal_is_shown_too() {
     let findings = findings(&fs, path);
     assert_eq!(kinds(&findings), [Some(RecordKind::Edit); 2]);
     let Finding::Record(info) = &findings[1] else { panic!("a record") };
-    assert_eq!((info.synced, info.payload.as_deref()), (Lsn::new(9, 112), Some(&b"edit"[..])));
+    assert_eq!((info.synced, info.payload.as_deref()), (Lsn::new(9, 128), Some(&b"edit"[..])));
 }
 
 #[test]

@@ -6,14 +6,14 @@ use lsm_base::Fs;
 use lsm_base::fs::{Keep, MemFs};
 use lsm_wal::WalOptions;
 
-use crate::support::{FROM_FIRST, append, create, payload, recover};
+use crate::support::{FROM_FIRST, append, create, payload, recover, tiny};
 
 #[test]
 fn a_nearly_full_disk_gets_smaller_segments() {
     let mem = MemFs::new();
     mem.set_capacity(11 << 19);
     let fs: Arc<dyn Fs> = Arc::new(mem.clone());
-    let options = || WalOptions { segment_size: 16 << 20, ..WalOptions::default() };
+    let options = || WalOptions { segment_size: 16 << 20, ..tiny() };
     let wal = create(&fs, options()).unwrap();
     assert!(wal.remaining() <= 4 << 20, "{}", wal.remaining());
     // A quarter of what is usual did fit, and of the rest a sixteenth.

@@ -26,9 +26,12 @@ pub(crate) fn epochs(start: u64) -> Box<dyn FnMut() -> u64 + Send> {
     })
 }
 
+/// Whom the logs of the tests belong to.
+pub(crate) const OWNER: u128 = 0x0000_1111_2222_3333_4444_5555_6666_7777;
+
 /// Segments of half a kilobyte: a sector each.
 pub(crate) fn tiny() -> WalOptions {
-    WalOptions { segment_size: 512, writeback_bytes: 0 }
+    WalOptions { segment_size: 512, writeback_bytes: 0, owner: OWNER }
 }
 
 /// A log from segment 1 on.
@@ -51,8 +54,13 @@ pub(crate) fn payload(seq: u64, len: usize) -> Vec<u8> {
 }
 
 /// What a MANIFEST that knows nothing but the floor would say.
-pub(crate) const FROM_FIRST: ReplayFrom =
-    ReplayFrom { first_segment: 1, synced: Lsn::ZERO, highest_used: 0, clean_end: None };
+pub(crate) const FROM_FIRST: ReplayFrom = ReplayFrom {
+    first_segment: 1,
+    synced: Lsn::ZERO,
+    highest_used: 0,
+    clean_end: None,
+    owner: OWNER,
+};
 
 /// What was found in a log.
 #[derive(Debug)]

@@ -9,14 +9,15 @@ use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
 use lsm_wal::{Wal, WalOptions};
 use parking_lot::Mutex;
 
-use crate::support::{FROM_FIRST, append, create, payload, recover};
+use crate::support::{FROM_FIRST, append, create, payload, recover, tiny};
 
 /// A log that wants its bytes pushed every 16 KiB.
 fn pushing() -> (MemFs, FaultFs, Wal) {
     let mem = MemFs::new();
     let fault = FaultFs::new(Arc::new(mem.clone()));
     let fs: Arc<dyn Fs> = Arc::new(fault.clone());
-    let wal = create(&fs, WalOptions { segment_size: 1 << 20, writeback_bytes: 16 << 10 });
+    let wal =
+        create(&fs, WalOptions { segment_size: 1 << 20, writeback_bytes: 16 << 10, ..tiny() });
     (mem, fault, wal.unwrap())
 }
 

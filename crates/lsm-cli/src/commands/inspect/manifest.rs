@@ -23,14 +23,15 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     let file_len = inspector.file_len();
     let mut printer = Printer::new(&file);
     printer.line(format_args!(
-        "MANIFEST {}, epoch {:016x}, {file_len} bytes",
-        header.number, header.epoch
+        "MANIFEST {} of store {:032x}, epoch {:016x}, {file_len} bytes",
+        header.number, header.owner, header.epoch
     ));
     printer.begin(
         || {
             json!({
                 "file": file.file.to_string_lossy(),
                 "number": header.number,
+                "db_id": format!("{:032x}", header.owner),
                 "epoch": format!("{:016x}", header.epoch),
                 "bytes": file_len,
             })

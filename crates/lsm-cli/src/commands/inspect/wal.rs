@@ -24,14 +24,15 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     let file_len = inspector.file_len();
     let mut printer = Printer::new(&file);
     printer.line(format_args!(
-        "segment {}, epoch {:016x}, {} of {} bytes",
-        header.number, header.epoch, file_len, header.capacity
+        "segment {} of store {:032x}, epoch {:016x}, {} of {} bytes",
+        header.number, header.owner, header.epoch, file_len, header.capacity
     ));
     printer.begin(
         || {
             json!({
                 "file": file.file.to_string_lossy(),
                 "number": header.number,
+                "db_id": format!("{:032x}", header.owner),
                 "epoch": format!("{:016x}", header.epoch),
                 "capacity": header.capacity,
                 "bytes": file_len,
