@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lsm_base::Seq;
 pub use lsm_sstable::{Compression, ReadMode};
+use lsm_wal::MAX_FILE_LEN;
 
 use crate::error::{Error, Result};
 
@@ -57,7 +58,7 @@ pub struct Options {
     /// memory, by `pread` those that are opened beyond that.
     pub read_mode: Option<ReadMode>,
     /// How many bytes of log may wait for memtables to be flushed. A log segment is as long as
-    /// a memtable, or half of this if that is less. Unset: four memtables.
+    /// a memtable, or half of this if that is less, and always below 4 GiB. Unset: four memtables.
     pub max_log_bytes: Option<u64>,
 }
 
@@ -144,7 +145,8 @@ impl Options {
             .block_cache_size
             .unwrap_or(memory_budget.saturating_sub(4 * memtable_size).max(memory_budget / 8));
         let max_log_bytes = self.max_log_bytes.unwrap_or(4 * memtable_size as u64);
-        let segment_size = (max_log_bytes / 2).min(memtable_size as u64).max(MIN_SEGMENT_SIZE);
+        let segment_size =
+            (max_log_bytes / 2).min(memtable_size as u64).clamp(MIN_SEGMENT_SIZE, MAX_FILE_LEN);
         let log_room = (max_log_bytes / segment_size).saturating_sub(1) as usize;
         Ok(Resolved {
             memory_budget,

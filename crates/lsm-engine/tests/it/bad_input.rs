@@ -379,14 +379,16 @@ fn a_table_of_a_newer_format_is_refused_when_it_is_read() {
 #[test]
 fn options_out_of_range_are_refused_by_name() {
     type Change = fn(&mut Options);
-    let rows: [(Change, &str); 7] = [
+    let rows: [(Change, &str); 9] = [
         (
             |options| options.memtable_size = Some(16_383),
             "memtable_size is 16383; it must be 16384",
         ),
         (|options| options.memtable_size = Some((4 << 30) + 1), "memtable_size is 4294967297"),
         (|options| options.block_size = 0, "block_size is 0; it must be 1 to 16777216"),
+        (|options| options.block_size = (16 << 20) + 1, "block_size is 16777217"),
         (|options| options.table_size = 0, "table_size is 0"),
+        (|options| options.table_size = (8 << 30) + 1, "table_size is 8589934593"),
         (|options| options.bloom_bits_per_key = 33, "bloom_bits_per_key is 33; it must be 0 to 32"),
         (|options| options.background_threads = 65, "background_threads is 65; it must be 0 to 64"),
         (|options| options.compaction_interval = std::time::Duration::ZERO, "compaction_interval"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lsm_engine::{Health, Options, Read, WriteOptions};
 
-use crate::support::{bounded, memory, open, tiny};
+use crate::support::{bounded, builder, memory, open, tiny};
 
 #[test]
 fn filters_of_every_allowed_size_work_in_every_level() {
@@ -18,6 +18,48 @@ fn filters_of_every_allowed_size_work_in_every_level() {
             db.compact::<&str>(..).unwrap();
             assert_eq!(db.get("k").unwrap().unwrap(), b"w");
             assert_eq!(db.get("absent").unwrap(), None);
+        }
+    });
+}
+
+#[test]
+fn both_ends_of_every_range_work() {
+    type Change = fn(&mut Options);
+    let ends: [(&str, Change); 16] = [
+        ("memtable_size", |options| options.memtable_size = Some(16 << 10)),
+        ("memtable_size", |options| options.memtable_size = Some(4 << 30)),
+        ("memory_budget", |options| options.memory_budget = Some(32 << 10)),
+        ("memory_budget", |options| options.memory_budget = Some(usize::MAX)),
+        ("block_cache_size", |options| options.block_cache_size = Some(0)),
+        ("block_cache_size", |options| options.block_cache_size = Some(usize::MAX)),
+        ("block_size", |options| options.block_size = 1),
+        ("block_size", |options| options.block_size = 16 << 20),
+        ("table_size", |options| options.table_size = 1),
+        ("table_size", |options| options.table_size = 8 << 30),
+        ("bloom_bits_per_key", |options| options.bloom_bits_per_key = 0),
+        ("bloom_bits_per_key", |options| options.bloom_bits_per_key = 32),
+        ("background_threads", |options| options.background_threads = 0),
+        ("background_threads", |options| options.background_threads = 64),
+        ("max_log_bytes", |options| options.max_log_bytes = Some(0)),
+        ("max_log_bytes", |options| options.max_log_bytes = Some(u64::MAX)),
+    ];
+    bounded(move || {
+        for (name, change) in ends {
+            let mut options = tiny();
+            change(&mut options);
+            let fs = memory();
+            let db =
+                builder(&fs, &options).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+            for i in 0..60_u32 {
+                db.put(i.to_be_bytes(), [7; 300]).unwrap();
+            }
+            db.flush().unwrap();
+            db.compact::<&str>(..).unwrap();
+            db.put("in the log", "v").unwrap();
+            assert_eq!(db.prefix("").count(), 61, "{options:?}");
+            db.close().unwrap();
+            let db = open(&fs, &options);
+            assert_eq!(db.prefix("").count(), 61, "{options:?}");
         }
     });
 }
