@@ -326,24 +326,27 @@ impl Inner {
     /// Does a kind of work until there is none left.
     fn work_until_idle(&self, name: &'static str, work: Work) -> Result<()> {
         loop {
-            self.tell();
             if self.background.is_stopping() {
                 return Ok(());
             }
-            match work(self) {
+            let result = work(self).map_err(|error| match error.kind() {
+                // The close called it off, and nobody has to hear of that.
+                ErrorKind::Closed => error,
+                _ => self.note_background_error(name, error),
+            });
+            self.tell();
+            match result {
                 Ok(true) => self.background.changed(),
                 Ok(false) => return Ok(()),
-                // The close called it off, and nobody has to hear of that.
-                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
-                Err(error) => return Err(self.note_background_error(name, error)),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Counts and reports a failure of background work.
+    /// Counts and notes a failure of background work.
     pub(crate) fn note_background_error(&self, work: &'static str, error: Error) -> Error {
         let error = self.note_read_error(error);
-        self.emit(&Event::BackgroundError { work, error: error.clone() });
+        self.note(Event::BackgroundError { work, error: error.clone() });
         error
     }
 

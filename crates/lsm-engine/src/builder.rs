@@ -16,7 +16,7 @@ use crate::background::Background;
 use crate::commit::Commit;
 use crate::db::Db;
 use crate::error::Result;
-use crate::event::EventListener;
+use crate::event::{EventListener, Untold};
 use crate::generation::{Generation, GenerationView};
 use crate::health::HealthCell;
 use crate::inner::{Inner, WriteSide};
@@ -165,7 +165,7 @@ impl DbBuilder {
             calls: RwLock::new(()),
             lock: Mutex::new(Some(lock)),
             listener: self.listener,
-            untold: Mutex::default(),
+            untold: Untold::default(),
             cache,
             options,
             dir: self.dir,

@@ -178,7 +178,12 @@ impl Commit {
     /// Queues the delayed writes that are due at `now`, or all. Returns when the next one is.
     fn admit_due(&self, inner: &Inner, now: Option<Instant>) -> Option<Instant> {
         let (next, waits) = self.delayed.take_due(now, |request| self.handover.enqueue(request));
+        let is_last = next.is_none() && !waits.is_empty();
         waits.into_iter().for_each(|waited| inner.note_stall(waited));
+        if is_last {
+            // For a worker, which tells it. As long as there is pressure, they come by themselves.
+            inner.background.changed();
+        }
         next
     }
 }

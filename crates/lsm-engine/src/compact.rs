@@ -109,7 +109,7 @@ impl Inner {
         if compaction.level == 0 && read != 0 {
             self.admission.drained(compaction.inputs.iter().map(|table| table.len).sum(), took);
         }
-        self.emit(&Event::Compacted {
+        self.note(Event::Compacted {
             keyspace: compaction.keyspace,
             reason: compaction.reason,
             from: compaction.level,

@@ -145,8 +145,8 @@ impl Db {
 
     /// Returns when every write that was acknowledged before is on disk.
     pub fn sync(&self) -> Result<()> {
-        self.inner.begin_change()?;
-        self.inner.commit().sync(&self.inner)
+        let result = self.inner.begin_change().and_then(|()| self.inner.commit().sync(&self.inner));
+        self.inner.end_call(result)
     }
 
     /// The data as of now, for as long as the snapshot is held.
@@ -187,7 +187,7 @@ impl Db {
 
     /// The keyspace of this name, created if there is none: 1 to 64 of `[A-Za-z0-9_-]`.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        self.inner.keyspace(name, &self.closer)
+        self.inner.end_call(self.inner.keyspace(name, &self.closer))
     }
 
     /// Every keyspace, by name; `default` is always there.
@@ -202,7 +202,7 @@ impl Db {
     /// If [`is_undecided`](Error::is_undecided), the keyspace may go yet, and takes no more writes;
     /// any other error leaves it as it was.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
-        self.inner.drop_keyspace(name)
+        self.inner.end_call(self.inner.drop_keyspace(name))
     }
 
     /// Returns when everything written before is in tables.
@@ -216,7 +216,7 @@ impl Db {
     /// The same, and tells how far it is: of the bytes in memory when it began, how many are in
     /// tables.
     pub fn flush_with(&self, progress: &Progress) -> Result<()> {
-        self.inner.flush(progress)
+        self.inner.end_call(self.inner.flush(progress))
     }
 
     /// Merges all tables that hold keys of `range`, in every keyspace, into the last level.
@@ -233,7 +233,7 @@ impl Db {
         range: impl RangeBounds<K>,
         progress: &Progress,
     ) -> Result<()> {
-        self.inner.compact(&key_bounds(&range), progress)
+        self.inner.end_call(self.inner.compact(&key_bounds(&range), progress))
     }
 
     /// Returns when background work has nothing to do.
@@ -241,7 +241,7 @@ impl Db {
     /// # Errors
     /// Why some of it cannot be done now, once there is nothing else.
     pub fn wait_idle(&self) -> Result<()> {
-        self.inner.wait_idle()
+        self.inner.end_call(self.inner.wait_idle())
     }
 
     /// What the engine did since it was opened, and what it holds now.
@@ -298,7 +298,7 @@ impl Db {
 
     /// The same, and tells how far it is: of the bytes of all files, how many were read.
     pub fn verify_with(&self, progress: &Progress) -> Result<VerifyReport> {
-        self.inner.verify(progress)
+        self.inner.end_call(self.inner.verify(progress))
     }
 
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`

@@ -60,7 +60,7 @@ impl Inner {
         self.metrics.flush_bytes.add(bytes);
         self.admission.drained(view.generation.arena.used() as u64, took);
         self.background.flush_watch.note(view.generation.number, 1.0);
-        self.emit(&Event::Flushed { tables, bytes, took });
+        self.note(Event::Flushed { tables, bytes, took });
         Ok(true)
     }
 

@@ -1,6 +1,5 @@
 //! What all handles of a database share.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::admission::Admission;
 use crate::background::Background;
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, EventListener};
+use crate::event::{Event, EventListener, Untold};
 use crate::health::HealthCell;
 use crate::metrics::Counters;
 use crate::obsolete::Obsolete;
@@ -34,8 +33,7 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) options: Resolved,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
-    /// What happened under a lock, until a thread that holds none tells the listener.
-    pub(crate) untold: Mutex<VecDeque<Event>>,
+    pub(crate) untold: Untold,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) super_versions: SuperVersions,
     pub(crate) snapshots: Arc<SnapshotRegister>,
@@ -111,9 +109,6 @@ impl Inner {
         let result = self.check_writable();
         let is_stuck = self.options.background_threads == 0
             && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace);
-        if self.options.background_threads == 0 {
-            self.tell();
-        }
         if !is_stuck {
             return result;
         }
@@ -143,7 +138,7 @@ impl Inner {
     pub(crate) fn poison(&self, cause: &lsm_base::Error) {
         if self.health.poison(&cause.to_string()) {
             let error = Error::poisoned(cause.to_string());
-            self.untold.lock().push_back(Event::BackgroundError { work: "write", error });
+            self.note(Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
     }
@@ -152,7 +147,7 @@ impl Inner {
     pub(crate) fn report_no_space(&self, cause: &lsm_base::Error) {
         if self.health.set_no_space() {
             let error = cause.clone().into();
-            self.untold.lock().push_back(Event::BackgroundError { work: "write", error });
+            self.note(Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
     }
@@ -165,16 +160,32 @@ impl Inner {
         error
     }
 
-    /// Tells the listener what happened under locks. For threads that hold none: a listener that
-    /// blocks or panics is not to keep others from their answers.
+    /// Keeps an event until somebody [tells](Self::tell) it: a worker between two pieces of work,
+    /// a call without threads at its end, or the close.
+    pub(crate) fn note(&self, event: Event) {
+        if self.listener.is_some() {
+            self.untold.push(event);
+        }
+    }
+
+    /// Tells the listener what was noted. A listener that blocks or panics must keep nobody else
+    /// from an answer. So this is for threads that hold no lock, have no request in the queue of
+    /// writes, and have left nothing half done.
     pub(crate) fn tell(&self) {
-        loop {
-            let Some(event) = self.untold.lock().pop_front() else { return };
+        while let Some(event) = self.untold.pop() {
             self.emit(&event);
         }
     }
 
-    /// Tells the listener. Requires: no lock that writes or reads need.
+    /// Ends a call on the caller's thread. Without workers it tells what it did by itself.
+    pub(crate) fn end_call<T>(&self, result: T) -> T {
+        if self.options.background_threads == 0 {
+            self.tell();
+        }
+        result
+    }
+
+    /// Calls the listener. Requires: what [`tell`](Self::tell) does.
     pub(crate) fn emit(&self, event: &Event) {
         if let Some(listener) = &self.listener {
             listener.on_event(event);

@@ -70,7 +70,7 @@ impl Inner {
         self.versions.decide(self, &mut self.versions.lock())?;
         let is_news = self.health.resume();
         if is_news {
-            self.emit(&Event::Resumed);
+            self.note(Event::Resumed);
         }
         Ok(is_news)
     }
@@ -87,6 +87,8 @@ impl Inner {
         let started = Instant::now();
         let result = self.wait_for_room(log_len, deadline, is_needed);
         self.note_stall(started.elapsed());
+        // For a worker, which tells it.
+        self.background.changed();
         result
     }
 

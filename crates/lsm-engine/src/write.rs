@@ -82,6 +82,11 @@ fn deadline(options: &WriteOptions, now: Instant) -> Option<Instant> {
 impl Inner {
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
+        let result = self.write_untold(batch, options);
+        self.end_call(result)
+    }
+
+    fn write_untold(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         check_batch(&batch)?;
         self.begin_change()?;
         if options.condition.is_some() && batch.count() != 1 {
@@ -93,11 +98,7 @@ impl Inner {
         let deadline = deadline(options, Instant::now());
         self.pay(batch.as_bytes().len() as u64, deadline)?;
         let durability = options.durability.unwrap_or(self.options.durability);
-        let result = self.commit().write(self, batch, durability, options, deadline);
-        if self.options.background_threads == 0 {
-            self.tell();
-        }
-        result
+        self.commit().write(self, batch, durability, options, deadline)
     }
 
     /// Queues all operations of a batch, or none.
@@ -144,15 +145,23 @@ impl Inner {
         }
         let took = self.admission.admit(bytes, deadline).map_err(|_| Error::busy())?;
         if !took.is_zero() {
-            self.note_stall(took);
+            self.count_stall(took);
+            // Told here, since waking a worker for each such write would cost more than it tells:
+            // the write has begun nothing that another could wait for.
+            self.emit(&Event::Stalled { took });
         }
         Ok(())
     }
 
-    /// Notes that a write was held back on account of background work.
+    /// Notes that a write which others may stand behind was held back on account of background
+    /// work.
     pub(crate) fn note_stall(&self, took: Duration) {
+        self.count_stall(took);
+        self.note(Event::Stalled { took });
+    }
+
+    fn count_stall(&self, took: Duration) {
         self.metrics.stall_nanos.record(took.as_nanos() as u64);
-        self.emit(&Event::Stalled { took });
     }
 }
 
@@ -163,6 +172,7 @@ mod tests {
     use crate::{Db, Durability};
     use lsm_base::Fs;
     use lsm_base::fs::MemFs;
+    use std::panic::{self, AssertUnwindSafe};
     use std::task::Waker;
     use std::thread;
 
@@ -202,6 +212,33 @@ mod tests {
         let took = passed.elapsed();
         assert!(took < Duration::from_millis(700), "{took:?}: the first is due after a second");
         assert_eq!(db.seq().get(), 100);
+    }
+
+    #[test]
+    fn a_listener_that_panics_at_the_close_leaves_no_write_without_its_answer() {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let panics = |event: &Event| assert!(!matches!(event, Event::Stalled { .. }), "planned");
+        let db = Db::builder("data").fs(fs).listener(panics).open().unwrap();
+        db.wait_idle().unwrap();
+        let inner = db.inner();
+        for _ in 0..200 {
+            inner.admission.drained(1 << 16, Duration::from_secs(1_000));
+        }
+        inner.set_pressure(1.0);
+        let mut writes: Vec<_> = (0..10_u8)
+            .map(|key| {
+                let mut batch = WriteBatch::new();
+                batch.put([key], [7; 1_000]);
+                db.write_async(batch, &WriteOptions::durability(Durability::Buffered))
+            })
+            .collect();
+        // They are held back for a second, and the close comes before.
+        let closed = panic::catch_unwind(AssertUnwindSafe(|| db.close()));
+        assert!(!matches!(closed, Ok(Ok(()))), "the listener is told of them");
+        let mut context = Context::from_waker(Waker::noop());
+        for write in &mut writes {
+            assert!(Pin::new(write).poll(&mut context).is_ready());
+        }
     }
 
     #[test]
