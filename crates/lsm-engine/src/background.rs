@@ -10,6 +10,7 @@
 //! Each worker looks for work until there is none, and then waits for a change, or for the interval to
 //! pass. With no threads, the calls that need the work do it themselves.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -293,19 +294,6 @@ type Attend = fn(&Commit, &Inner);
 const ATTENDANTS: [(&str, Attend); 2] =
     [("lsm-commit", Commit::attend_lead), ("lsm-sync", Commit::attend_sync)];
 
-/// Stops writes if the thread that holds this panics: others would wait for it.
-struct PoisonOnPanic<'a>(&'a Inner);
-
-impl Drop for PoisonOnPanic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            // No listener is told: it may be what panicked.
-            self.0.health.poison("a thread of the commit path panicked");
-            self.0.background.changed();
-        }
-    }
-}
-
 impl Inner {
     /// Starts the threads that work for asynchronous writes, unless they run.
     pub(crate) fn start_attendants(self: &Arc<Self>) -> Result<()> {
@@ -313,8 +301,11 @@ impl Inner {
         while let Some((name, attend)) = ATTENDANTS.get(running.len()) {
             let shared = Arc::clone(self);
             let work = move || {
-                let _guard = PoisonOnPanic(&shared);
-                attend(shared.commit(), &shared);
+                let attend = || attend(shared.commit(), &shared);
+                while panic::catch_unwind(AssertUnwindSafe(attend)).is_err() {
+                    // It goes on, to answer those who were about to queue: nobody else would.
+                    shared.give_up();
+                }
             };
             let spawned = thread::Builder::new().name((*name).into()).spawn(work);
             let start_failed = |error| lsm_base::Error::io("start a thread for", &self.dir, error);

@@ -57,7 +57,7 @@ impl Inner {
     }
 
     fn is_all_flushed(&self) -> bool {
-        self.write_side.as_ref().is_none_or(|side| side.commit.is_active_empty())
+        self.write_side.as_ref().is_none_or(|side| side.commit.is_active_empty(self))
             && self.super_versions.load().sealed.is_empty()
     }
 

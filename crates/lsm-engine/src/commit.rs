@@ -127,25 +127,30 @@ impl Commit {
     }
 
     /// Whether nothing was written to the active generation.
-    pub(crate) fn is_active_empty(&self) -> bool {
-        self.handover.with_state(|state| state.is_active_empty())
+    pub(crate) fn is_active_empty(&self, inner: &Inner) -> bool {
+        self.handover.with_state(inner, |state| state.is_active_empty())
     }
 
     /// Seals the active generation if it holds anything. `false` if it does and cannot be sealed,
     /// because no segment is ready or too many generations wait for their flush.
     pub(crate) fn try_seal(&self, inner: &Inner) -> bool {
-        self.handover.with_state(|state| state.is_active_empty() || state.rotate(inner, 0, 0))
+        self.handover
+            .with_state(inner, |state| state.is_active_empty() || state.rotate(inner, 0, 0))
     }
 
     /// Takes the next place in commit order for the drop of a keyspace, from which on nothing is
     /// written to it. What was logged before has to be synced before the drop is made durable.
-    pub(crate) fn take_drop(&self, keyspace: KeyspaceId) -> Seq {
-        self.handover.with_state(|state| state.take_drop(keyspace))
+    pub(crate) fn take_drop(&self, inner: &Inner, keyspace: KeyspaceId) -> Seq {
+        self.handover.with_state(inner, |state| state.take_drop(keyspace))
     }
 
     /// Lets writes to these keyspaces in.
-    pub(crate) fn open_keyspaces(&self, keyspaces: impl Iterator<Item = KeyspaceId>) {
-        self.handover.with_state(|state| state.keyspaces.extend(keyspaces));
+    pub(crate) fn open_keyspaces(
+        &self,
+        inner: &Inner,
+        keyspaces: impl Iterator<Item = KeyspaceId>,
+    ) {
+        self.handover.with_state(inner, |state| state.keyspaces.extend(keyspaces));
     }
 
     /// The thread that leads for futures: admits delayed writes, and leads what is queued.

@@ -236,7 +236,7 @@ impl Inner {
         let failure = || self.background.flush_failure(round);
         let target = self.active_generation();
         while self.active_generation() == target {
-            if self.commit().is_active_empty() {
+            if self.commit().is_active_empty(self) {
                 break;
             }
             if let Some(error) = failure() {

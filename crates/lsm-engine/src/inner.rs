@@ -1,8 +1,10 @@
 //! What all handles of a database share.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
@@ -56,6 +58,23 @@ pub(crate) struct Inner {
     pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
 }
 
+/// A call that changes files on its caller's thread. If it ends in a panic of the file system,
+/// writes stop: how far it came is not known.
+pub(crate) struct Call<'a> {
+    inner: &'a Inner,
+    /// A call that is made while its thread unwinds has nothing to do with that.
+    was_panicking: bool,
+    _calls: RwLockReadGuard<'a, ()>,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.was_panicking {
+            self.inner.give_up();
+        }
+    }
+}
+
 /// What only a writable database has.
 #[derive(Debug)]
 pub(crate) struct WriteSide {
@@ -96,11 +115,11 @@ impl Inner {
 
     /// Begins a call that changes files on the caller's thread, other than the append of a leader.
     /// The close waits until the guard is dropped.
-    pub(crate) fn begin_call(&self) -> Result<RwLockReadGuard<'_, ()>> {
+    pub(crate) fn begin_call(&self) -> Result<Call<'_>> {
         // Recursive: calls are made of calls, and none may wait for a close that waits for it.
-        let guard = self.calls.read_recursive();
+        let calls = self.calls.read_recursive();
         self.begin_change()?;
-        Ok(guard)
+        Ok(Call { inner: self, was_panicking: thread::panicking(), _calls: calls })
     }
 
     /// Whether a call that changes something may begin. Without threads nobody else would look
@@ -141,6 +160,13 @@ impl Inner {
             self.note(Event::BackgroundError { work: "write", error });
         }
         self.background.changed();
+    }
+
+    /// Stops writes until the next open, because a thread panicked and left something half done.
+    pub(crate) fn give_up(&self) -> lsm_base::Error {
+        let error = lsm_base::Error::io("write", &self.dir, io::Error::other("a thread panicked"));
+        self.poison(&error);
+        error
     }
 
     /// Stops writes until space returns.

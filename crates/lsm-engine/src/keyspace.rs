@@ -146,7 +146,7 @@ impl Inner {
         }
         // From its place in commit order on, nothing is written to the keyspace. The log is on
         // disk up to that place before the drop is, so no older write can be lost behind it.
-        let seq = self.commit().take_drop(id);
+        let seq = self.commit().take_drop(self, id);
         self.commit().sync(self)?;
         let dropped = DroppedKeyspace { id, seq };
         let edit = VersionEdit { dropped_keyspaces: vec![dropped], ..VersionEdit::default() };

@@ -256,7 +256,8 @@ fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Chan
         .collect();
     if let Some(side) = &inner.write_side {
         // The edit is durable, and nobody can have found the keyspaces yet.
-        side.commit.open_keyspaces(change.edit.created_keyspaces.iter().map(|created| created.id));
+        let created = change.edit.created_keyspaces.iter().map(|created| created.id);
+        side.commit.open_keyspaces(inner, created);
     }
     inner.super_versions.set_version(version, change.flushed);
     drop(previous);

@@ -10,10 +10,14 @@
 //! What leading and syncing consist of is the [`Duty`]'s: the models of this module run the same
 //! hand-over over a log of their own.
 //!
+//! Leading, syncing and making room call code of others: a file system, and wakers. If that panics,
+//! writes stop and everybody gets an answer, before the panic goes on.
+//!
 //! Invariant: as long as a request is queued, somebody has the lead or has been woken for it; as
 //! long as a published prefix waits for the disk, somebody has the sync.
 
 use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,6 +62,10 @@ pub(super) trait Duty {
 
     /// Waits until there is room for this request, or it [needs none](Request::needs_room) any more.
     fn make_room(&self, request: &Request) -> Result<()>;
+
+    /// Stops writes, because one of the above panicked: from now on `lead` answers all that is
+    /// queued. Returns what became of those that were committed and wait for publication.
+    fn give_up(&self) -> lsm_base::Error;
 }
 
 /// The queue, the commit lock, and who is told what.
@@ -115,28 +123,33 @@ impl<S> Handover<S> {
 
     /// Leads, for as long as the first request is one that this thread waits for room for.
     fn lead_while(&self, duty: &impl Duty<State = S>, is_own: impl Fn(&Arc<Request>) -> bool) {
-        while let Some(mut state) = self.state.try_lock() {
-            let need = duty.lead(self, &mut state, Pace::Whole);
-            drop(state);
+        while let Some(need) = self.try_lead(duty, Pace::Whole) {
             let Some(first) = self.first() else { return };
             if !is_own(&first) {
                 first.wake_to_lead();
                 return;
             }
             if need == Need::Room
-                && let Err(error) = duty.make_room(&first)
+                && let Err(error) = self.guard(duty, || duty.make_room(&first))
             {
                 self.withdraw(&first, error);
             }
         }
     }
 
+    /// Leads once, unless somebody else does.
+    fn try_lead(&self, duty: &impl Duty<State = S>, pace: Pace) -> Option<Need> {
+        self.guard(duty, || {
+            let mut state = self.state.try_lock()?;
+            Some(duty.lead(self, &mut state, pace))
+        })
+    }
+
     /// Leads once if nobody does, and waits for nothing.
     pub(super) fn lead_in_passing(&self, duty: &impl Duty<State = S>) {
-        let Some(mut state) = self.state.try_lock() else { return };
-        duty.lead(self, &mut state, Pace::Moment);
-        drop(state);
-        self.pass_lead_on();
+        if self.try_lead(duty, Pace::Moment).is_some() {
+            self.pass_lead_on();
+        }
     }
 
     /// Is the attendant that leads, until it is stopped. `admit` queues what was held back and is
@@ -165,11 +178,8 @@ impl<S> Handover<S> {
     /// Brings everything that is on its way to its outcome, and stops the attendants. Requires: no
     /// request comes any more, and none finds room to wait for.
     pub(super) fn finish(&self, duty: &impl Duty<State = S>) {
-        while self.first().is_some() {
-            duty.lead(self, &mut self.state.lock(), Pace::Whole);
-        }
         // Whoever led besides comes to an end; what is left then waits for the disk at most.
-        drop(self.state.lock());
+        self.drain(duty);
         if !self.publication.is_idle() {
             let _ = self.sync(duty);
         }
@@ -178,14 +188,44 @@ impl<S> Handover<S> {
 
     /// Syncs the log, and publishes what that allows.
     pub(super) fn sync(&self, duty: &impl Duty<State = S>) -> Result<(), lsm_base::Error> {
-        let result = duty.sync_log();
-        self.publication.sync_finished(result.clone());
-        result.map(|_| ())
+        self.guard(duty, || {
+            let result = duty.sync_log();
+            self.publication.sync_finished(result.clone());
+            result.map(|_| ())
+        })
+    }
+
+    /// Does what may panic; then writes stop, and whoever waits for this thread is answered first.
+    fn guard<R>(&self, duty: &impl Duty<State = S>, work: impl FnOnce() -> R) -> R {
+        match panic::catch_unwind(AssertUnwindSafe(work)) {
+            Ok(result) => result,
+            Err(panicked) => {
+                let error = duty.give_up();
+                self.publication.fail(&error);
+                self.drain(duty);
+                panic::resume_unwind(panicked)
+            }
+        }
+    }
+
+    /// Answers everything that is queued. Requires: what `lead` takes finds room or is refused.
+    fn drain(&self, duty: &impl Duty<State = S>) {
+        loop {
+            // Also if nothing is queued: a leader that panicked may have left some of its group.
+            duty.lead(self, &mut self.state.lock(), Pace::Whole);
+            if self.first().is_none() {
+                return;
+            }
+        }
     }
 
     /// Does something under the commit lock without leading.
-    pub(super) fn with_state<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
-        let result = f(&mut self.state.lock());
+    pub(super) fn with_state<R>(
+        &self,
+        duty: &impl Duty<State = S>,
+        f: impl FnOnce(&mut S) -> R,
+    ) -> R {
+        let result = self.guard(duty, || f(&mut self.state.lock()));
         self.pass_lead_on();
         result
     }
@@ -207,9 +247,8 @@ impl<S> Handover<S> {
         if takes(queue.front()?) { queue.pop_front() } else { None }
     }
 
-    /// Puts the request back that was taken off last, because there is no room for it. For leaders.
+    /// Puts the request back that was taken off last. For leaders.
     pub(super) fn put_back(&self, request: Arc<Request>) {
-        request.set_needs_room();
         self.queue.lock().push_front(request);
     }
 

@@ -1,5 +1,6 @@
 //! What a leader does: groups are formed, logged with one write, applied and handed over.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,14 +44,22 @@ impl Duty for Inner {
                 request.answer(Outcome::Answered(Err(error)));
                 continue;
             }
-            if !state.has_room(self, log_len, arena_bound) {
-                self.commit_group(handover, state);
-                if !state.rotate(self, log_len, arena_bound) {
-                    handover.put_back(request);
-                    return Need::Room;
-                }
+            let has_room = state.has_room(self, log_len, arena_bound);
+            // For a condition the memtables must hold what earlier members of the group write.
+            let is_next = request.check.is_none() || state.is_group_empty();
+            if has_room && is_next {
+                self.stage(state, request);
+                continue;
             }
-            self.stage(handover, state, request);
+            // Back to where it stood while the disk is written: if that panics, it is answered with
+            // all that are queued.
+            handover.put_back(Arc::clone(&request));
+            led_bytes -= log_len;
+            self.commit_group(handover, state);
+            if !has_room && !state.rotate(self, log_len, arena_bound) {
+                request.set_needs_room();
+                return Need::Room;
+            }
         }
         self.commit_group(handover, state);
         if self.wal().take_writeback_request() {
@@ -75,28 +84,22 @@ impl Duty for Inner {
         // Another leader may find room for it: then there may be other work for its owner.
         self.make_room(request.log_len(), request.deadline(), || request.needs_room())
     }
+
+    fn give_up(&self) -> lsm_base::Error {
+        self.give_up()
+    }
 }
 
 impl Inner {
     /// Makes a request part of the group, or answers it.
-    fn stage(
-        &self,
-        handover: &Handover<CommitState>,
-        state: &mut CommitState,
-        request: Arc<Request>,
-    ) {
+    ///
+    /// Requires: if there is a condition, the group is empty.
+    fn stage(&self, state: &mut CommitState, request: Arc<Request>) {
         if request.keyspaces().any(|keyspace| !state.keyspaces.contains(&keyspace)) {
             request.answer(Outcome::Answered(Err(Error::keyspace_dropped())));
             return;
         }
         if let Some(check) = &request.check {
-            // The memtables must hold what earlier members of the group write.
-            self.commit_group(handover, state);
-            // If that failed, nothing can be appended: nothing is begun either.
-            if let Err(error) = self.check_writable() {
-                request.answer(Outcome::Answered(Err(error)));
-                return;
-            }
             match check.verdict(self) {
                 Verdict::Holds => {}
                 Verdict::ReadAgain => {
@@ -115,9 +118,22 @@ impl Inner {
         if group.is_empty() {
             return;
         }
+        // Writes may have stopped since; and what a leader that panicked left of its group must not
+        // reach the log.
+        if let Err(error) = self.check_writable() {
+            let answer = || Outcome::Answered(Err(error.clone()));
+            group.iter().for_each(|request| request.answer(answer()));
+            return;
+        }
         self.metrics.write_group_size.record(group.len() as u64);
         let publication = &handover.publication;
-        match state.log_and_apply(self, &group) {
+        let applied = panic::catch_unwind(AssertUnwindSafe(|| state.log_and_apply(self, &group)));
+        let applied = applied.unwrap_or_else(|panicked| {
+            let error = self.give_up();
+            group.iter().for_each(|request| request.fail(&error));
+            panic::resume_unwind(panicked)
+        });
+        match applied {
             Ok(()) => publication.push(group, self.wal().synced_lsn()),
             // The log's end is known: what stands before the group is whole, and a new segment
             // will name it. Only what the group would have written is lost.

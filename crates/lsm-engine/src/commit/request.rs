@@ -247,7 +247,8 @@ impl Request {
         drop(progress);
         match &self.owner {
             Owner::Thread { turn, thread } => {
-                turn.store(Turn::Done as u8, Ordering::Release);
+                // Not a store: the owner may be taking a turn, and a model must know which came last.
+                turn.swap(Turn::Done as u8, Ordering::AcqRel);
                 thread.unpark();
             }
             Owner::Future(_) => wake_task(waker),

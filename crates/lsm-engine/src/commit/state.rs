@@ -74,6 +74,10 @@ impl CommitState {
             && self.group_arena + arena_bound <= self.writer.remaining()
     }
 
+    pub(super) fn is_group_empty(&self) -> bool {
+        self.group.is_empty()
+    }
+
     pub(super) fn push(&mut self, request: Arc<Request>) {
         self.group_arena += request.arena_bound;
         self.group_log += request.log_len();

@@ -24,6 +24,7 @@ mod lost_sync;
 mod manifest;
 mod model;
 mod open;
+mod panics;
 mod power_loss;
 mod progress;
 mod settings;

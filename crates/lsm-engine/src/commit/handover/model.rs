@@ -4,6 +4,7 @@
 //! A model fails if somebody waits for ever, if a synced write is answered before the disk has it,
 //! or if what is visible is not a prefix of the commit order.
 
+use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -23,9 +24,21 @@ struct Log {
     /// The syncs that fail: all from this one on.
     good_syncs: usize,
     syncs: AtomicUsize,
+    /// What panics each time, if anything.
+    panics: Option<Panics>,
+    /// 1 after a panic.
+    has_given_up: AtomicU64,
     /// How many more requests there is room for, beside what a leader has.
     spare: LoomMutex<u64>,
     room_changed: Condvar,
+}
+
+/// What of a duty panics. Not what is done under the commit lock: loom's mutexes cannot be used
+/// after that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Panics {
+    Sync,
+    Room,
 }
 
 /// What the commit lock guards.
@@ -43,8 +56,17 @@ impl Log {
             synced: AtomicU64::new(0),
             good_syncs,
             syncs: AtomicUsize::new(0),
+            panics: None,
+            has_given_up: AtomicU64::new(0),
             spare: LoomMutex::new(0),
             room_changed: Condvar::new(),
+        }
+    }
+
+    fn panic_if(&self, panics: Panics) {
+        if self.panics == Some(panics) {
+            // Without the message, which each of many executions would print.
+            panic::resume_unwind(Box::new("planned"));
         }
     }
 
@@ -110,10 +132,15 @@ impl Duty for Log {
                 drop(self.spare.lock().unwrap());
                 self.room_changed.notify_all();
             }
+            if self.has_given_up.load(Ordering::Acquire) == 1 {
+                request.answer(Outcome::Answered(Err(Error::poisoned("planned"))));
+                continue;
+            }
             if state.room == 0 {
                 state.room = std::mem::take(&mut *self.spare.lock().unwrap());
             }
             if state.room == 0 {
+                request.set_needs_room();
                 handover.put_back(request);
                 need = Need::Room;
                 break;
@@ -135,17 +162,24 @@ impl Duty for Log {
         if self.good_syncs <= self.syncs.fetch_add(1, StdOrdering::Relaxed) {
             return Err(lsm_base::Error::invalid("planned"));
         }
+        self.panic_if(Panics::Sync);
         let appended = self.appended.load(Ordering::Acquire);
         self.synced.fetch_max(appended, Ordering::AcqRel);
         Ok(self.synced_lsn())
     }
 
     fn make_room(&self, request: &Request) -> Result<()> {
+        self.panic_if(Panics::Room);
         let mut spare = self.spare.lock().unwrap();
         while *spare == 0 && request.needs_room() {
             spare = self.room_changed.wait(spare).unwrap();
         }
         Ok(())
+    }
+
+    fn give_up(&self) -> lsm_base::Error {
+        self.has_given_up.store(1, Ordering::Release);
+        lsm_base::Error::invalid("planned")
     }
 }
 
@@ -232,7 +266,8 @@ fn loom_a_lock_taken_without_leading() {
         |log| {
             let other = spawn(log, |log| log.write(Durability::Buffered).unwrap());
             // Something happens under the lock, so that the other thread may find it taken.
-            log.handover.with_state(|state| state.next += log.appended.load(Ordering::Acquire));
+            let appended = || log.appended.load(Ordering::Acquire);
+            log.handover.with_state(&**log, |state| state.next += appended());
             other.join().unwrap();
         },
     );
@@ -263,6 +298,32 @@ fn loom_a_sync_that_fails_is_everybodys_answer() {
             assert!(log.write(Durability::Buffered).is_err());
         },
     );
+}
+
+/// Two writers, of whom one at least meets a panic, and neither succeeds nor waits for ever.
+fn no_write_succeeds(log: &LoomArc<Log>) {
+    let panics = |log: &Log| {
+        // It outlives the panic: what is dropped while a thread unwinds must not be loom's.
+        let request = Arc::new(Request::of_thread(batch(), Durability::Sync, None, None));
+        let submit = AssertUnwindSafe(|| log.handover.submit(log, &request));
+        let outcome = panic::catch_unwind(submit);
+        assert!(!matches!(outcome, Ok(Outcome::Answered(Ok(_)))));
+        outcome.is_err()
+    };
+    let other = spawn(log, panics);
+    let has_panicked = panics(log);
+    assert!(other.join().unwrap() || has_panicked, "nobody met the panic");
+    assert_eq!(visible(log), 0);
+}
+
+#[test]
+fn loom_a_sync_that_panics_keeps_nobody_waiting() {
+    explore(|| Log { panics: Some(Panics::Sync), ..Log::new(9, NEVER) }, no_write_succeeds);
+}
+
+#[test]
+fn loom_a_wait_for_room_that_panics_keeps_nobody_waiting() {
+    explore(|| Log { panics: Some(Panics::Room), ..Log::new(0, NEVER) }, no_write_succeeds);
 }
 
 #[test]
@@ -350,7 +411,7 @@ fn loom_what_is_on_its_way_at_the_close_is_answered() {
         || Log::new(9, NEVER),
         |log| {
             let request = log.queue(Durability::Sync);
-            let other = spawn(log, |log| log.handover.with_state(|state| state.next += 1));
+            let other = spawn(log, |log| log.handover.with_state(log, |state| state.next += 1));
             let late = log.queue(Durability::Sync);
             other.join().unwrap();
             log.handover.finish(&**log);
