@@ -64,6 +64,11 @@ impl Failure {
         Failure::error(format!("cannot {what} {}: {error}", path.display()))
     }
 
+    /// A job that a server began and could not bring to its end.
+    pub(crate) fn of_job(kind: &str, problem: Problem) -> Failure {
+        of_problem(&format!("the server could not {kind}:"), problem)
+    }
+
     /// The same failure, with what happened to the rest.
     pub(crate) fn and(self, more: &str) -> Failure {
         match self {
@@ -128,24 +133,29 @@ impl From<WireError> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Failure {
-        let (status, hint) = match problem.code {
-            Code::Corruption => {
-                (Status::Corruption, "; the server's log names the file, `lsm verify` all of them")
-            }
-            Code::Unauthorized => (
-                Status::Error,
-                "; give the server's token by --token-file (of an open server: DATA-DIR/ADMIN_TOKEN)",
-            ),
-            Code::Busy | Code::Starting | Code::Draining => (Status::Error, "; try again later"),
-            _ => (Status::Error, ""),
-        };
-        let Problem { code, detail, .. } = problem;
-        let (status, detail) = match problem.current_seq {
-            Some(Some(seq)) => (status, format!("{detail} (last written at {seq})")),
-            _ => (status, detail),
-        };
-        Failure::new(status, format!("the server answers {}: {detail}{hint}", code.name()))
+        of_problem("the server answers", problem)
     }
+}
+
+/// The failure that a problem is, behind what the server was about.
+fn of_problem(what: &str, problem: Problem) -> Failure {
+    let (status, hint) = match problem.code {
+        Code::Corruption => {
+            (Status::Corruption, "; after `lsm verify` it names every damaged file")
+        }
+        Code::Unauthorized => (
+            Status::Error,
+            "; give the server's token by --token-file (of an open server: DATA-DIR/ADMIN_TOKEN)",
+        ),
+        Code::Busy | Code::Starting | Code::Draining => (Status::Error, "; try again later"),
+        _ => (Status::Error, ""),
+    };
+    let Problem { code, detail, .. } = problem;
+    let detail = match problem.current_seq {
+        Some(Some(seq)) => format!("{detail} (last written at {seq})"),
+        _ => detail,
+    };
+    Failure::new(status, format!("{what} {}: {detail}{hint}", code.name()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use lsm_engine::Progress;
 
-use crate::wire::{put_number, put_string};
+use crate::wire::{Problem, put_number, put_string};
 
 /// How many jobs are remembered.
 const MOST_JOBS: usize = 64;
@@ -60,8 +60,8 @@ enum State {
     Running(Progress),
     /// With the report: a JSON value.
     Done(String),
-    /// With one sentence.
-    Failed(String),
+    /// With what went wrong.
+    Failed(Problem),
 }
 
 /// A job that somebody has to run.
@@ -99,11 +99,11 @@ impl Jobs {
         Begun { id, progress: Some(progress) }
     }
 
-    /// Ends a job: with its report as a JSON value, or with a sentence.
-    pub(crate) fn end(&self, id: u64, outcome: Result<String, String>) {
+    /// Ends a job: with its report as a JSON value, or with what went wrong.
+    pub(crate) fn end(&self, id: u64, outcome: Result<String, Problem>) {
         let state = match outcome {
             Ok(report) => State::Done(report),
-            Err(error) => State::Failed(error),
+            Err(problem) => State::Failed(problem),
         };
         if let Some(job) = self.lock().jobs.iter_mut().find(|job| job.id == id) {
             job.state = state;
@@ -130,7 +130,7 @@ impl Jobs {
         }
         out.extend_from_slice(b",\"error\":");
         match &job.state {
-            State::Failed(error) => put_string(&mut out, error),
+            State::Failed(problem) => problem.write(&mut out),
             State::Running(_) | State::Done(_) => out.extend_from_slice(b"null"),
         }
         out.push(b'}');
@@ -150,6 +150,7 @@ fn printed(fraction: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Code;
 
     fn job(jobs: &Jobs, id: u64) -> String {
         String::from_utf8(jobs.print(id).unwrap()).unwrap()
@@ -176,8 +177,12 @@ mod tests {
         assert!(job(&jobs, flush.id).contains(r#""state":"done","progress":1,"report":{}"#));
         let next = jobs.begin(JobKind::Flush);
         assert!(next.progress.is_some() && next.id != flush.id);
-        jobs.end(next.id, Err("the disk is \"full\"".into()));
-        assert!(job(&jobs, next.id).contains(r#""error":"the disk is \"full\"""#));
+        jobs.end(next.id, Err(Problem::new(Code::NoSpace, "the disk is \"full\"")));
+        let failed: serde_json::Value = serde_json::from_str(&job(&jobs, next.id)).unwrap();
+        assert_eq!((&failed["state"], &failed["report"]), (&"failed".into(), &().into()));
+        let error = &failed["error"];
+        assert_eq!((&error["code"], &error["status"]), (&"no_space".into(), &507.into()));
+        assert_eq!(error["detail"], "the disk is \"full\"");
         assert!(jobs.print(99).is_none());
     }
 

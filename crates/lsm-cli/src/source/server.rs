@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use lsm_server::wire::json::{Node, Object};
-use lsm_server::wire::{Item, ItemRef, KeyForm, Line, Stats, Tree, put_key, to_base64};
+use lsm_server::wire::{Item, ItemRef, KeyForm, Line, Problem, Stats, Tree, put_key, to_base64};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde::Deserialize;
 use ureq::http::StatusCode;
@@ -64,8 +64,10 @@ impl Server {
                 }
                 Some("done") => return Ok(json),
                 _ => {
-                    let error = job.string("error")?.unwrap_or_default();
-                    return Err(Failure::error(format!("the server could not {kind}: {error}")));
+                    let error =
+                        job.take("error").ok_or_else(|| strange("a job without a state"))?;
+                    let problem = Problem::from_object(error.into_object("error")?)?;
+                    return Err(Failure::of_job(kind, problem));
                 }
             }
             thread::sleep(pause);

@@ -11,8 +11,11 @@
 //! The oracle is a sorted map of what was acknowledged. It prints its own NDJSON, without any code of
 //! the product, and the exports must equal that byte for byte.
 //!
+//! Beside the walk, [`care`] damages a store under a running server.
+//!
 //! Everything waits for an event with a limit in time, and every process is ended with its test.
 
+mod care;
 mod cli;
 mod client;
 mod data;

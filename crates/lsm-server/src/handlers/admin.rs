@@ -33,11 +33,7 @@ pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
         let runner = app.clone();
         tokio::spawn(async move {
             let outcome = runner.pool.run(move || run(kind, &db, &progress)).await;
-            let outcome = match outcome {
-                Ok(Ok(report)) => Ok(report),
-                Ok(Err(error)) => Err(problem_of(&error).title_and_detail()),
-                Err(problem) => Err(problem.title_and_detail()),
-            };
+            let outcome = outcome.and_then(|ended| ended.map_err(|error| problem_of(&error)));
             runner.jobs.end(begun.id, outcome);
         });
     }
@@ -93,11 +89,5 @@ fn run(kind: JobKind, db: &Db, progress: &Progress) -> Result<String, Error> {
             });
             Ok(report.to_string())
         }
-    }
-}
-
-impl Problem {
-    fn title_and_detail(&self) -> String {
-        format!("{}: {}", self.code.title(), self.detail)
     }
 }
