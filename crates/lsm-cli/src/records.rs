@@ -7,7 +7,7 @@ mod csv;
 
 use std::io::{self, BufRead};
 
-use lsm_engine::base::batch::MAX_VALUE_LEN;
+use lsm_engine::base::batch::{MAX_VALUE_LEN, check_key};
 use lsm_engine::base::key::MAX_KEY_LEN;
 use lsm_server::wire::{ItemRef, Line};
 
@@ -59,6 +59,7 @@ impl<R: BufRead> PairReader<R> {
             Records::Csv(records) => records.next_pair(),
         };
         let line = self.line();
+        let pair = pair.and_then(|pair| pair.map(check).transpose());
         let pair = pair.map_err(|detail| Failure::error(format!("line {line}: {detail}")))?;
         self.count += u64::from(pair.is_some());
         self.is_done = pair.is_none();
@@ -79,6 +80,15 @@ impl<R: BufRead> PairReader<R> {
             Records::Ndjson(lines) => lines,
             Records::Csv(records) => records.lines(),
         }
+    }
+}
+
+/// The pair, if a store can have it: one that it cannot have would spoil its whole batch.
+fn check(pair: Pair) -> Result<Pair, String> {
+    check_key(&pair.key).map_err(|error| error.to_string())?;
+    match pair.value.len() {
+        0..=MAX_VALUE_LEN => Ok(pair),
+        len => Err(format!("a value of {len} bytes; at most {MAX_VALUE_LEN}")),
     }
 }
 
@@ -279,11 +289,19 @@ mod tests {
             (format!("{item}nonsense"), 2, "expected"),
             (format!("{item}{{\"done\":true,\"count\":2}}"), 2, "some are missing"),
             (format!("{{\"done\":true,\"count\":0}}\n{item}"), 2, "stands behind"),
+            (format!("{item}{{\"key\":\"\",\"value\":\"\"}}"), 2, "an empty key"),
+            (
+                item.replace("\"a\"", &format!("\"{}\"", "k".repeat(MAX_KEY_LEN + 1))),
+                1,
+                "a key of 65536 bytes",
+            ),
         ] {
             let message = refusal(&text, RecordFormat::Ndjson);
             assert!(message.starts_with(&format!("line {line}: ")), "{message}");
             assert!(message.contains(reason), "{message}");
         }
+        let csv = "key,value,encoding\na,1,\n,2,\n";
+        assert!(refusal(csv, RecordFormat::Csv).starts_with("line 3: an empty key"));
         let problem = lsm_server::wire::Problem::new(lsm_server::wire::Code::Io, "no luck");
         let mut text = Vec::new();
         Line::write_failed(&mut text, &problem);
