@@ -25,8 +25,9 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// Why the program ends early.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Failure {
-    /// With this code and this sentence.
-    Said { status: Status, message: String },
+    /// With this code and this sentence. What was asked for did not happen, or, if it is undecided,
+    /// may have happened all the same.
+    Said { status: Status, message: String, is_undecided: bool },
     /// Whoever read stdout is gone; there is nobody to tell.
     ClosedPipe,
 }
@@ -44,7 +45,7 @@ pub(crate) enum Status {
 
 impl Failure {
     pub(crate) fn new(status: Status, message: impl Into<String>) -> Failure {
-        Failure::Said { status, message: message.into() }
+        Failure::Said { status, message: message.into(), is_undecided: false }
     }
 
     pub(crate) fn error(message: impl Into<String>) -> Failure {
@@ -71,17 +72,39 @@ impl Failure {
 
     /// The same failure, with what happened to the rest.
     pub(crate) fn and(self, more: &str) -> Failure {
+        self.reworded(|message| format!("{message}; {more}"))
+    }
+
+    /// The same failure in other words.
+    pub(crate) fn reworded(self, reword: impl FnOnce(String) -> String) -> Failure {
         match self {
-            Failure::Said { status, message } => Failure::new(status, format!("{message}; {more}")),
+            Failure::Said { status, message, is_undecided } => {
+                Failure::Said { status, message: reword(message), is_undecided }
+            }
             Failure::ClosedPipe => Failure::ClosedPipe,
         }
+    }
+
+    /// The same failure, of a call that may have happened all the same if that is so.
+    pub(crate) fn undecided_if(self, is_undecided: bool) -> Failure {
+        match self {
+            Failure::Said { status, message, .. } => {
+                Failure::Said { status, message, is_undecided }
+            }
+            Failure::ClosedPipe => Failure::ClosedPipe,
+        }
+    }
+
+    /// Whether what was asked for may have happened all the same.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self, Failure::Said { is_undecided: true, .. })
     }
 
     /// Tells the user, and gives the exit code.
     pub(crate) fn report(self) -> u8 {
         match self {
             Failure::ClosedPipe => 0,
-            Failure::Said { status, message } => {
+            Failure::Said { status, message, .. } => {
                 say(&message);
                 status as u8
             }
@@ -115,7 +138,8 @@ impl From<lsm_engine::Error> for Failure {
             _ => (Status::Error, ""),
         };
         let message = error.to_string();
-        Failure::new(status, if hint.is_empty() { message } else { format!("{message}; {hint}") })
+        let message = if hint.is_empty() { message } else { format!("{message}; {hint}") };
+        Failure::new(status, message).undecided_if(error.is_undecided())
     }
 }
 
@@ -155,7 +179,9 @@ fn of_problem(what: &str, problem: Problem) -> Failure {
         Some(Some(seq)) => format!("{detail} (last written at {seq})"),
         _ => detail,
     };
-    Failure::new(status, format!("{what} {}: {detail}{hint}", code.name()))
+    let failure = Failure::new(status, format!("{what} {}: {detail}{hint}", code.name()));
+    // Every other answer is a refusal before anything was done.
+    failure.undecided_if(matches!(code, Code::Io | Code::Internal))
 }
 
 #[cfg(test)]
@@ -190,5 +216,14 @@ mod tests {
         let problem = Problem::new(Code::PreconditionFailed, "no").with_current_seq(Some(7));
         let Failure::Said { message, .. } = Failure::from(problem) else { panic!("no message") };
         assert!(message.contains("precondition_failed") && message.contains("at 7"), "{message}");
+    }
+
+    #[test]
+    fn only_what_may_have_happened_is_undecided() {
+        let of_code = |code| Failure::from(Problem::new(code, "x")).is_undecided();
+        assert!(of_code(Code::Io) && of_code(Code::Internal));
+        assert!(!of_code(Code::NoSpace) && !of_code(Code::Poisoned) && !of_code(Code::EmptyKey));
+        assert!(Failure::error("x").undecided_if(true).and("y").is_undecided());
+        assert!(!Failure::error("x").is_undecided());
     }
 }

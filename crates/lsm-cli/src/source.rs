@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::directory::Directory;
 #[cfg(test)]
-pub(crate) use self::directory::tests::stopped as stopped_directory;
+pub(crate) use self::directory::tests as directories;
 use self::server::Server;
 use crate::args::{self, Place};
 use crate::exit::{Failure, Outcome};
@@ -60,7 +60,20 @@ pub(crate) trait Source: Send {
     fn compact(&self, start: Option<&[u8]>, end: Option<&[u8]>, progress: &Progress) -> Outcome;
 
     /// Makes everything safe and ends the use of the store.
-    fn finish(self: Box<Self>) -> Outcome;
+    fn close(self: Box<Self>) -> Result<(), Unfinished>;
+
+    /// The same, for who does not ask what became of what was written.
+    fn finish(self: Box<Self>) -> Outcome {
+        self.close().map_err(|unfinished| unfinished.failure)
+    }
+}
+
+/// Why the use of a store did not come to a good end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) failure: Failure,
+    /// Whether everything that was written is safe all the same.
+    pub(crate) is_safe: bool,
 }
 
 /// A value that was found.

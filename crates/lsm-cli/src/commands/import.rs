@@ -2,21 +2,22 @@
 //!
 //! Batches are bounded in bytes and in count, so that an input of any length takes little memory.
 //! They are written ahead of the disk, which is waited for once, at the end: exit code 0 means on
-//! disk. Whatever ends an import early, a bad line or Ctrl-C, what came before it is stored,
-//! and to import the same input again does no harm.
+//! disk. Whatever ends an import early, a bad line, a full disk, a lost connection or Ctrl-C, it says
+//! how many items are stored, and to import the same input again does no harm.
 
-use std::io::BufReader;
+mod target;
+
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use self::target::Target;
 use crate::args::{Import, Place, RecordFormat};
-use crate::exit::{Failure, Outcome, Status};
+use crate::exit::{Failure, Outcome};
 use crate::files::Input;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::records::PairReader;
-use crate::source::{self, Access, Pair, Source};
-use crate::text;
+use crate::source::{self, Access};
 
 /// A batch has at most so many pairs, and so many bytes of keys and values unless one pair alone has
 /// more. Then it stands alone, and a source can send it in a form of its own.
@@ -32,18 +33,9 @@ pub(super) fn run(place: &Place, import: &Import) -> Outcome {
     interrupt::set_last_act(move || last_act.interrupt());
     let progress = Progress::of_bytes(input.len);
     let mut pairs = PairReader::new(BufReader::with_capacity(256 << 10, input.reader), format);
-    let outcome = copy(&mut pairs, &target, &progress);
+    let copied = copy(&mut pairs, &target, &progress);
     progress.clear();
-    let finished = target.finish();
-    match (outcome, finished) {
-        (Ok(()), finished) => finished.map(drop),
-        (Err(failure), Ok(stored)) => {
-            let items = text::count(stored, "item before it is", "items before it are");
-            Err(in_input(failure, &input.name).and(&format!("{items} stored")))
-        }
-        // What went wrong first is the cause.
-        (Err(failure), Err(_)) => Err(in_input(failure, &input.name)),
-    }
+    target.finish(copied.map_err(|failure| in_input(failure, &input.name)))
 }
 
 fn format_of(path: &Path) -> RecordFormat {
@@ -55,19 +47,13 @@ fn format_of(path: &Path) -> RecordFormat {
 
 /// A failure that names a line gets the name of the input before it.
 fn in_input(failure: Failure, name: &str) -> Failure {
-    match failure {
-        Failure::Said { status, message } if message.starts_with("line ") => {
-            Failure::new(status, format!("{name}, {message}"))
-        }
-        other => other,
-    }
+    failure.reworded(|message| match message.starts_with("line ") {
+        true => format!("{name}, {message}"),
+        false => message,
+    })
 }
 
-fn copy(
-    pairs: &mut PairReader<BufReader<Box<dyn std::io::Read>>>,
-    target: &Target,
-    progress: &Progress,
-) -> Outcome {
+fn copy(pairs: &mut PairReader<impl BufRead>, target: &Target, progress: &Progress) -> Outcome {
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     loop {
         let next = pairs.next_pair();
@@ -77,8 +63,8 @@ fn copy(
             _ => true,
         };
         if is_full && !batch.is_empty() {
-            let stored = target.write(&batch)?;
-            progress.set_with_items(pairs.bytes(), stored);
+            let written = target.write(&batch)?;
+            progress.set_with_items(pairs.bytes(), written);
             batch.clear();
             batch_bytes = 0;
         }
@@ -88,88 +74,38 @@ fn copy(
     }
 }
 
-/// The store that is imported to, which Ctrl-C may end between two batches.
-///
-/// Who takes the source out of it ends the program; who finds it gone waits for that.
-#[derive(Clone)]
-struct Target {
-    state: Arc<Mutex<State>>,
-}
-
-struct State {
-    /// Gone once it was finished.
-    source: Option<Box<dyn Source>>,
-    stored: u64,
-}
-
-impl Target {
-    fn new(source: Box<dyn Source>) -> Target {
-        Target { state: Arc::new(Mutex::new(State { source: Some(source), stored: 0 })) }
-    }
-
-    /// Writes a batch. Returns how many pairs are stored by now.
-    fn write(&self, batch: &[Pair]) -> Outcome<u64> {
-        let mut state = self.lock();
-        let Some(source) = &state.source else {
-            drop(state);
-            interrupt::leave_the_end_to_the_other()
-        };
-        source.write(batch)?;
-        state.stored += batch.len() as u64;
-        Ok(state.stored)
-    }
-
-    /// Ends the use of the store. Returns how many pairs are stored.
-    fn finish(&self) -> Outcome<u64> {
-        let (finished, stored) = self.close();
-        finished.map(|()| stored)
-    }
-
-    /// Ends it from the thread that watches for Ctrl-C. Returns how the program ends then.
-    fn interrupt(&self) -> Failure {
-        let (finished, stored) = self.close();
-        match finished {
-            Ok(()) => {
-                let items = text::count(stored, "item is", "items are");
-                let hint = "begin again for the rest";
-                let message = format!("interrupted; the first {items} stored, {hint}");
-                Failure::new(Status::Interrupted, message)
-            }
-            // Worse than an interruption: nobody knows what of it is on disk.
-            Err(failure) => {
-                let items = text::count(stored, "item", "items");
-                failure.and(&format!("interrupted behind {items}, which may not all be stored"))
-            }
-        }
-    }
-
-    /// Closes the store. Returns how that went, and how many pairs were written to it.
-    fn close(&self) -> (Outcome, u64) {
-        let mut state = self.lock();
-        let Some(source) = state.source.take() else {
-            drop(state);
-            interrupt::leave_the_end_to_the_other()
-        };
-        (source.finish(), state.stored)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::stopped_directory;
+    use crate::exit::Status;
+    use crate::source::directories;
+
+    /// So many items, which come to about a kilobyte each.
+    fn items(count: usize) -> String {
+        (0..count)
+            .map(|index| format!("{{\"key\":\"{index:06}\",\"value\":\"{:01000}\"}}\n", 0))
+            .collect()
+    }
 
     #[test]
-    fn an_interruption_tells_of_a_store_that_could_not_be_closed() {
-        let failure = Target::new(Box::new(stopped_directory())).interrupt();
-        let Failure::Said { status: Status::Error, message } = &failure else {
+    fn a_disk_that_becomes_full_has_what_is_told_to_be_stored() {
+        let (memory, target) = directories::in_memory(4 << 20);
+        let target = Target::new(Box::new(target));
+        let input = items(20_000);
+        let mut pairs = PairReader::new(input.as_bytes(), RecordFormat::Ndjson);
+        let copied = copy(&mut pairs, &target, &Progress::of_bytes(None));
+        let failure = target.finish(copied).unwrap_err();
+        let Failure::Said { status: Status::Error, message, .. } = failure else {
             panic!("{failure:?}");
         };
-        assert!(message.contains("free some space"), "{message}");
-        assert!(message.contains("interrupted behind 0 items"), "{message}");
+        let (_, told) = message.split_once("the first ").expect(&message);
+        let told = told.strip_suffix(" items are stored").expect(&message);
+        let told: usize = told.parse().unwrap();
+        // Where the append of the last batch had begun, it is there or not.
+        let most = if message.contains("; at least ") { told + 1_000 } else { told };
+        assert!((1_000..20_000).contains(&told) && told.is_multiple_of(1_000), "{message}");
+        // The power fails, and there is another disk.
+        let found = directories::count_after_power_loss(&memory);
+        assert!((told..=most).contains(&found), "{found}: {message}");
     }
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
 use lsm_engine::{
-    Condition, Db, Durability, ErrorKind, Health, Keyspace, Options, Progress as Told, Read as _,
-    RecoveryReport, WriteOptions,
+    Condition, Db, Durability, Error, ErrorKind, Health, Keyspace, Options, Progress as Told,
+    Read as _, RecoveryReport, WriteOptions,
 };
 use lsm_server::wire::{ItemRef, Stats, Tree};
 
-use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Wanted};
+use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Unfinished, Wanted};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::text;
@@ -191,12 +191,17 @@ impl Source for Directory {
         Ok(progress.follow(&told, work)?)
     }
 
-    fn finish(self: Box<Self>) -> Outcome {
+    fn close(self: Box<Self>) -> Result<(), Unfinished> {
         // The batches went ahead of the disk. A store that stopped behind the last of them, because
         // the disk was full or a sync failed, has to say so here.
         let synced = if self.is_unsynced.get() { self.db.sync() } else { Ok(()) };
         let closed = self.db.close();
-        Ok(synced.and(closed)?)
+        // A store whose disk is full refuses the sync, and syncs its log when it is closed. If that
+        // failed, the answer is the failure itself; else it is no more than that the disk is full.
+        let is_full = |error: &Error| error.kind() == ErrorKind::NoSpace && error.base().is_none();
+        let is_safe = synced.is_ok() || closed.as_ref().is_err_and(is_full);
+        let ended = synced.and(closed);
+        ended.map_err(|error| Unfinished { failure: error.into(), is_safe })
     }
 }
 
@@ -204,45 +209,77 @@ impl Source for Directory {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use lsm_base::fs::{Fault, FaultFs, MemFs};
+    use lsm_base::fs::{Fault, FaultFs, Keep, MemFs};
 
     use super::*;
-    use crate::exit::Status;
+
+    fn open(fs: Arc<dyn Fs>) -> Directory {
+        // Without threads, so that nothing happens but what the test asks for.
+        let options = Options { background_threads: 0, ..Default::default() };
+        let db = Db::builder("db").fs(fs).options(options).open().unwrap();
+        let keyspace = db.keyspace("default").unwrap();
+        Directory::of(db, keyspace)
+    }
+
+    /// An empty directory on a disk of so many bytes.
+    pub(crate) fn in_memory(capacity: u64) -> (MemFs, Directory) {
+        let memory = MemFs::new();
+        memory.set_capacity(capacity);
+        let directory = open(Arc::new(memory.clone()));
+        (memory, directory)
+    }
+
+    /// How many items are left of such a directory after a loss of power, on a disk with room.
+    pub(crate) fn count_after_power_loss(memory: &MemFs) -> usize {
+        let left = memory.crash(Keep::SyncedOnly);
+        left.set_capacity(1 << 30);
+        let directory = open(Arc::new(left));
+        let mut count = 0;
+        let each = &mut |_: ItemRef<'_>| {
+            count += 1;
+            Ok(())
+        };
+        directory.scan(&Range::default(), Wanted::Keys, each).unwrap();
+        count
+    }
 
     /// A directory with a batch in it that is not on disk, and a full disk.
-    pub(crate) fn stopped() -> Directory {
-        stopped_by(".sst", Fault::Enospc)
+    pub(crate) fn on_a_full_disk() -> Directory {
+        let directory = stopped_by(".sst", Fault::Enospc);
+        assert_eq!(directory.db.health(), Health::NoSpace);
+        directory
+    }
+
+    /// A directory with a batch in it that is not on disk, and that no other can follow.
+    pub(crate) fn poisoned() -> Directory {
+        let directory = stopped_by("MANIFEST", Fault::Eio);
+        assert!(matches!(directory.db.health(), Health::Poisoned(_)));
+        directory
     }
 
     /// A directory with a batch in it that is not on disk. The flush that was to bring it there
     /// failed, as every call does that is about a file with this in its name.
     fn stopped_by(part: &'static str, fault: Fault) -> Directory {
         let disk = Arc::new(FaultFs::new(Arc::new(MemFs::new())));
-        // Without threads, so that nothing happens but what the test asks for.
-        let options = Options { background_threads: 0, ..Default::default() };
-        let fs = Arc::clone(&disk) as Arc<dyn Fs>;
-        let db = Db::builder("db").fs(fs).options(options).open().unwrap();
-        let keyspace = db.keyspace("default").unwrap();
-        let directory = Directory::of(db, keyspace);
+        let directory = open(Arc::clone(&disk) as Arc<dyn Fs>);
         let pair = Pair { key: b"key".to_vec(), value: vec![7; 300] };
         Source::write(&directory, &[pair]).unwrap();
         disk.set_plan(move |op| op.path.to_string_lossy().contains(part).then_some(fault));
         directory.db.flush().unwrap_err();
-        let health = directory.db.health();
-        assert!(matches!(health, Health::NoSpace | Health::Poisoned(_)), "{health:?}");
         directory
     }
 
     #[test]
     fn a_store_that_stopped_behind_the_last_batch_is_no_good_end() {
-        for (part, fault, words) in
-            [(".sst", Fault::Enospc, "free some space"), ("MANIFEST", Fault::Eio, "MANIFEST")]
+        for (stopped, words, is_safe) in
+            [(on_a_full_disk(), "free some space", true), (poisoned(), "MANIFEST", false)]
         {
-            let failure = Box::new(stopped_by(part, fault)).finish().unwrap_err();
-            let Failure::Said { status: Status::Error, message } = &failure else {
-                panic!("{failure:?}");
+            let unfinished = Box::new(stopped).close().unwrap_err();
+            let Failure::Said { message, .. } = &unfinished.failure else {
+                panic!("{unfinished:?}");
             };
             assert!(message.contains(words), "{message}");
+            assert_eq!(unfinished.is_safe, is_safe);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Requests to a server, and what is wrong with an answer.
 
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::time::Duration;
 
 use lsm_server::wire::{Code, Problem};
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Timeout};
 
 use crate::exit::{Failure, Outcome};
 
@@ -93,7 +93,8 @@ impl Requests {
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let hint = "is lsm-server running there?";
-        Failure::error(format!("no answer from {}: {error}; {hint}", self.base))
+        let failure = Failure::error(format!("no answer from {}: {error}; {hint}", self.base));
+        failure.undecided_if(!is_unsent(error))
     }
 }
 
@@ -144,7 +145,17 @@ impl Answer {
 
 /// The failure of an answer that ends too early.
 pub(super) fn cut_off(error: &std::io::Error) -> Failure {
-    Failure::error(format!("the server's answer was cut off: {error}"))
+    Failure::error(format!("the server's answer was cut off: {error}")).undecided_if(true)
+}
+
+/// Whether nothing was sent, since there was no connection.
+fn is_unsent(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        ureq::Error::Timeout(timeout) => matches!(timeout, Timeout::Resolve | Timeout::Connect),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        _ => false,
+    }
 }
 
 /// Whether a problem says that there is nothing under the key.

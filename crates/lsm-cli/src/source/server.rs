@@ -10,7 +10,7 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 
 use super::requests::{Payload, Requests, cut_off, is_absence};
-use super::{Direction, Found, Pair, PutCondition, Range, Source, Verified, Wanted};
+use super::{Direction, Found, Pair, PutCondition, Range, Source, Unfinished, Verified, Wanted};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::records::LineReader;
@@ -222,7 +222,7 @@ impl Source for Server {
         self.run_job("compact", progress).map(drop)
     }
 
-    fn finish(self: Box<Self>) -> Outcome {
+    fn close(self: Box<Self>) -> Result<(), Unfinished> {
         Ok(())
     }
 }

@@ -56,7 +56,7 @@ fn a_bad_line_is_named_and_what_came_before_is_stored() {
     let lsm = Lsm::new();
     let lines = items(1_200) + "{\"key\":\"x\"}\n" + "{\"key\":\"y\",\"value\":\"\"}\n";
     lsm.run_with(&["import"], lines.as_bytes())
-        .failed(1, &["stdin, line 1201: value is missing", "1200 items before it are stored"]);
+        .failed(1, &["stdin, line 1201: value is missing", "; the first 1200 items are stored"]);
     assert_eq!(lsm.ok(&["scan", "--count"]), "1200\n");
 }
 

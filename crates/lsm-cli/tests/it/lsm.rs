@@ -93,6 +93,12 @@ impl Ran {
     }
 }
 
+impl From<Output> for Ran {
+    fn from(Output { status, stdout, stderr }: Output) -> Ran {
+        Ran { code: status.code(), stdout, stderr: String::from_utf8(stderr).unwrap() }
+    }
+}
+
 /// The program with these arguments and nothing of our environment.
 pub(crate) fn bare<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lsm"));
@@ -113,8 +119,7 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Ran {
     let mut child = start(command);
     // A program that fails early does not read all of it.
     let _ = child.stdin.take().unwrap().write_all(stdin);
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    Ran { code: status.code(), stdout, stderr: String::from_utf8(stderr).unwrap() }
+    child.wait_with_output().unwrap().into()
 }
 
 /// Turns the bits of one byte of a file.

@@ -1,16 +1,18 @@
 //! The same verbs on a server, which runs in this process.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread::JoinHandle;
 
-use lsm_engine::Db;
+use lsm_engine::{Db, Read as _};
 use lsm_server::config::{Config, Settings};
 use lsm_server::serve::{Server, Timeouts};
 use lsm_server::wire::Tree;
 use tokio::sync::oneshot;
 
-use crate::lsm::{Lsm, Ran, bare, damage, items, run};
+use crate::lsm::{Lsm, Ran, bare, damage, items, run, start};
 
 /// A server, closed when it is dropped.
 struct TestServer {
@@ -51,7 +53,13 @@ impl TestServer {
     }
 
     fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
-        run(bare(arguments).arg("--url").arg(format!("http://{}", self.address)), stdin)
+        run(&mut self.command(arguments), stdin)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = bare(arguments);
+        command.arg("--url").arg(format!("http://{}", self.address));
+        command
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -63,11 +71,18 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Ends the server, and leaves its directory.
+    fn stop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().is_none_or(|thread| thread.join().is_ok());
+        assert!(ended || std::thread::panicking());
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking());
+        self.stop();
     }
 }
 
@@ -162,6 +177,59 @@ fn an_import_takes_what_a_put_takes() {
     server.run_with(&["import"], lsm.ok(&["export"]).as_bytes()).ok();
     assert_eq!(server.ok(&["scan", "--keys-only"]), "a\nb\nc\n");
     assert!(server.run(&["get", "b"]).stdout == large);
+}
+
+#[test]
+fn an_import_that_ends_early_says_how_much_is_stored() {
+    let mut server = TestServer::start(None);
+    let lines = items(1_200) + "{\"key\":\"x\"}\n" + "{\"key\":\"y\",\"value\":\"\"}\n";
+    server
+        .run_with(&["import"], lines.as_bytes())
+        .failed(1, &["stdin, line 1201: value is missing", "; the first 1200 items are stored"]);
+    assert_eq!(server.ok(&["scan", "--count"]), "1200\n");
+    // What the server refuses, it refuses with its whole batch.
+    let large = format!("{{\"key\":\"z\",\"value\":\"{}\"}}\n", "v".repeat(17 << 20));
+    let lines = items(500) + &large;
+    server
+        .run_with(&["import"], lines.as_bytes())
+        .failed(1, &["value_too_large", "; the first 500 items are stored"]);
+
+    let mut child = start(&mut server.command(&["import"]));
+    let mut stdin = child.stdin.take().unwrap();
+    // Far more than a pipe and the program's buffer hold: when all of it is written, most of it was
+    // read. Then the server goes away, and the import is given the rest.
+    stdin.write_all(items(40_000).as_bytes()).unwrap();
+    server.stop();
+    let _ = stdin.write_all(items(40_000).as_bytes());
+    drop(stdin);
+    let ended = Ran::from(child.wait_with_output().unwrap());
+    ended.failed(1, &["the first ", " items are stored"]);
+    let told = ended.stderr.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap();
+    // The batch whose answer was lost, if there was one, is there or not.
+    let most = if ended.stderr.contains("; at least ") { told + 1_000 } else { told };
+    let found = Db::open(server.data()).unwrap().prefix("").count();
+    assert!(1_000 < told && (told..=most).contains(&found), "{found}: {}", ended.stderr);
+}
+
+#[test]
+fn an_import_that_gets_no_answer_does_not_know_what_is_stored() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"]}") {
+            let mut bytes = [0; 1024];
+            let len = connection.read(&mut bytes).unwrap();
+            request.extend_from_slice(&bytes[..len]);
+        }
+    });
+    let mut import = bare(&["import", "--url", &url]);
+    run(&mut import, items(3).as_bytes())
+        .failed(1, &["no answer", "lsm-server", "; perhaps nothing is stored"]);
+    server.join().unwrap();
+    // Here there is nobody any more who could have stored anything.
+    run(&mut import, items(3).as_bytes()).failed(1, &["no answer", "; nothing is stored"]);
 }
 
 #[test]
