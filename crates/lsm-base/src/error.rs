@@ -98,16 +98,30 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidArgument(detail) => f.write_str(detail),
-            Error::Io { op, path, source } => write!(f, "cannot {op} {}: {source}", path.display()),
+            Error::Io { op, path, source } => {
+                write!(f, "cannot {op} {}: {source}", path.display())?;
+                match source.kind() {
+                    io::ErrorKind::PermissionDenied => f.write_str("; check its owner and mode"),
+                    _ => Ok(()),
+                }
+            }
             Error::Corruption { path, offset, detail } => {
                 write!(f, "corrupt {} at {offset}: {detail}", path.display())
             }
-            Error::MissingFile(path) => write!(f, "missing file {}", path.display()),
+            Error::MissingFile(path) => {
+                write!(
+                    f,
+                    "missing file {}; restore it from a copy of the directory",
+                    path.display()
+                )
+            }
             Error::UnsupportedFormat { path, detail } => {
-                write!(f, "unsupported format of {}: {detail}", path.display())
+                let path = path.display();
+                write!(f, "unsupported format of {path}: {detail}; use a newer release")
             }
             Error::Locked(path) => {
-                write!(f, "{} is in use by another process or handle", path.display())
+                let path = path.display();
+                write!(f, "{path} is in use by another process or handle; close it there first")
             }
         }
     }

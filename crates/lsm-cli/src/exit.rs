@@ -127,13 +127,8 @@ impl From<lsm_engine::Error> for Failure {
             ErrorKind::Corruption => {
                 (Status::Corruption, "`lsm verify` lists all damage; restore the file from a copy")
             }
-            ErrorKind::MissingFile => {
-                (Status::Corruption, "restore the file from a copy of the directory")
-            }
-            ErrorKind::Locked => {
-                (Status::Locked, "end that process, or ask it by --url if it is a server")
-            }
-            ErrorKind::UnsupportedFormat => (Status::Error, "use a newer release of lsm"),
+            ErrorKind::MissingFile => (Status::Corruption, ""),
+            ErrorKind::Locked => (Status::Locked, "if it is a server, ask it by --url"),
             ErrorKind::NoSpace => (Status::Error, "free some space and try again"),
             _ => (Status::Error, ""),
         };

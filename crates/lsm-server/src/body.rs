@@ -108,7 +108,11 @@ pub(crate) struct BodyLimit {
 
 impl BodyLimit {
     fn exceeded(self) -> Problem {
-        Problem::new(self.code, format!("the limit is {} bytes", self.bytes))
+        let flag = match self.code {
+            Code::ValueTooLarge => "--max-value-bytes",
+            _ => "--max-body-bytes",
+        };
+        Problem::new(self.code, format!("the limit is {} bytes ({flag})", self.bytes))
     }
 }
 

@@ -132,7 +132,8 @@ impl Call {
 /// Checks that a key has a length that keys may have.
 fn check_key(key: &[u8]) -> Result<(), Problem> {
     if key.is_empty() {
-        return Err(Problem::new(Code::EmptyKey, "the key is empty"));
+        let detail = format!("the key is empty; keys have 1 to {MAX_KEY_BYTES} bytes");
+        return Err(Problem::new(Code::EmptyKey, detail));
     }
     if MAX_KEY_BYTES < key.len() {
         let detail = format!("the limit is {MAX_KEY_BYTES} bytes");

@@ -25,7 +25,8 @@ pub(crate) fn percent_decode(raw: &str) -> Result<Vec<u8>, Problem> {
             Some(digit(high)? << 4 | digit(low)?)
         });
         bytes.push(digits.ok_or_else(|| {
-            Problem::new(Code::BadRequest, "a % must be followed by two hexadecimal digits")
+            let rule = "a % must be followed by two hexadecimal digits; the sign itself is %25";
+            Problem::new(Code::BadRequest, rule)
         })?);
     }
     Ok(bytes)

@@ -92,7 +92,7 @@ fn a_required_item_of_a_newer_build_is_refused() {
     let error = decode(&bytes).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unsupported format of MANIFEST-000001: required item 12 is unknown"
+        "unsupported format of MANIFEST-000001: required item 12 is unknown; use a newer release"
     );
 }
 
@@ -174,9 +174,9 @@ fn a_replay_refuses_foreign_and_headless_manifests() {
         Replay::new(Path::new(PATH)).record(24, &edit.encode()).unwrap_err().to_string()
     };
     let header = |edit: &mut VersionEdit| edit.header.take().unwrap();
-    expect!["unsupported format of MANIFEST-000001: the key order is `reverse`; this build knows `bytewise`"]
+    expect!["unsupported format of MANIFEST-000001: the key order is `reverse`; this build knows `bytewise`; use a newer release"]
         .assert_eq(&refuse(|edit| edit.header.as_mut().unwrap().key_order = "reverse".into()));
-    expect!["unsupported format of MANIFEST-000001: the checksum is `crc32c`; this build knows `xxh3-64 seeded with id, offset and region`"]
+    expect!["unsupported format of MANIFEST-000001: the checksum is `crc32c`; this build knows `xxh3-64 seeded with id, offset and region`; use a newer release"]
         .assert_eq(&refuse(|edit| edit.header.as_mut().unwrap().checksum = "crc32c".into()));
     expect!["corrupt MANIFEST-000001 at 24: the first record has no header"]
         .assert_eq(&refuse(|edit| edit.header = None));

@@ -33,7 +33,7 @@ pub(super) fn batch(call: &mut Call) -> Result<Planned, Problem> {
     let mut count = 0;
     let object = read_list(&body, "ops", |index, operation| {
         if index == MAX_OPERATIONS {
-            let detail = format!("the limit is {MAX_OPERATIONS} operations");
+            let detail = format!("the limit is {MAX_OPERATIONS} operations; send several batches");
             return Err(Problem::new(Code::BatchTooLarge, detail));
         }
         count += 1;

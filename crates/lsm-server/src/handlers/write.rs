@@ -268,7 +268,8 @@ pub(super) fn precondition_failed(key: &[u8], current: Option<Seq>) -> Problem {
 pub(super) fn check_value(call: &Call, value: &[u8]) -> Result<(), Problem> {
     let limit = call.app.max_value_bytes;
     if limit < value.len() as u64 {
-        return Err(Problem::new(Code::ValueTooLarge, format!("the limit is {limit} bytes")));
+        let detail = format!("the limit is {limit} bytes (--max-value-bytes)");
+        return Err(Problem::new(Code::ValueTooLarge, detail));
     }
     Ok(())
 }

@@ -5,7 +5,9 @@
 
 mod admin;
 mod auth;
+mod bad_directories;
 mod bad_input;
+mod bad_requests;
 mod bounds;
 mod client;
 mod doors;
