@@ -5,6 +5,7 @@
 //! place, and the rest is shown all the same; the exit code is 4 then.
 
 mod manifest;
+mod record_file;
 mod table;
 mod wal;
 

@@ -3,41 +3,17 @@
 use std::path::Path;
 
 use lsm_compaction::{Replay, State, TableMeta, VersionEdit};
-use lsm_engine::base::fs::StdFs;
 use lsm_server::wire::to_base64;
-use lsm_wal::{FileKind, Finding, Inspector, RecordInfo};
+use lsm_wal::{FileKind, Finding, RecordInfo};
 use serde_json::{Value, json};
 
-use super::wal::print_gap;
+use super::record_file::{self, print_gap};
 use super::{Inspected, Printer, shown};
 use crate::args::InspectFile;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 
 pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
-    let inspector = Inspector::open(&StdFs, &file.file)?;
-    let header = *inspector.header();
-    if header.kind != FileKind::Journal {
-        let path = file.file.display();
-        return Err(Failure::error(format!("{path} is a log segment: `lsm inspect wal` shows it")));
-    }
-    let file_len = inspector.file_len();
-    let mut printer = Printer::new(&file);
-    printer.line(format_args!(
-        "MANIFEST {} of store {:032x}, epoch {:016x}, {file_len} bytes",
-        header.number, header.owner, header.epoch
-    ));
-    printer.begin(
-        || {
-            json!({
-                "file": file.file.to_string_lossy(),
-                "number": header.number,
-                "db_id": format!("{:032x}", header.owner),
-                "epoch": format!("{:016x}", header.epoch),
-                "bytes": file_len,
-            })
-        },
-        "records",
-    );
+    let (inspector, mut printer) = record_file::open(&file, FileKind::Journal)?;
     let mut edits = Edits { replay: Some(Replay::new(&file.file)), damage: 0 };
     for finding in inspector {
         match &finding? {

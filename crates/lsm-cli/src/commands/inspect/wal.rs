@@ -1,45 +1,19 @@
 //! `inspect wal`: a segment of the log, record by record, with the operations of each.
 
 use lsm_engine::base::batch::BatchReader;
-use lsm_engine::base::fs::StdFs;
 use lsm_engine::base::{Kind, Seq};
 use lsm_server::wire::to_base64;
-use lsm_wal::{FileKind, Finding, Inspector, RecordInfo, RecordKind};
+use lsm_wal::{FileKind, Finding, RecordInfo, RecordKind};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::record_file::{self, print_gap};
 use super::{Inspected, Printer, shown};
 use crate::args::InspectFile;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 
 pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
-    let inspector = Inspector::open(&StdFs, &file.file)?;
-    let header = *inspector.header();
-    if header.kind != FileKind::Segment {
-        let path = file.file.display();
-        return Err(Failure::error(format!(
-            "{path} is a MANIFEST: `lsm inspect manifest` shows it"
-        )));
-    }
-    let file_len = inspector.file_len();
-    let mut printer = Printer::new(&file);
-    printer.line(format_args!(
-        "segment {} of store {:032x}, epoch {:016x}, {} of {} bytes",
-        header.number, header.owner, header.epoch, file_len, header.capacity
-    ));
-    printer.begin(
-        || {
-            json!({
-                "file": file.file.to_string_lossy(),
-                "number": header.number,
-                "db_id": format!("{:032x}", header.owner),
-                "epoch": format!("{:016x}", header.epoch),
-                "capacity": header.capacity,
-                "bytes": file_len,
-            })
-        },
-        "records",
-    );
+    let (inspector, mut printer) = record_file::open(&file, FileKind::Segment)?;
     let mut damage = 0;
     for finding in inspector {
         let is_damaged = match &finding? {
@@ -52,28 +26,6 @@ pub(super) fn inspect(file: InspectFile) -> Outcome<Inspected> {
     }
     let printed = printer.finish(|| json!({ "damaged": damage }));
     Ok(Inspected { path: file.file, damage, printed })
-}
-
-/// Prints a gap. Returns whether anything is in it.
-pub(super) fn print_gap(
-    printer: &mut Printer,
-    offset: u64,
-    len: u64,
-    content_len: u64,
-    detail: &str,
-) -> bool {
-    let is_damaged = content_len != 0;
-    printer.line(match is_damaged {
-        true => {
-            format!("{offset:>12}  DAMAGED  {len} bytes, of them {content_len} in use: {detail}")
-        }
-        false => format!("{offset:>12}  unused   {len} bytes"),
-    });
-    printer.item(|| {
-        let what = if is_damaged { "damaged" } else { "unused" };
-        json!({ "offset": offset, "kind": what, "bytes": len, "detail": detail })
-    });
-    is_damaged
 }
 
 /// Prints a record. Returns whether it is damaged.
