@@ -8,8 +8,12 @@ use crate::error::Result;
 use crate::key::{InternalKeyRef, Seq};
 
 #[cfg(any(test, feature = "testing"))]
+mod motion;
+#[cfg(any(test, feature = "testing"))]
 mod vec;
 
+#[cfg(any(test, feature = "testing"))]
+pub use motion::Motion;
 #[cfg(any(test, feature = "testing"))]
 pub use vec::VecCursor;
 

@@ -1,5 +1,7 @@
 //! A cursor over entries in memory, for the tests of whatever consumes cursors.
 
+use std::path::Path;
+
 use super::Cursor;
 use crate::error::{Error, Result};
 use crate::key::{InternalKey, InternalKeyRef, Seq};
@@ -18,11 +20,18 @@ impl VecCursor {
     #[must_use]
     pub fn new(mut entries: Vec<(InternalKey, Vec<u8>)>) -> VecCursor {
         entries.sort();
+        VecCursor::unsorted(entries)
+    }
+
+    /// A cursor over `entries` in the order in which they come, as from a table that is not what it
+    /// should be.
+    #[must_use]
+    pub fn unsorted(entries: Vec<(InternalKey, Vec<u8>)>) -> VecCursor {
         VecCursor { position: entries.len(), entries, motions_left: None }
     }
 
-    /// Lets `count` more motions succeed and makes the one after them fail; those after that
-    /// succeed again.
+    /// Lets `count` more motions succeed and makes the one after them fail, as a read fails; those
+    /// after that succeed again.
     pub fn fail_after(&mut self, count: usize) {
         self.motions_left = Some(count);
     }
@@ -32,7 +41,8 @@ impl VecCursor {
         match self.motions_left {
             Some(0) => {
                 self.motions_left = None;
-                return Err(Error::invalid("a motion that was to fail"));
+                let source = std::io::Error::other("a motion that was to fail");
+                return Err(Error::io("read", Path::new("vector"), source));
             }
             Some(left) => self.motions_left = Some(left - 1),
             None => {}

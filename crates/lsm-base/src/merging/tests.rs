@@ -3,37 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cursor::VecCursor;
+use crate::cursor::{Motion, VecCursor};
 use crate::key::{InternalKey, Kind};
 
 type Entry = (InternalKey, Vec<u8>);
-
-/// A motion; those that need a place to begin from are passed over where there is none.
-#[derive(Clone, Debug)]
-enum Motion {
-    First,
-    Last,
-    Seek(Vec<u8>, u64),
-    SeekBefore(Vec<u8>, u64),
-    Next,
-    Prev,
-}
 
 fn entry(user_key: &[u8], seq: u64) -> Entry {
     let kind = if seq.is_multiple_of(3) { Kind::Delete } else { Kind::Put };
     let key = InternalKey { user_key: user_key.into(), seq: Seq::new(seq), kind };
     (key, seq.to_string().into_bytes())
-}
-
-fn walk(cursor: &mut impl Cursor, motion: &Motion) -> Result<()> {
-    match motion {
-        Motion::First => cursor.seek_to_first(),
-        Motion::Last => cursor.seek_to_last(),
-        Motion::Seek(key, seq) => cursor.seek(key, Seq::new(*seq)),
-        Motion::SeekBefore(key, seq) => cursor.seek_before(key, Seq::new(*seq)),
-        Motion::Next => cursor.next(),
-        Motion::Prev => cursor.prev(),
-    }
 }
 
 fn standing(cursor: &impl Cursor) -> Option<Entry> {
@@ -89,11 +67,11 @@ proptest! {
         let mut cursor = merged(sources);
         let mut model = VecCursor::new(all);
         for motion in &motions {
-            if matches!(motion, Motion::Next | Motion::Prev) && !model.valid() {
+            if motion.is_step() && !model.valid() {
                 continue;
             }
-            walk(&mut cursor, motion).unwrap();
-            walk(&mut model, motion).unwrap();
+            motion.apply(&mut cursor).unwrap();
+            motion.apply(&mut model).unwrap();
             prop_assert_eq!(standing(&cursor), standing(&model), "after {:?}", motion);
         }
     }
@@ -111,17 +89,16 @@ proptest! {
         cursor.sources[broken % source_count].fail_after(motions_left);
         let mut model = VecCursor::new(all);
         for motion in &motions {
-            let is_step = matches!(motion, Motion::Next | Motion::Prev);
-            if is_step && !cursor.valid() {
+            if motion.is_step() && !cursor.valid() {
                 continue;
             }
-            if walk(&mut cursor, motion).is_err() {
+            if motion.apply(&mut cursor).is_err() {
                 prop_assert!(!cursor.valid());
                 // Whatever the failed motion left behind, a seek makes the cursor whole again.
                 cursor.seek_to_last().unwrap();
                 model.seek_to_last().unwrap();
             } else {
-                walk(&mut model, motion).unwrap();
+                motion.apply(&mut model).unwrap();
             }
             prop_assert_eq!(standing(&cursor), standing(&model), "after {:?}", motion);
         }
@@ -155,8 +132,8 @@ fn nothing_merged_is_nothing() {
     let mut none = merged(Vec::new());
     let mut empty = merged(vec![Vec::new(), Vec::new()]);
     for motion in [Motion::First, Motion::Last, Motion::Seek(b"a".to_vec(), 1)] {
-        walk(&mut none, &motion).unwrap();
-        walk(&mut empty, &motion).unwrap();
+        motion.apply(&mut none).unwrap();
+        motion.apply(&mut empty).unwrap();
         assert!(!none.valid() && !empty.valid());
     }
 }

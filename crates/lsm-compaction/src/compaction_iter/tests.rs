@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use lsm_base::InternalKey;
+use lsm_base::cursor::VecCursor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{VecCursor, table};
+use crate::testing::table;
 use crate::tree::Tree;
 
 type Entry = (InternalKey, Vec<u8>);
@@ -128,7 +129,7 @@ fn keys_that_do_not_ascend_are_corrupt() {
         [entry("a", 5, Kind::Put), entry("a", 5, Kind::Delete)],
     ] {
         let snapshots = seqs(&[9]);
-        let cursor = VecCursor::new(pair.to_vec());
+        let cursor = VecCursor::unsorted(pair.to_vec());
         let mut iter = CompactionIter::new(cursor, &snapshots, nothing_below());
         assert!(iter.next().unwrap().is_some());
         assert!(matches!(iter.next(), Err(Error::Corruption { .. })));
@@ -141,7 +142,8 @@ fn a_read_error_ends_the_iterator() {
     let entries = history("a 1\nb 2\nc 3");
     for fails_at in 0..3 {
         let snapshots = seqs(&[9]);
-        let cursor = VecCursor::new(entries.clone()).failing_at(fails_at);
+        let mut cursor = VecCursor::new(entries.clone());
+        cursor.fail_after(fails_at);
         let mut iter = CompactionIter::new(cursor, &snapshots, nothing_below());
         for _ in 0..fails_at {
             assert!(iter.next().unwrap().is_some());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use lsm_base::cursor::{Motion, VecCursor};
 use lsm_base::fs::{MemFs, StdFs};
 use lsm_base::{Cursor, Fs, InternalKey, Kind, Seq};
 use lsm_sstable::{Compression, CursorMode, ReadMode, Table, TableOptions};
@@ -59,17 +60,6 @@ pub(crate) fn options() -> impl Strategy<Value = TableOptions> {
     })
 }
 
-/// A motion of a cursor.
-#[derive(Clone, Debug)]
-pub(crate) enum Motion {
-    First,
-    Last,
-    Seek(Vec<u8>, u64),
-    SeekBefore(Vec<u8>, u64),
-    Next,
-    Prev,
-}
-
 pub(crate) fn motion() -> impl Strategy<Value = Motion> {
     prop_oneof![
         1 => Just(Motion::First),
@@ -81,42 +71,16 @@ pub(crate) fn motion() -> impl Strategy<Value = Motion> {
     ]
 }
 
-/// Moves a cursor and a position in the model together, and compares after each step.
+/// Moves a cursor and one over the sorted vector together, and compares after each step.
 pub(crate) fn walk(cursor: &mut impl Cursor, entries: &[Entry], motions: &[Motion]) {
-    let before = |user_key: &[u8], seq: u64| {
-        entries.partition_point(|(key, _)| key.as_ref().cmp_point(user_key, Seq::new(seq)).is_lt())
-    };
-    let mut position: Option<usize> = None;
+    let mut model = VecCursor::new(entries.to_vec());
     for motion in motions {
-        match motion {
-            Motion::First => {
-                cursor.seek_to_first().unwrap();
-                position = Some(0);
-            }
-            Motion::Last => {
-                cursor.seek_to_last().unwrap();
-                position = entries.len().checked_sub(1);
-            }
-            Motion::Seek(user_key, seq) => {
-                cursor.seek(user_key, Seq::new(*seq)).unwrap();
-                position = Some(before(user_key, *seq));
-            }
-            Motion::SeekBefore(user_key, seq) => {
-                cursor.seek_before(user_key, Seq::new(*seq)).unwrap();
-                position = before(user_key, *seq).checked_sub(1);
-            }
-            Motion::Next | Motion::Prev if !cursor.valid() => {}
-            Motion::Next => {
-                cursor.next().unwrap();
-                position = position.map(|position| position + 1);
-            }
-            Motion::Prev => {
-                cursor.prev().unwrap();
-                position = position.and_then(|position| position.checked_sub(1));
-            }
+        if motion.is_step() && !model.valid() {
+            continue;
         }
-        let expected = position.and_then(|position| entries.get(position));
-        assert_eq!(entry_at(cursor).as_ref(), expected, "after {motion:?}");
+        motion.apply(cursor).unwrap();
+        motion.apply(&mut model).unwrap();
+        assert_eq!(entry_at(cursor), entry_at(&model), "after {motion:?}");
     }
 }
 

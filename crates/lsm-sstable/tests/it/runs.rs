@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lsm_base::cursor::Motion;
 use lsm_base::fs::MemFs;
 use lsm_base::{Cursor, Error, Fs, Seq};
 use lsm_sstable::{CursorMode, ReadMode, RunTable, SortedRun, TableOptions};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::model::{Motion, entries, motion, user_key, walk};
+use crate::model::{entries, motion, user_key, walk};
 use crate::support::{Entry, build, entry_at, find, get, open, put};
 
 fn run_of(fs: &Arc<MemFs>, entries: &[Entry], cuts: &[usize]) -> Arc<SortedRun> {
