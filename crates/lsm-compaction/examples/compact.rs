@@ -12,7 +12,6 @@ use lsm_compaction::{
 };
 use lsm_sstable::{
     BlockCache, CursorMode, ReadMode, RunCursor, RunTable, SortedRun, Table, TableOptions,
-    TableSource,
 };
 
 fn main() -> Result<()> {
@@ -98,19 +97,10 @@ fn main() -> Result<()> {
 
 /// A cursor over tables that do not overlap.
 fn cursor(fs: &Arc<dyn Fs>, dir: &Path, run: &[Arc<TableMeta>]) -> RunCursor {
-    let open = |meta: &TableMeta| {
-        let source = TableSource {
-            fs: Arc::clone(fs),
-            path: FileName::Table(meta.number).path(dir),
-            number: meta.number,
-            id: meta.id,
-            len: meta.len,
-        };
-        RunTable {
-            table: Table::new(source, ReadMode::Pread, BlockCache::new(1 << 20)),
-            smallest: meta.smallest.user_key.clone(),
-            largest: meta.largest.user_key.clone(),
-        }
+    let open = |meta: &TableMeta| RunTable {
+        table: Table::new(meta.source(fs, dir), ReadMode::Pread, BlockCache::new(1 << 20)),
+        smallest: meta.smallest.user_key.clone(),
+        largest: meta.largest.user_key.clone(),
     };
     SortedRun::new(run.iter().map(|meta| open(meta)).collect()).cursor(CursorMode::Compaction)
 }

@@ -4,12 +4,13 @@
 //! move to another level leaves it as it is, but for the mark that asks for recompression.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::key::MAX_KEY_LEN;
-use lsm_base::{InternalKey, KeyspaceId, Seq};
-use lsm_sstable::Compression;
+use lsm_base::{FileName, Fs, InternalKey, KeyspaceId, Seq};
+use lsm_sstable::{Compression, TableSource};
 
 use crate::item::Item;
 
@@ -78,6 +79,18 @@ impl TableMeta {
     pub fn overlaps(&self, other: &TableMeta) -> bool {
         self.smallest.user_key <= other.largest.user_key
             && other.smallest.user_key <= self.largest.user_key
+    }
+
+    /// Where it is, for who opens it: the file of its number in `dir`.
+    #[must_use]
+    pub fn source(&self, fs: &Arc<dyn Fs>, dir: &Path) -> TableSource {
+        TableSource {
+            fs: Arc::clone(fs),
+            path: FileName::Table(self.number).path(dir),
+            number: self.number,
+            id: self.id,
+            len: self.len,
+        }
     }
 
     /// What is wrong with it on its own.

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
-use lsm_base::{FileName, Fs, Seq};
+use lsm_base::{Fs, Seq};
 use lsm_compaction::TableMeta;
-use lsm_sstable::{BlockCache, ReadMode, Table, TableSource};
+use lsm_sstable::{BlockCache, ReadMode, Table};
 use lsm_wal::Wal;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
@@ -227,14 +227,7 @@ pub(crate) fn open_table(
     cache: &Arc<BlockCache>,
     meta: &TableMeta,
 ) -> Arc<Table> {
-    let source = TableSource {
-        fs: Arc::clone(fs),
-        path: FileName::Table(meta.number).path(dir),
-        number: meta.number,
-        id: meta.id,
-        len: meta.len,
-    };
-    Table::new(source, mode, Arc::clone(cache))
+    Table::new(meta.source(fs, dir), mode, Arc::clone(cache))
 }
 
 /// A random number, for ids and epochs: they tell files apart, and guard nothing.

@@ -17,7 +17,6 @@ use lsm_compaction::{
 };
 use lsm_sstable::{
     BlockCache, CursorMode, ReadMode, RunCursor, RunTable, SortedRun, Table, TableOptions,
-    TableSource,
 };
 
 pub(crate) type Entry = (InternalKey, Vec<u8>);
@@ -176,13 +175,7 @@ impl Store {
     }
 
     pub(crate) fn open(&mut self, meta: &TableMeta) -> Arc<Table> {
-        let source = TableSource {
-            fs: Arc::clone(&self.fs),
-            path: FileName::Table(meta.number).path(&self.dir),
-            number: meta.number,
-            id: meta.id,
-            len: meta.len,
-        };
+        let source = meta.source(&self.fs, &self.dir);
         let table = self.opened.entry(meta.number);
         Arc::clone(
             table.or_insert_with(|| Table::new(source, ReadMode::Pread, BlockCache::new(1 << 20))),
