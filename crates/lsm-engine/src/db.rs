@@ -92,10 +92,7 @@ impl Db {
         value: impl AsRef<[u8]>,
         options: &WriteOptions,
     ) -> Result<Seq> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        let mut batch = WriteBatch::with_capacity(key.len() + value.len() + 16);
-        batch.put(key, value);
-        self.inner.write(batch, options)
+        self.inner.put(KeyspaceId::DEFAULT, key.as_ref(), value.as_ref(), options)
     }
 
     /// Removes `key`, whether it has a value or not. Returns the sequence of the write.
@@ -105,9 +102,7 @@ impl Db {
 
     /// Removes `key`, if a condition holds, with a durability, or within a time.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
-        let mut batch = WriteBatch::new();
-        batch.delete(key);
-        self.inner.write(batch, options)
+        self.inner.delete(KeyspaceId::DEFAULT, key.as_ref(), options)
     }
 
     /// Writes all operations of a batch, or none. Returns the sequence of the last.

@@ -202,13 +202,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.repr {
-            Repr::Base(error)
-            | Repr::Indeterminate(error)
-            | Repr::NotBegun(error)
-            | Repr::NoSpace(Some(error)) => Some(error),
-            _ => None,
-        }
+        self.base().map(|error| error as _)
     }
 }
 

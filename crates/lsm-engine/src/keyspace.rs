@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_base::{KeyspaceId, Seq, WriteBatch};
+use lsm_base::{KeyspaceId, Seq};
 use lsm_compaction::VersionEdit;
 use lsm_compaction::edit::{CreatedKeyspace, DroppedKeyspace};
 use lsm_compaction::version::is_keyspace_name;
@@ -51,9 +51,7 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         options: &WriteOptions,
     ) -> Result<Seq> {
-        let mut batch = WriteBatch::new();
-        batch.put_in(self.id, key, value);
-        self.inner.write(batch, options)
+        self.inner.put(self.id, key.as_ref(), value.as_ref(), options)
     }
 
     /// Removes `key`; like [`Db::delete`](crate::Db::delete).
@@ -63,9 +61,7 @@ impl Keyspace {
 
     /// Removes `key`; like [`Db::delete_with`](crate::Db::delete_with).
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
-        let mut batch = WriteBatch::new();
-        batch.delete_in(self.id, key);
-        self.inner.write(batch, options)
+        self.inner.delete(self.id, key.as_ref(), options)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use lsm_base::{Seq, WriteBatch};
+use lsm_base::{KeyspaceId, Seq, WriteBatch};
 use lsm_memtable::Memtable;
 
 use crate::commit::Request;
@@ -80,6 +80,31 @@ fn deadline(options: &WriteOptions, now: Instant) -> Option<Instant> {
 }
 
 impl Inner {
+    /// Stores `value` under `key`. Returns the sequence of the write.
+    pub(crate) fn put(
+        &self,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        value: &[u8],
+        options: &WriteOptions,
+    ) -> Result<Seq> {
+        let mut batch = WriteBatch::new();
+        batch.put_in(keyspace, key, value);
+        self.write(batch, options)
+    }
+
+    /// Removes `key`. Returns the sequence of the write.
+    pub(crate) fn delete(
+        &self,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        options: &WriteOptions,
+    ) -> Result<Seq> {
+        let mut batch = WriteBatch::new();
+        batch.delete_in(keyspace, key);
+        self.write(batch, options)
+    }
+
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         let result = self.write_untold(batch, options);
