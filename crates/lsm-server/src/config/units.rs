@@ -11,25 +11,23 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 pub struct Size(pub u64);
 
 /// The factor of each unit, largest first so that printing finds the shortest form.
-const SIZE_UNITS: [(&str, u64); 4] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+type Units = [(&'static str, u64); 4];
+
+const SIZE_UNITS: Units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
 
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let (number, unit) = split(text);
-        let factor = SIZE_UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, factor)| factor);
-        let bytes = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor));
-        bytes.map(Size).ok_or_else(|| "a size is bytes or like 64KiB, 64MiB, 1GiB".to_owned())
+        parse(text, &SIZE_UNITS)
+            .map(Size)
+            .ok_or_else(|| "a size is bytes or like 64KiB, 64MiB, 1GiB".to_owned())
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |&&(_, factor): &&(&str, u64)| factor <= self.0 && self.0.is_multiple_of(factor);
-        let (unit, factor) = SIZE_UNITS.iter().find(fits).copied().unwrap_or(("", 1));
-        write!(f, "{}{unit}", self.0 / factor)
+        print(f, self.0, &SIZE_UNITS)
     }
 }
 
@@ -61,17 +59,14 @@ impl Visitor<'_> for SizeVisitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-const SPAN_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const SPAN_UNITS: Units = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Span, String> {
-        let (number, unit) = split(text);
-        let factor = SPAN_UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, factor)| factor);
-        let millis = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(factor));
         // A year is beyond every use, and far from where clocks overflow.
-        millis
+        parse(text, &SPAN_UNITS)
             .filter(|millis| (1..=365 * 24 * 3_600_000).contains(millis))
             .map(|millis| Span(Duration::from_millis(millis)))
             .ok_or_else(|| "a duration is above zero and like 500ms, 10s, 5m, 1h".to_owned())
@@ -80,10 +75,7 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis() as u64;
-        let fits = |&&(_, factor): &&(&str, u64)| millis.is_multiple_of(factor);
-        let (unit, factor) = SPAN_UNITS.iter().find(fits).copied().unwrap_or(("ms", 1));
-        write!(f, "{}{unit}", millis / factor)
+        print(f, self.0.as_millis() as u64, &SPAN_UNITS)
     }
 }
 
@@ -93,10 +85,20 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Digits, and what follows them.
-fn split(text: &str) -> (&str, &str) {
+/// Digits and a unit, multiplied.
+fn parse(text: &str, units: &Units) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    text.split_at(digits)
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// The shortest form, which is in the largest unit that divides the amount; of nothing, in the
+/// smallest.
+fn print(f: &mut fmt::Formatter<'_>, amount: u64, units: &Units) -> fmt::Result {
+    let fits = |&&(_, factor): &&(&str, u64)| factor <= amount && amount.is_multiple_of(factor);
+    let (unit, factor) = units.iter().find(fits).unwrap_or(&units[units.len() - 1]);
+    write!(f, "{}{unit}", amount / factor)
 }
 
 #[cfg(test)]
