@@ -16,6 +16,7 @@ use crate::inner::Inner;
 use crate::open_tree::OpenVersion;
 use crate::progress::{Progress, bytes_in_memory};
 use crate::scan::KeyBounds;
+use crate::version_set::{Change, Work};
 
 /// A compaction that was picked, with the version it was picked from.
 struct Job {
@@ -39,7 +40,8 @@ struct Proposal {
     edit: VersionEdit,
     /// The tables that it wrote.
     new_tables: Vec<u64>,
-    /// Their bytes.
+    /// The bytes of the tables that it merged, and of those that it wrote.
+    read: u64,
     written: u64,
 }
 
@@ -103,9 +105,6 @@ impl Inner {
         let compaction = &job.compaction;
         let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
         let took = started.elapsed();
-        self.metrics.compactions.add(1);
-        self.metrics.compaction_read_bytes.add(read);
-        self.metrics.compaction_written_bytes.add(written);
         if compaction.level == 0 && read != 0 {
             self.admission.drained(compaction.inputs.iter().map(|table| table.len).sum(), took);
         }
@@ -128,7 +127,7 @@ impl Inner {
         if compaction.is_trivial_move {
             let compression = picker_options(&self.options).compression;
             let edit = compaction.move_edit(&compression);
-            return Ok(Proposal { edit, new_tables: Vec::new(), written: 0 });
+            return Ok(Proposal { edit, new_tables: Vec::new(), read: 0, written: 0 });
         }
         let keyspace = compaction.keyspace;
         let tree = job.version.state.version.tree(keyspace).expect("the pick is from this version");
@@ -154,13 +153,17 @@ impl Inner {
         let new_tables: Vec<_> = outcome.tables.iter().map(|table| table.number).collect();
         self.sync_tables(&new_tables)?;
         let written = outcome.stats.output_bytes;
-        Ok(Proposal { edit: compaction.edit(outcome.tables), new_tables, written })
+        let (edit, read) = (compaction.edit(outcome.tables), compaction.input_bytes());
+        Ok(Proposal { edit, new_tables, read, written })
     }
 
     /// Installs what a job proposes. Returns how many bytes it wrote.
     fn install_proposal(&self, proposal: Proposal) -> Result<u64> {
         let mut current = self.lock_decided(&proposal.new_tables)?;
-        match self.versions.log_and_apply(self, &mut current, proposal.edit.into()) {
+        let (read_bytes, written_bytes) = (proposal.read, proposal.written);
+        let work = Work::Compaction { read_bytes, written_bytes };
+        let change = Change { edit: proposal.edit, work };
+        match self.versions.log_and_apply(self, &mut current, change) {
             Ok(()) => Ok(proposal.written),
             // The keyspace was dropped while the job ran: nothing of it is in the tree.
             Err(error) if error.kind() == ErrorKind::InvalidArgument => {

@@ -21,7 +21,7 @@ use crate::generation::GenerationView;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::progress::{Progress, bytes_in_memory};
-use crate::version_set::{Change, Current};
+use crate::version_set::{Change, Current, Work};
 
 /// The tables that a memtable became, and where they are to go.
 struct Flushed {
@@ -56,8 +56,6 @@ impl Inner {
         }
         self.install_flush(&view, last_seq, flushed)?;
         let took = started.elapsed();
-        self.metrics.flushes.add(1);
-        self.metrics.flush_bytes.add(bytes);
         self.admission.drained(view.generation.arena.used() as u64, took);
         self.background.flush_watch.note(view.generation.number, 1.0);
         self.note(Event::Flushed { tables, bytes, took });
@@ -117,7 +115,7 @@ impl Inner {
                 None => self.remove_tables(&part.outcome),
             }
         }
-        let change = Change { edit, flushed: Some(view.generation.number) };
+        let change = Change { edit, work: Work::Flush(view.generation.number) };
         self.versions.log_and_apply(self, &mut current, change)
     }
 

@@ -25,6 +25,7 @@ use crate::failure::is_passing;
 use crate::health::Health;
 use crate::inner::{Inner, random_u64};
 use crate::manifest::{self, SetCurrentError};
+use crate::metrics::Counters;
 use crate::open_tree::OpenVersion;
 
 /// A MANIFEST is begun anew when it is this many times as long as its first record.
@@ -54,17 +55,56 @@ pub(crate) struct Current {
     undecided: Option<Change>,
 }
 
-/// An edit and what becomes of the memtables with it.
+/// An edit and the work that it ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) edit: VersionEdit,
-    /// The sealed generation that its tables replace.
-    pub(crate) flushed: Option<u64>,
+    pub(crate) work: Work,
+}
+
+/// Background work whose result an edit is. It is counted when that is installed, once, even if the
+/// edit was undecided for a while; and before anybody can see it installed, so that whoever waited
+/// for the work finds it in the figures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    None,
+    /// The tables replace the sealed generation of this number.
+    Flush(u64),
+    Compaction {
+        read_bytes: u64,
+        written_bytes: u64,
+    },
 }
 
 impl From<VersionEdit> for Change {
     fn from(edit: VersionEdit) -> Change {
-        Change { edit, flushed: None }
+        Change { edit, work: Work::None }
+    }
+}
+
+impl Change {
+    /// The sealed generation that its tables replace.
+    fn flushed(&self) -> Option<u64> {
+        match self.work {
+            Work::Flush(generation) => Some(generation),
+            Work::None | Work::Compaction { .. } => None,
+        }
+    }
+
+    fn count(&self, metrics: &Counters) {
+        match self.work {
+            Work::None => {}
+            Work::Flush(_) => {
+                metrics.flushes.add(1);
+                let bytes = self.edit.added_tables.iter().map(|added| added.table.len).sum();
+                metrics.flush_bytes.add(bytes);
+            }
+            Work::Compaction { read_bytes, written_bytes } => {
+                metrics.compactions.add(1);
+                metrics.compaction_read_bytes.add(read_bytes);
+                metrics.compaction_written_bytes.add(written_bytes);
+            }
+        }
     }
 }
 
@@ -259,7 +299,8 @@ fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Chan
         let created = change.edit.created_keyspaces.iter().map(|created| created.id);
         side.commit.open_keyspaces(inner, created);
     }
-    inner.super_versions.set_version(version, change.flushed);
+    change.count(&inner.metrics);
+    inner.super_versions.set_version(version, change.flushed());
     drop(previous);
     inner.obsolete.add_tables(gone);
     inner.shape_changed();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lsm_engine::base::fs::{FaultFs, MemFs, Op, OpKind};
+use lsm_engine::base::fs::{Fault, FaultFs, MemFs, Op, OpKind};
 use lsm_engine::base::{FileName, Fs};
 use lsm_engine::{Db, Durability, Options, Read, ReadMode, Resident, WriteOptions};
 use parking_lot::Mutex;
@@ -45,6 +45,61 @@ fn each_check_of_a_filter_is_counted_once() {
     assert!(wrong < KEYS / 20, "{wrong} of {KEYS} filters were wrong");
     assert!(matches!(db.try_get_resident(key(0)).unwrap(), Resident::Known(Some(_))));
     assert_eq!(counted(), (absent, KEYS + 1, wrong));
+}
+
+/// Who waits for a flush reads the figures at once, while the worker that made it goes on.
+#[test]
+fn a_flush_is_counted_when_its_call_returns() {
+    let db = open(&memory(), &Options { background_threads: 1, ..options() });
+    for round in 1..=300_u64 {
+        let before = db.metrics().flush_bytes;
+        db.put("k", "v").unwrap();
+        db.flush().unwrap();
+        let metrics = db.metrics();
+        assert_eq!(metrics.flushes, round);
+        assert!(before < metrics.flush_bytes, "{metrics:?}");
+    }
+}
+
+#[test]
+fn what_a_full_disk_left_undecided_is_counted_when_it_is_installed() {
+    let fs = FaultFs::new(Arc::new(MemFs::new()));
+    let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &options());
+    let fill = || {
+        fs.set_plan(|op| {
+            let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+            (is_manifest && !op.kind.is_sync()).then_some(Fault::Enospc)
+        });
+    };
+    let decide = |name: &str| {
+        fs.clear_plan();
+        db.keyspace(name).unwrap();
+    };
+    let flushed = || (db.metrics().flushes, db.metrics().flush_bytes);
+    db.put("a", "v").unwrap();
+    db.put("c", "v").unwrap();
+    fill();
+    db.flush().unwrap_err();
+    assert_eq!(flushed(), (0, 0));
+    decide("first");
+    let first = db.metrics().disk.tables;
+    assert_eq!(flushed(), (1, first));
+    assert!(0 < first);
+
+    // Another table of the same keys, so that a compaction merges the two rather than move one.
+    db.put("b", "v").unwrap();
+    db.flush().unwrap();
+    let read = db.metrics().disk.tables;
+    let compacted = || {
+        let metrics = db.metrics();
+        let (read, written) = (metrics.compaction_read_bytes, metrics.compaction_written_bytes);
+        (metrics.compactions, read, written)
+    };
+    fill();
+    db.compact::<&str>(..).unwrap_err();
+    assert_eq!(compacted(), (0, 0, 0));
+    decide("second");
+    assert_eq!(compacted(), (1, read, db.metrics().disk.tables));
 }
 
 #[test]
