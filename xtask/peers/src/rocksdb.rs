@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use ::rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Options, WaitForCompactOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, Options, ReadOptions, WaitForCompactOptions,
+    WriteBatch, WriteOptions,
 };
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
@@ -25,6 +25,8 @@ struct RocksDb {
     /// Made once: each is an object on the other side of the language border.
     synced: WriteOptions,
     buffered: WriteOptions,
+    /// For gets. An iterator takes options of its own along, so that those of a scan are made for it.
+    read: ReadOptions,
 }
 
 fn open(dir: &Path, options: &StoreOptions) -> Result<Box<dyn Store>> {
@@ -37,7 +39,7 @@ impl RocksDb {
         let (mut synced, mut buffered) = (WriteOptions::default(), WriteOptions::default());
         synced.set_sync(true);
         buffered.set_sync(false);
-        Ok(RocksDb { db, synced, buffered })
+        Ok(RocksDb { db, synced, buffered, read: ReadOptions::default() })
     }
 
     fn write_options(&self, durability: Durability) -> &WriteOptions {
@@ -64,7 +66,7 @@ impl Store for RocksDb {
     }
 
     fn get(&self, key: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let value = self.db.get_pinned(key)?;
+        let value = self.db.get_pinned_opt(key, &self.read)?;
         Ok(value.map(|value| take(&value)).is_some())
     }
 
