@@ -101,7 +101,8 @@ pub(crate) async fn serve(
 
     answer::secure(&mut answer);
     let unread = has_body && !progress.is_body_read;
-    if defect.is_some() || unread || is_chunked || app.phase() == Phase::Draining {
+    let is_last = defect.is_some() || unread || is_chunked || is_misunderstood(answer.status());
+    if is_last || app.phase() == Phase::Draining {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(origin) = progress.allowed_origin {
@@ -213,6 +214,20 @@ fn check_content(headers: &HeaderMap, kind: BodyKind) -> Result<(), Problem> {
 /// Whether a browser asks beforehand what a page of an allowed origin may send.
 fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether the answer says that the request is not one that this server takes. Then its sender and the
+/// server do not agree on what was sent, so that what follows on the connection is not looked at.
+fn is_misunderstood(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::URI_TOO_LONG
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    )
 }
 
 /// Lets a page of a configured origin read the answer.

@@ -1,5 +1,7 @@
 //! Requests that two readers could understand differently: S-15, and S-16 (encodings).
 
+use lsm_server::config::Size;
+
 use crate::harness::TestServer;
 
 /// A request that must never be executed: it stands where a reader that was fooled would find it.
@@ -94,8 +96,7 @@ fn s15_an_unread_body_is_never_the_next_request() {
         ("PUT", "/no/such/route", 404, true),
         ("PATCH", "/v1/kv/a", 405, true),
         ("GET", "/healthz", 400, true),
-        // The key is looked at when the body was read, so that here it is no request either.
-        ("PUT", "/v1/kv/", 400, false),
+        ("PUT", "/v1/kv/", 400, true),
     ] {
         let mut client = server.connect();
         let head = server.head(method, target);
@@ -122,6 +123,55 @@ fn s15_a_pipelined_request_after_an_error_is_not_executed() {
     assert_eq!(client.reply().unwrap().status, 400);
     assert!(client.rest().is_empty());
     assert_eq!(server.get("/v1/kv/last").status, 404);
+}
+
+/// The heads are in order and the bodies whole, so that the next request would be found.
+#[test]
+fn s15_what_follows_a_request_that_was_not_understood_is_not_executed() {
+    let server = TestServer::with_settings(|settings| settings.max_value_bytes = Some(Size(100)));
+    let hidden = HIDDEN.replace("HOST", &server.address.to_string());
+    let json = "Content-Type: application/json\r\n";
+    for (method, target, header, body, status) in [
+        ("POST", "/put", json, "{x}".to_owned(), 400),
+        ("POST", "/put", json, r#"{"key":"a","value":"b","ttl":1}"#.into(), 400),
+        ("POST", "/put", json, r#"{"key":"","value":"b"}"#.into(), 400),
+        ("POST", "/put", json, format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(200)), 413),
+        ("POST", "/put", "Content-Type: text/plain\r\n", "{}".into(), 415),
+        ("POST", "/v1/batch", json, r#"{"ops":[]}"#.into(), 400),
+        ("PUT", "/v1/kv/a", "If-Match: x\r\n", "b".into(), 400),
+        ("GET", "/v1/kv?limit=x", "", String::new(), 400),
+        ("GET", "/v1/kv/%zz", "", String::new(), 400),
+    ] {
+        let mut client = server.connect();
+        let head = server.head(method, target);
+        client.send(format!("{head}{header}Content-Length: {}\r\n\r\n{body}{hidden}", body.len()));
+        client.end();
+        let reply = client.reply().unwrap();
+        assert_eq!((reply.status, reply.closes()), (status, true), "{method} {target} {body}");
+        assert!(client.rest().is_empty(), "{method} {target} {body}");
+        assert_eq!(server.get("/v1/kv/hidden").status, 404, "{method} {target} {body}");
+    }
+}
+
+#[test]
+fn what_follows_another_refusal_is_executed() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    let json = "Content-Type: application/json\r\n";
+    let put = |value: &str| format!(r#"{{"key":"a","value":"{value}","if_absent":true}}"#);
+    for (method, target, header, body, status) in [
+        ("GET", "/get/a", "", String::new(), 404),
+        ("POST", "/put", json, put("1"), 200),
+        ("POST", "/put", json, put("2"), 412),
+        ("GET", "/no/such/route", "", String::new(), 404),
+        ("GET", "/put", "", String::new(), 405),
+        ("GET", "/get/a", "", String::new(), 200),
+    ] {
+        let head = server.head(method, target);
+        client.send(format!("{head}{header}Content-Length: {}\r\n\r\n{body}", body.len()));
+        let reply = client.reply().unwrap();
+        assert_eq!((reply.status, reply.closes()), (status, false), "{method} {target}");
+    }
 }
 
 #[test]
