@@ -11,6 +11,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// These macros panic where a stream takes nothing.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod wire;
 

@@ -1,5 +1,8 @@
 //! The log: lines on the standard error, escaped, and never a flood.
 //!
+//! A line that cannot be written is lost, and nothing else: the disk of the log may be full, or the
+//! reader of a pipe gone, and the store is wanted all the same.
+//!
 //! Nothing that a client stored or sent as a secret is ever logged. What else came from outside (a
 //! path, an address) is printed through [`Escaped`].
 
@@ -18,6 +21,9 @@ pub(crate) fn init(format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::INFO)
         .with_writer(io::stderr)
+        // The default tells of a line that could not be written by a macro that panics if it cannot
+        // write either; the hook would log that panic, and a panic in the hook aborts.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(false);
     // A test in the same process may have begun before.

@@ -71,7 +71,8 @@ pub fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
-            eprintln!("lsm-server: {}", fatal.why);
+            // If the standard error takes nothing, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "lsm-server: {}", fatal.why);
             ExitCode::from(fatal.exit)
         }
     }
@@ -121,13 +122,17 @@ async fn serve(config: &Config, data_dir: PathBuf) -> Result<(), Fatal> {
         }
     };
     server.begin(db, &data_dir)?;
-    print(&format!(
+    let printed = print(&format!(
         "lsm-server {} listening on http://{} data={} durability={}\n",
         env!("CARGO_PKG_VERSION"),
         server.address(),
         data_dir.display(),
         config.durability.name(),
-    ))?;
+    ));
+    // Its reader may be gone, or its disk full; the server is wanted all the same.
+    if let Err(fatal) = printed {
+        tracing::warn!("listening on http://{} but {}", server.address(), fatal.why);
+    }
     tokio::select! {
         () = server.accept() => unreachable!("accepting does not end"),
         () = signals.next() => tracing::info!("closing; a second signal ends the process at once"),
@@ -152,7 +157,9 @@ async fn open(config: &Config, data_dir: PathBuf) -> Result<Db, Fatal> {
 /// Writes to the standard output, at once.
 fn print(text: &str) -> Result<(), Fatal> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fatal::failed)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        Fatal::failed(format_args!("cannot write to the standard output: {error}"))
+    })
 }
 
 /// The signals that end the process.

@@ -21,3 +21,4 @@ mod races;
 mod scans;
 mod smuggling;
 mod state;
+mod streams;

@@ -1,6 +1,6 @@
 //! The binary: configuration (S-1, S-7, S-26), the line it prints, signals (S-25), descriptors (S-13).
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ use lsm_base::FileName;
 
 use crate::client::Client;
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-server"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LSM_")) {
         command.env_remove(name);
@@ -48,14 +48,16 @@ impl Process {
     }
 
     /// A process whose log goes where the command says.
-    fn with_log(mut command: Command) -> Process {
+    pub(crate) fn with_log(mut command: Command) -> Process {
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok())
-            .unwrap_or_else(|| panic!("no address in {line:?}"));
+        let (line, address) = announced(child.stdout.as_mut().unwrap());
+        Process { child, line, address }
+    }
+
+    /// A process that cannot write to its standard output: its log has the address.
+    pub(crate) fn without_output(mut command: Command) -> Process {
+        let mut child = command.spawn().unwrap();
+        let (line, address) = announced(child.stderr.as_mut().unwrap());
         Process { child, line, address }
     }
 
@@ -76,7 +78,7 @@ impl Process {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.signal("TERM");
         assert_eq!(self.wait(), 0);
     }
@@ -89,7 +91,12 @@ impl Process {
         log
     }
 
-    fn ask(&self, method: &str, target: &str, body: &str) -> Option<crate::client::Reply> {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Option<crate::client::Reply> {
         let mut client = Client::connect(self.address);
         client
             .try_send(format!(
@@ -99,6 +106,21 @@ impl Process {
             ))
             .ok()?;
         client.reply_to(method)
+    }
+}
+
+/// The first line of a stream that has the address of a server, and the address.
+fn announced(stream: impl Read) -> (String, SocketAddr) {
+    let mut stream = BufReader::new(stream);
+    let mut said = String::new();
+    loop {
+        let begin = said.len();
+        assert_ne!(stream.read_line(&mut said).unwrap(), 0, "no address in {said:?}");
+        let line = &said[begin..];
+        let rest = line.split_once("http://").map(|(_, rest)| rest);
+        if let Some(address) = rest.and_then(|rest| rest.split(' ').next()?.parse().ok()) {
+            return (line.to_owned(), address);
+        }
     }
 }
 
