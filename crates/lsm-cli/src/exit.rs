@@ -113,11 +113,11 @@ impl Failure {
 }
 
 /// One line on stderr.
-fn say(message: &str) {
+pub(crate) fn say(message: &str) {
     use std::io::Write as _;
     // Line ends of a message, of a file's name say, would make it look like several.
     let line = message.replace(['\n', '\r'], " ");
-    // If stderr is closed, the exit code has to do.
+    // If stderr takes nothing, the exit code has to do.
     let _ = writeln!(io::stderr(), "lsm: {line}");
 }
 

@@ -18,6 +18,8 @@
 //! | `exit` | failures, and the exit code of each |
 
 #![forbid(unsafe_code)]
+// These macros panic where a stream takes nothing.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod args;
 mod commands;

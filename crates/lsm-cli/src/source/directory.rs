@@ -13,7 +13,7 @@ use lsm_engine::{
 use lsm_server::wire::{ItemRef, Stats, Tree};
 
 use super::{Access, Direction, Found, Pair, PutCondition, Range, Source, Unfinished, Wanted};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, say};
 use crate::progress::Progress;
 use crate::text;
 
@@ -61,7 +61,7 @@ impl Directory {
 pub(super) fn tell_of_drop(report: &RecoveryReport) {
     if let Some(reason) = &report.drop_reason {
         let bytes = text::count(report.dropped_bytes, "byte", "bytes");
-        eprintln!("lsm: the end of the log, {bytes}, did not survive a crash: {reason}");
+        say(&format!("the end of the log, {bytes}, did not survive a crash: {reason}"));
     }
 }
 

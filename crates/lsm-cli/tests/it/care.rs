@@ -200,6 +200,10 @@ fn a_log_whose_end_was_lost_is_told_of() {
     let last = bytes.iter().rposition(|byte| *byte == 7).unwrap();
     bytes[last] ^= 1;
     std::fs::write(log, bytes).unwrap();
+    // It is said on stderr, and where stderr takes nothing, nothing else changes.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = lsm.command(&["scan", "--count"]).stderr(full).output().unwrap();
+    assert_eq!((ended.status.code(), &ended.stdout[..]), (Some(0), &b"1\n"[..]));
     for arguments in [&["verify"][..], &["get", "a"], &["scan"], &["put", "c", "3"]] {
         let ran = lsm.run(arguments);
         assert_eq!((ran.code, ran.stderr.lines().count()), (Some(0), 1), "{}", ran.stderr);
