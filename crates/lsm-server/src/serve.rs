@@ -40,6 +40,12 @@ pub struct Timeouts {
     pub body_grace: Duration,
     /// An answer of which the peer reads nothing, or less than one KiB a second for as long.
     pub write_stall: Duration,
+    /// A page of a range, unless its first key is found later.
+    pub page: Duration,
+    /// A piece of the lines of a range, which is made in one go.
+    pub piece: Duration,
+    /// Between two signs of life of a range whose next line is not found.
+    pub silence: Duration,
 }
 
 impl Timeouts {
@@ -55,6 +61,9 @@ impl Default for Timeouts {
             body: Duration::from_secs(30),
             body_grace: Duration::from_secs(5),
             write_stall: Duration::from_secs(30),
+            page: Duration::from_secs(10),
+            piece: Duration::from_millis(100),
+            silence: Duration::from_secs(1),
         }
     }
 }

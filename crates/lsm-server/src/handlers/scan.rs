@@ -4,6 +4,11 @@
 //! asked for, and the server keeps nothing in between. Lines are one snapshot, sent as it is read:
 //! pieces are made on the pool, one ahead of the socket, and between two pieces neither a thread nor
 //! a cursor is held, only the snapshot. A client that does not read loses that after a while.
+//!
+//! Between two keys there may be any number of deleted ones. Whoever looks for the next key pauses
+//! now and then: a page may end so without having found one, and lines are broken off when the client
+//! has gone or the store is closed. That a client has gone shows when something is sent to it, so that
+//! an empty line is sent where no other is found for a while.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,6 +26,7 @@ use crate::answer::{self, Answer, Payload, Piece};
 use crate::app::App;
 use crate::in_flight::{Growing, Share};
 use crate::page_cursor::{Direction, ScanBounds};
+use crate::serve::Timeouts;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::target::Query;
@@ -34,14 +40,12 @@ const MAX_LIMIT: u64 = 10_000;
 const PAGE_BYTES: usize = 16 << 20;
 /// More than what follows the items of a page, in bytes: a cursor may hold a whole key as base64.
 const LONGEST_TAIL: usize = 96 << 10;
-/// A page ends when it took this long.
-const PAGE_TIME: Duration = Duration::from_secs(10);
-/// A piece of lines ends before it would be larger than this, in bytes, unless it is one item, or
-/// when it took this long.
+/// A piece of lines ends before it would be larger than this, in bytes, unless it is one item.
 const PIECE_BYTES: usize = 128 << 10;
 /// More than the last line of a scan has, in bytes.
 const LAST_LINE: usize = 128;
-const PIECE_TIME: Duration = Duration::from_millis(100);
+/// How many entries are passed over between two looks at the time.
+const SKIPS_BETWEEN_LOOKS: u64 = 4096;
 /// How long lines wait for their reader before the snapshot is given up.
 const READER_TIME: Duration = Duration::from_secs(60);
 
@@ -105,14 +109,14 @@ pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
         })?,
     };
     let failed = |error: Error| problem_of(&error);
-    let deadline = Instant::now() + PAGE_TIME;
+    let deadline = Instant::now() + call.app.timeouts.page;
     let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
     let mut cursor = open(call.db()?, &left).map_err(failed)?;
     let mut out = call.growing(PAGE_BYTES);
     out.put(b"{\"items\":[")?;
     let mut count = 0;
     let mut last = Vec::new();
-    while cursor.valid() {
+    while search(&mut cursor, deadline).map_err(failed)? == Search::Found {
         let item = wanted.item(&cursor);
         let room = PAGE_BYTES.saturating_sub(out.len() + LONGEST_TAIL);
         let is_full = limit <= count || !item.fits(room, wanted.form) || deadline <= Instant::now();
@@ -130,16 +134,21 @@ pub(super) fn page(mut call: Call) -> Result<Answer, Problem> {
         step(&mut cursor, left.direction).map_err(failed)?;
     }
     let mut tail = b"],\"next\":".to_vec();
-    if cursor.valid() {
-        let (lower, upper) = match left.direction {
-            Direction::Up => (&last[..], cursor.key()),
-            Direction::Down => (cursor.key(), &last[..]),
-        };
-        put_string(&mut tail, &wanted.bounds.cursor_between(lower, upper));
-    } else {
-        tail.extend_from_slice(b"null");
+    let end = match cursor.paused() {
+        Some(pause) => Some((pause.passed, pause.ahead)),
+        None => cursor.valid().then(|| (&last[..], cursor.key())),
+    };
+    match end {
+        Some((before, behind)) => {
+            let (lower, upper) = match left.direction {
+                Direction::Up => (before, behind),
+                Direction::Down => (behind, before),
+            };
+            put_string(&mut tail, &wanted.bounds.cursor_between(lower, upper));
+        }
+        None => tail.extend_from_slice(b"null"),
     }
-    tail.extend_from_slice(format!(",\"done\":{},\"seq\":", !cursor.valid()).as_bytes());
+    tail.extend_from_slice(format!(",\"done\":{},\"seq\":", end.is_none()).as_bytes());
     put_number(&mut tail, cursor.seq().get());
     tail.push(b'}');
     out.put(&tail)?;
@@ -156,7 +165,8 @@ pub(super) fn lines(mut call: Call) -> Result<Answer, Problem> {
     let snapshot = call.db()?.snapshot().map_err(|error| problem_of(&error))?;
     let seq = snapshot.seq();
     let (pieces, receiver) = mpsc::channel(1);
-    let scan = LineScan { left: wanted.bounds.clone(), wanted, snapshot, count: 0 };
+    let (left, sent) = (wanted.bounds.clone(), Instant::now());
+    let scan = LineScan { left, wanted, snapshot, count: 0, sent, timeouts: call.app.timeouts };
     tokio::spawn(send_lines(scan, call.app, pieces));
     let mut answer = Answer::new(Payload::stream(receiver));
     answer.headers_mut().insert(hyper::header::CONTENT_TYPE, LINES);
@@ -203,7 +213,7 @@ enum Made {
     Piece(Bytes),
     /// The last lines.
     Last(Bytes),
-    /// Nothing: the next line needs a share of so many bytes.
+    /// Nothing yet. It goes on with a share of so many bytes.
     Needs(usize),
 }
 
@@ -214,29 +224,36 @@ struct LineScan {
     left: ScanBounds,
     snapshot: Snapshot,
     count: u64,
+    /// When the last piece was made.
+    sent: Instant,
+    timeouts: Timeouts,
 }
 
 impl LineScan {
     fn make_piece(&mut self, share: Share) -> Result<Made, Problem> {
         let failed = |error: Error| problem_of(&error);
-        let deadline = Instant::now() + PIECE_TIME;
+        let deadline = Instant::now() + self.timeouts.piece;
         // The last line of a scan always fits behind the others.
         let room = share.bytes() - LAST_LINE;
         let mut out = Growing::new(share, 0, 0);
         let mut cursor = open(&self.snapshot, &self.left).map_err(failed)?;
-        while cursor.valid() && self.wanted.limit.is_none_or(|limit| self.count < limit) {
+        while self.wanted.limit.is_none_or(|limit| self.count < limit) {
+            match search(&mut cursor, deadline).map_err(failed)? {
+                Search::Found => {}
+                Search::Late => {
+                    self.resume_at(cursor.paused().expect("a late search has paused").ahead);
+                    return self.end_piece(out);
+                }
+                Search::Over => break,
+            }
             let item = self.wanted.item(&cursor);
             let is_full = !item.fits(room.saturating_sub(out.len() + 1), self.wanted.form);
             if out.len() == 0 && is_full {
                 return Ok(Made::Needs(item.printed_len(self.wanted.form) + 1 + LAST_LINE));
             }
             if out.len() != 0 && (is_full || deadline <= Instant::now()) {
-                match self.left.direction {
-                    Direction::Up => self.left.start = cursor.key().to_vec(),
-                    // The bound is exclusive, and the smallest key above this one keeps it inside.
-                    Direction::Down => self.left.end = Some([cursor.key(), b"\0"].concat()),
-                }
-                return Ok(Made::Piece(out.into_bytes()));
+                self.resume_at(cursor.key());
+                return self.end_piece(out);
             }
             out.put_item(item, self.wanted.form)?;
             out.put(b"\n")?;
@@ -248,12 +265,57 @@ impl LineScan {
         out.put(&done)?;
         Ok(Made::Last(out.into_bytes()))
     }
+
+    /// Leaves this key, and what comes behind it, to the next piece.
+    fn resume_at(&mut self, key: &[u8]) {
+        match self.left.direction {
+            Direction::Up => self.left.start = key.to_vec(),
+            // The bound is exclusive, and the smallest key above this one keeps it inside.
+            Direction::Down => self.left.end = Some([key, b"\0"].concat()),
+        }
+    }
+
+    /// The lines that were made, or if there is none and the client has heard nothing for a while, an
+    /// empty one.
+    fn end_piece(&mut self, mut out: Growing) -> Result<Made, Problem> {
+        if out.len() == 0 {
+            if self.sent.elapsed() < self.timeouts.silence {
+                return Ok(Made::Needs(PIECE_BYTES));
+            }
+            out.put(b"\n")?;
+        }
+        self.sent = Instant::now();
+        Ok(Made::Piece(out.into_bytes()))
+    }
 }
 
-/// A cursor on the first key of a scan.
+/// What became of the search for the next key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Search {
+    /// The cursor stands on it.
+    Found,
+    /// It took too long, and the cursor has paused.
+    Late,
+    /// There is none.
+    Over,
+}
+
+/// Lets the last motion of a cursor come to its end, if that is before the deadline.
+fn search(cursor: &mut DbCursor, deadline: Instant) -> Result<Search, Error> {
+    while cursor.paused().is_some() {
+        if deadline <= Instant::now() {
+            return Ok(Search::Late);
+        }
+        cursor.resume()?;
+    }
+    Ok(if cursor.valid() { Search::Found } else { Search::Over })
+}
+
+/// A cursor on its way to the first key of a scan.
 fn open(view: &impl Read, bounds: &ScanBounds) -> Result<DbCursor, Error> {
     let end = bounds.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let mut cursor = view.cursor_in::<&[u8]>((Bound::Included(&bounds.start[..]), end))?;
+    cursor.set_skip_limit(SKIPS_BETWEEN_LOOKS);
     match bounds.direction {
         Direction::Up => cursor.seek_to_first()?,
         Direction::Down => cursor.seek_to_last()?,

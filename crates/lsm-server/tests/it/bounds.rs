@@ -13,8 +13,14 @@ const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(60);
 
 fn with_timeouts(change: impl FnOnce(&mut Timeouts)) -> TestServer {
-    let mut timeouts =
-        Timeouts { head: LONG, idle: LONG, body: LONG, body_grace: LONG, write_stall: LONG };
+    let mut timeouts = Timeouts {
+        head: LONG,
+        idle: LONG,
+        body: LONG,
+        body_grace: LONG,
+        write_stall: LONG,
+        ..Timeouts::default()
+    };
     change(&mut timeouts);
     TestServer::with(Setup { timeouts, ..Setup::default() })
 }

@@ -173,9 +173,14 @@ impl TestServer {
         self.request("POST", target, &[("Content-Type", "application/json")], json.as_bytes())
     }
 
+    /// Tells the server to stop.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
     /// Stops the server and waits until it has closed its store.
     pub(crate) fn stop(&mut self) {
-        drop(self.stop.take());
+        self.begin_stop();
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the server closes its store");
         }

@@ -1,14 +1,17 @@
 //! Ranges of keys, as pages and as lines; S-17.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use lsm_base::FileName;
-use lsm_base::fs::{Fault, FaultFs, OpKind, StdFs};
-use lsm_server::config::Size;
+use lsm_base::fs::{Fault, FaultFs, Op, OpKind, StdFs};
+use lsm_engine::{Durability, Health, WriteBatch, WriteOptions};
+use lsm_server::config::{Size, Span};
+use lsm_server::serve::Timeouts;
 use lsm_server::wire::Line;
 
-use crate::client::Reply;
+use crate::client::{Client, Reply};
 use crate::harness::{Setup, TestServer};
 
 fn filled(count: usize) -> TestServer {
@@ -286,4 +289,136 @@ fn s17_a_page_is_measured_as_it_is_sent() {
     assert_eq!(keys(&page), ["c"]);
     server.put("d", b"x");
     assert_eq!(keys(&server.get("/v1/kv?start=c")), ["c"]);
+}
+
+/// How many keys are deleted between two that are there.
+const DELETED: u32 = 100_000;
+
+/// A server whose store has two keys, and what is left of a great many between them.
+fn with_deleted(setup: Setup) -> (TestServer, lsm_engine::Snapshot) {
+    let server = TestServer::with(setup);
+    let db = server.db();
+    let options = WriteOptions::durability(Durability::Buffered);
+    db.put_with("a", "1", &options).unwrap();
+    db.put_with("z", "1", &options).unwrap();
+    // For this reader's sake tombstones go into tables too.
+    let reader = db.snapshot().unwrap();
+    let mut batch = WriteBatch::new();
+    (0..DELETED).for_each(|index| batch.delete(format!("k{index:06}")));
+    db.write(batch, &options).unwrap();
+    db.flush().unwrap();
+    (server, reader)
+}
+
+/// Every look at the time finds that it is over.
+fn impatient() -> Timeouts {
+    let none = Duration::ZERO;
+    Timeouts { page: none, piece: none, silence: none, ..Timeouts::default() }
+}
+
+#[test]
+fn s17_a_page_ends_in_time_also_where_it_has_found_nothing() {
+    let (server, _reader) = with_deleted(Setup { timeouts: impatient(), ..Setup::default() });
+    for direction in ["", "&reverse=true"] {
+        let (mut found, mut empty, mut cursor) = (Vec::new(), 0, String::new());
+        loop {
+            let page = server.get(&format!("/v1/kv?limit=10{direction}{cursor}"));
+            assert_eq!(page.status, 200, "{page:?}");
+            found.extend(keys(&page));
+            empty += u32::from(keys(&page).is_empty());
+            let page = page.json();
+            assert_eq!(page["done"], page["next"].is_null());
+            let Some(next) = page["next"].as_str() else { break };
+            // It names no more of the keys than it needs.
+            assert!(next.len() < 32, "{next}");
+            cursor = format!("&cursor={next}");
+        }
+        found.sort();
+        assert_eq!(found, ["a", "z"]);
+        assert!((20..=30).contains(&empty), "{empty}");
+    }
+    // Who has the time finds both at once.
+    let (server, _reader) = with_deleted(Setup::default());
+    assert_eq!(keys(&server.get("/v1/kv")), ["a", "z"]);
+}
+
+#[test]
+fn lines_that_are_long_in_coming_are_announced_by_empty_ones() {
+    let (server, _reader) = with_deleted(Setup { timeouts: impatient(), ..Setup::default() });
+    for (direction, first) in [("", "a"), ("?reverse=true", "z")] {
+        let (lines, reply) = lines(&server, direction);
+        assert!(reply.is_whole);
+        let items: Vec<&String> = lines.iter().filter(|line| !line.is_empty()).collect();
+        assert_eq!(items.len(), 3);
+        assert!(items[0].contains(&format!(r#""key":"{first}""#)), "{items:?}");
+        assert!(items[2].starts_with(r#"{"done":true,"count":2,"#), "{items:?}");
+        assert!(20 <= lines.len() - items.len(), "{}", lines.len());
+    }
+    let (server, _reader) = with_deleted(Setup::default());
+    assert_eq!(lines(&server, "").0.len(), 3, "nobody had to wait");
+}
+
+/// Begins a scan by lines behind the first key, and calls `interrupt` when it reads its first block. Returns what the
+/// client sees of it, and how many blocks were read from then on.
+fn interrupted(
+    setup: Setup,
+    interrupt: impl FnOnce(&mut TestServer, Client) -> Option<Client>,
+) -> (Option<Reply>, usize) {
+    let faults = FaultFs::new(Arc::new(StdFs));
+    let (mut server, _reader) =
+        with_deleted(Setup { faults: Some(Arc::new(faults.clone())), ..setup });
+    let (at_gate, arrived) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let (gate, reads) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&reads);
+    faults.before_each(move |op: &Op| {
+        if op.kind == OpKind::Read && matches!(op.file_name(), Some(FileName::Table(_))) {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let _ = at_gate.send(());
+            let _ = gate.lock().unwrap().recv();
+        }
+    });
+    let mut client = server.connect();
+    client.send(server.head("GET", "/v1/kv?start=b") + "Accept: application/x-ndjson\r\n\r\n");
+    arrived.recv().unwrap();
+    let db = server.db().clone();
+    let client = interrupt(&mut server, client);
+    drop(open);
+    let reply = client.and_then(|mut client| client.reply());
+    // The scan holds its snapshot to its end; the other one is ours.
+    let start = Instant::now();
+    while db.health() == Health::Running && db.metrics().snapshots != 1 {
+        assert!(start.elapsed() < Duration::from_secs(60), "the scan goes on");
+        std::thread::yield_now();
+    }
+    server.stop();
+    (reply, reads.load(Ordering::Relaxed))
+}
+
+#[test]
+fn lines_that_nobody_waits_for_are_given_up() {
+    let setup = || Setup { timeouts: impatient(), ..Setup::default() };
+    let (reply, all) = interrupted(setup(), |_, client| Some(client));
+    assert!(reply.unwrap().is_whole);
+    let (_, some) = interrupted(setup(), |_, client| {
+        drop(client);
+        None
+    });
+    assert!(some < all / 2, "{some} of {all}");
+}
+
+#[test]
+fn lines_end_with_the_store() {
+    let mut setup = Setup { timeouts: impatient(), ..Setup::default() };
+    setup.settings.drain_timeout = Some(Span(Duration::from_millis(1)));
+    let (reply, some) = interrupted(setup, |server, client| {
+        let db = server.db().clone();
+        server.begin_stop();
+        while db.health() == Health::Running {
+            std::thread::yield_now();
+        }
+        Some(client)
+    });
+    assert!(reply.is_none_or(|reply| !reply.is_whole));
+    assert!(some < 100, "{some} blocks were read of a store that is closed");
 }
