@@ -172,10 +172,7 @@ impl Db {
 
     fn pin(&self) -> Pin {
         match &self.inner.write_side {
-            Some(side) => {
-                let visible = side.commit.publication().visible_cell();
-                Pin::Slot(self.inner.snapshots.acquire(visible))
-            }
+            Some(_) => Pin::Slot(self.inner.snapshots.acquire(|| self.inner.visible())),
             None => Pin::ReadOnly(self.inner.read_only_seq),
         }
     }

@@ -104,7 +104,7 @@ impl Inner {
     /// The sequences that flush and compaction must respect, ascending.
     pub(crate) fn live_seqs(&self) -> Vec<Seq> {
         match &self.write_side {
-            Some(side) => self.snapshots.live(side.commit.publication().visible_cell()),
+            Some(_) => self.snapshots.live(|| self.visible()),
             None => vec![self.read_only_seq],
         }
     }

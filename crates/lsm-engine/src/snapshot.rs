@@ -9,15 +9,18 @@
 //!
 //! Implicit reads take no slot: the SuperVersion that they pin holds all that they can see.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
 use lsm_base::Seq;
 
+use crate::sync::{AtomicU64, fence};
+
 const FREE: u64 = u64::MAX;
 
-const SLOTS_PER_CHUNK: usize = 64;
+/// Models explore every slot, so they have few.
+const SLOTS_PER_CHUNK: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// The sequences in use by snapshots.
 #[derive(Debug, Default)]
@@ -43,35 +46,38 @@ impl Default for Chunk {
 
 impl SnapshotRegister {
     /// Takes a slot for the sequence that is visible now.
-    pub(crate) fn acquire(self: &Arc<Self>, visible: &AtomicU64) -> SnapshotSlot {
-        // Sequentially consistent throughout: the argument above is about one order of the stores
-        // and loads of the slot and of the visible sequence.
-        let mut seq = visible.load(Ordering::SeqCst);
-        let index = self.claim(seq);
+    pub(crate) fn acquire(self: &Arc<Self>, visible: impl Fn() -> Seq) -> SnapshotSlot {
+        let mut seq = visible();
+        let index = self.claim(seq.get());
         let slot = self.slot(index);
         loop {
-            let now = visible.load(Ordering::SeqCst);
+            // Between the store of the slot and the load of what is visible, as in `live` between
+            // that load and those of the slots: of two such fences one is the first, so either the
+            // slot is seen there, or what was visible there is seen here.
+            fence(Ordering::SeqCst);
+            let now = visible();
             if now == seq {
-                return SnapshotSlot { register: Arc::clone(self), index, seq: Seq::new(seq) };
+                return SnapshotSlot { register: Arc::clone(self), index, seq };
             }
             seq = now;
-            slot.store(seq, Ordering::SeqCst);
+            slot.store(seq.get(), Ordering::Release);
         }
     }
 
     /// The sequences that flush and compaction must respect, ascending and without repetition:
     /// those in the slots, and the visible sequence, for the snapshots that begin right now.
-    pub(crate) fn live(&self, visible: &AtomicU64) -> Vec<Seq> {
-        let mut seqs = vec![visible.load(Ordering::SeqCst)];
+    pub(crate) fn live(&self, visible: impl Fn() -> Seq) -> Vec<Seq> {
+        let mut seqs = vec![visible()];
+        fence(Ordering::SeqCst);
         let mut chunk = Some(&self.first);
         while let Some(current) = chunk {
-            let values = current.slots.iter().map(|slot| slot.load(Ordering::SeqCst));
-            seqs.extend(values.filter(|&value| value != FREE));
+            let values = current.slots.iter().map(|slot| slot.load(Ordering::Acquire));
+            seqs.extend(values.filter(|&value| value != FREE).map(Seq::new));
             chunk = current.next.get().map(Box::as_ref);
         }
         seqs.sort_unstable();
         seqs.dedup();
-        seqs.into_iter().map(Seq::new).collect()
+        seqs
     }
 
     /// How many snapshots are held.
@@ -91,7 +97,7 @@ impl SnapshotRegister {
         let mut base = 0;
         loop {
             let free = chunk.slots.iter().position(|slot| {
-                slot.compare_exchange(FREE, seq, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+                slot.compare_exchange(FREE, seq, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             });
             if let Some(index) = free {
                 return base + index;
@@ -126,25 +132,33 @@ impl SnapshotSlot {
 
 impl Drop for SnapshotSlot {
     fn drop(&mut self) {
-        self.register.slot(self.index).store(FREE, Ordering::SeqCst);
+        // Release: what the snapshot read was read before.
+        self.register.slot(self.index).store(FREE, Ordering::Release);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod model;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
+    fn seen(visible: &AtomicU64) -> impl Fn() -> Seq {
+        || Seq::new(visible.load(Ordering::Acquire))
+    }
+
     fn numbers(register: &SnapshotRegister, visible: &AtomicU64) -> Vec<u64> {
-        register.live(visible).into_iter().map(Seq::get).collect()
+        register.live(seen(visible)).into_iter().map(Seq::get).collect()
     }
 
     #[test]
     fn the_register_lists_each_sequence_once() {
         let register = Arc::new(SnapshotRegister::default());
         let visible = AtomicU64::new(5);
-        let first = register.acquire(&visible);
-        let twin = register.acquire(&visible);
-        visible.store(9, Ordering::SeqCst);
+        let first = register.acquire(seen(&visible));
+        let twin = register.acquire(seen(&visible));
+        visible.store(9, Ordering::Release);
         assert_eq!(first.seq(), Seq::new(5));
         assert_eq!(numbers(&register, &visible), [5, 9]);
         drop(first);
@@ -159,14 +173,14 @@ mod tests {
         let visible = AtomicU64::new(0);
         let mut held = Vec::new();
         for seq in 0..200 {
-            visible.store(seq, Ordering::SeqCst);
-            held.push(register.acquire(&visible));
+            visible.store(seq, Ordering::Release);
+            held.push(register.acquire(seen(&visible)));
         }
         assert_eq!(register.count(), 200);
         assert_eq!(numbers(&register, &visible).len(), 200);
         held.truncate(1);
         assert_eq!(numbers(&register, &visible), [0, 199]);
-        assert_eq!(register.acquire(&visible).index, 1);
+        assert_eq!(register.acquire(seen(&visible)).index, 1);
     }
 
     #[test]
@@ -176,16 +190,16 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for seq in 1..=20_000 {
-                    visible.store(seq, Ordering::SeqCst);
+                    visible.store(seq, Ordering::Release);
                 }
             });
             scope.spawn(|| {
                 for _ in 0..2_000 {
-                    let before = register.live(&visible);
-                    let slot = register.acquire(&visible);
+                    let before = register.live(seen(&visible));
+                    let slot = register.acquire(seen(&visible));
                     // A look that ended before the snapshot began stopped at or below it.
                     assert!(before.last().copied().unwrap() <= slot.seq());
-                    assert!(register.live(&visible).contains(&slot.seq()));
+                    assert!(register.live(seen(&visible)).contains(&slot.seq()));
                 }
             });
         });

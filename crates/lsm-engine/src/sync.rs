@@ -1,18 +1,17 @@
-//! What threads meet in on the commit path: parking_lot's and std's, or loom's when the hand-over is
-//! model-checked.
+//! What threads meet in where a model checks it: parking_lot's and std's, or loom's in the models.
 //!
-//! Only `commit` uses this module, and only for what decides who works next and who is woken. What
+//! `commit` uses it for what decides who works next and who is woken, `snapshot` for its slots. What
 //! a model has nothing to explore in stays as it is elsewhere.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::AtomicU8;
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, fence};
 #[cfg(not(loom))]
 pub(crate) use std::thread::{Thread, current, park};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::AtomicU8;
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
 #[cfg(loom)]
 pub(crate) use loomed::{Mutex, Thread, current, park};
 

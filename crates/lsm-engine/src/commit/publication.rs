@@ -51,11 +51,6 @@ impl Publication {
         Seq::new(self.visible.load(Ordering::Acquire))
     }
 
-    /// The cell itself, for the register of snapshots.
-    pub(crate) fn visible_cell(&self) -> &AtomicU64 {
-        &self.visible
-    }
-
     /// Whether nothing waits to become visible.
     pub(super) fn is_idle(&self) -> bool {
         self.pending.lock().requests.is_empty()
