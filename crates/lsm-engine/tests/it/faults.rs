@@ -27,9 +27,11 @@ enum How {
     Once(Fault),
     /// From then on, wherever the fault makes sense.
     Sticky(Fault),
+    /// The disk becomes full after so many bytes of a write, and has space again behind it.
+    FullMidway(usize),
 }
 
-const WAYS: [How; 11] = [
+const WAYS: [How; 12] = [
     How::Once(Fault::Eio),
     How::Sticky(Fault::Eio),
     How::Once(Fault::Enospc),
@@ -41,6 +43,7 @@ const WAYS: [How; 11] = [
     How::Once(Fault::Torn(40)),
     How::Once(Fault::ForgettingSync),
     How::Sticky(Fault::ForgettingSync),
+    How::FullMidway(40),
 ];
 
 impl How {
@@ -48,6 +51,18 @@ impl How {
         move |op| match self {
             How::Once(fault) => (op.index == at).then_some(fault),
             How::Sticky(fault) => (at <= op.index && makes_sense(fault, op)).then_some(fault),
+            // What is left of a write is the next operation.
+            How::FullMidway(len) if op.index == at => Some(Fault::Short(len)),
+            How::FullMidway(_) => (op.index == at + 1).then_some(Fault::Enospc),
+        }
+    }
+
+    /// Whether there is a fault at this operation.
+    fn applies_to(self, op: &Op) -> bool {
+        match self {
+            How::Once(fault) => fault.applies_to(op),
+            How::Sticky(fault) => fault.applies_to(op) && makes_sense(fault, op),
+            How::FullMidway(len) => op.kind == OpKind::Write && Fault::Short(len).applies_to(op),
         }
     }
 
@@ -308,8 +323,7 @@ fn no_fault_loses_what_was_acknowledged() {
         let work = || {
             while let Some(&(at, how)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let op = &trace[at];
-                let (How::Once(fault) | How::Sticky(fault)) = how;
-                if !fault.applies_to(op) || !makes_sense(fault, op) && how != How::Once(fault) {
+                if !how.applies_to(op) {
                     continue;
                 }
                 runs.fetch_add(1, Ordering::Relaxed);
