@@ -67,6 +67,7 @@ fn list(steps: &[&Step], machine: &Machine) {
     for step in steps {
         let what = match (step.plan)(machine) {
             Plan::Tidy => "cargo xtask tidy".to_string(),
+            Plan::Plants => "cargo xtask plants".to_string(),
             Plan::Cargo(cargo) => cargo.line(),
             Plan::CannotRun(why) => format!("cannot run here: {why}"),
         };
@@ -81,6 +82,10 @@ fn run_step(step: &Step, machine: &Machine) -> Result {
         Plan::Tidy => {
             print(&format!("\n=== {}: cargo xtask tidy\n", step.name));
             (passed_if(crate::tidy::is_tidy(&machine.root)), None)
+        }
+        Plan::Plants => {
+            print(&format!("\n=== {}: cargo xtask plants\n", step.name));
+            (passed_if(crate::plants::all_are_noticed()), None)
         }
         Plan::Cargo(cargo) => {
             print(&format!("\n=== {}: {}\n", step.name, cargo.line()));

@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod plants;
 mod tidy;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Task {
     Ci(ci::Args),
     /// Checks what no compiler checks: arrows between crates, unsafe code, pages, formats
     Tidy(tidy::Args),
+    /// Makes mistakes, one after the other, and sees that a test notices each
+    Plants(plants::Args),
     /// Measures this store, or compares it with RocksDB
     Bench(bench::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     match Args::parse().task {
         Task::Ci(args) => ci::run(&args),
         Task::Tidy(args) => tidy::run(&args),
+        Task::Plants(args) => plants::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }

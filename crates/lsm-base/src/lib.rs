@@ -52,6 +52,7 @@ pub mod fs;
 pub mod key;
 pub mod merging;
 pub mod metrics;
+pub mod plant;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -27,6 +27,7 @@ use std::mem;
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{InternalKeyRef, Seq, key_prefix};
+use crate::plant::{self, Plant};
 
 /// The entries of many cursors in one order.
 ///
@@ -105,8 +106,10 @@ impl<C: Cursor> MergingCursor<C> {
         }
         let (before, rest) = self.sources.split_at_mut(winner);
         let (current, behind) = rest.split_first_mut().expect("the winner is a source");
-        for other in before.iter_mut().chain(behind) {
-            seek_beyond(other, current.key())?;
+        if !plant::is_live(Plant::TurnWithoutSeek) {
+            for other in before.iter_mut().chain(behind) {
+                seek_beyond(other, current.key())?;
+            }
         }
         step(current)?;
         self.play_all(direction);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
+
 use crate::table_meta::TableMeta;
 use crate::tree::Tree;
 use crate::version::LEVELS;
@@ -50,7 +52,8 @@ impl Elision {
     /// Whether data of `user_key` may lie deeper. Requires: no key that was asked for before is
     /// above it.
     pub fn may_exist_below(&mut self, user_key: &[u8]) -> bool {
-        self.runs.iter_mut().any(|run| run.covers(user_key))
+        let is_covered = self.runs.iter_mut().any(|run| run.covers(user_key));
+        is_covered && !plant::is_live(Plant::TombstoneElidedTooEarly)
     }
 }
 

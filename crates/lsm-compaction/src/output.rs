@@ -21,6 +21,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{File, InternalKeyRef, KeyspaceId, Result};
 use lsm_sstable::{TableBuilder, TableOptions, TableSummary};
 
@@ -100,7 +101,9 @@ impl<'a> OutputWriter<'a> {
     /// # Errors
     /// What `new_table` or the file reports. The writer is of no further use then.
     pub fn add(&mut self, key: InternalKeyRef<'_>, value: &[u8]) -> Result<()> {
-        let is_new_key = self.open.is_none() || self.last_user_key != key.user_key;
+        let is_new_key = self.open.is_none()
+            || self.last_user_key != key.user_key
+            || plant::is_live(Plant::VersionsSplit);
         if is_new_key {
             let len = self.open.as_ref().map(|open| open.builder.estimated_len());
             if self.cutter.must_cut(key.user_key, len) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{FileName, Fs, KeyspaceId, Seq};
 use lsm_compaction::{State, Tree};
 use lsm_sstable::BlockCache;
@@ -19,7 +20,7 @@ use crate::error::Result;
 use crate::event::{EventListener, Untold};
 use crate::generation::{Generation, GenerationView};
 use crate::health::HealthCell;
-use crate::inner::{Inner, WriteSide};
+use crate::inner::{Inner, WriteSide, random_u64};
 use crate::open_tree::OpenVersion;
 use crate::options::{Options, Resolved};
 use crate::recovery::{Recovered, Recovery, keyspace_ids};
@@ -74,7 +75,11 @@ impl DbBuilder {
     pub fn open(self) -> Result<Db> {
         let options = self.options.resolve(machine_memory())?;
         self.create_dir()?;
-        let lock = self.fs.lock(&FileName::Lock.path(&self.dir))?;
+        let mut lock_path = FileName::Lock.path(&self.dir);
+        if plant::is_live(Plant::LockIgnored) {
+            lock_path.set_extension(random_u64().to_string());
+        }
+        let lock = self.fs.lock(&lock_path)?;
         let recovery = Recovery { fs: &self.fs, dir: &self.dir, options: &options };
         let recovered = recovery.run()?;
         let inner = Arc::new(self.assemble(options, recovered, lock));

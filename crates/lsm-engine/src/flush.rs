@@ -8,6 +8,7 @@
 
 use std::time::Instant;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{KeyspaceId, Seq};
 use lsm_compaction::edit::{LogFloor, LogPosition};
 use lsm_compaction::job::Cause;
@@ -38,7 +39,7 @@ impl Inner {
         if self.check_writable().is_err() {
             return Ok(false);
         }
-        let Some(view) = self.super_versions.load().sealed.last().cloned() else {
+        let Some(view) = self.oldest_sealed() else {
             return Ok(false);
         };
         let started = Instant::now();
@@ -97,7 +98,9 @@ impl Inner {
         flushed: Vec<Flushed>,
     ) -> Result<()> {
         let mut current = self.lock_decided(&new_tables(&flushed))?;
-        if self.oldest_sealed() != Some(view.generation.number) {
+        if self.oldest_sealed().map(|oldest| oldest.generation.number)
+            != Some(view.generation.number)
+        {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
             return Ok(());
@@ -119,8 +122,13 @@ impl Inner {
         self.versions.log_and_apply(self, &mut current, change)
     }
 
-    fn oldest_sealed(&self) -> Option<u64> {
-        Some(self.super_versions.load().sealed.last()?.generation.number)
+    /// The generation to flush next.
+    fn oldest_sealed(&self) -> Option<GenerationView> {
+        let super_version = self.super_versions.load();
+        if plant::is_live(Plant::FlushedOutOfOrder) {
+            return super_version.sealed.first().cloned();
+        }
+        super_version.sealed.last().cloned()
     }
 
     fn foresee_level(&self, keyspace: KeyspaceId, tree: &Tree, range: &KeyRange) -> usize {
@@ -190,7 +198,7 @@ impl Inner {
     /// Makes the names of new tables durable. If that fails they are unlinked, unless the store is
     /// poisoned: then nothing is.
     pub(crate) fn sync_tables(&self, numbers: &[u64]) -> Result<()> {
-        self.fs.sync_dir(&self.dir).map_err(|error| {
+        plant::unless(Plant::TableNameNotSynced, || self.fs.sync_dir(&self.dir)).map_err(|error| {
             let error = self.note_write_error(error);
             if !matches!(self.health.get(), Health::Poisoned(_)) {
                 self.table_factory().remove(numbers);

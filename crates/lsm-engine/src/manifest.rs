@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::checksum::checksum64;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, Result};
 use lsm_compaction::{Replay, State, VersionEdit};
 use lsm_wal::{JournalReport, JournalWriter, read_journal};
@@ -35,7 +36,7 @@ pub(crate) fn create(
     let path = FileName::Manifest(number).path(dir);
     let mut journal = JournalWriter::create(&**fs, &path, number, epoch, state.header.db_id)?;
     journal.append(&state.snapshot_edit().encode())?;
-    fs.sync_dir(dir)?;
+    plant::unless(Plant::ManifestNameNotSynced, || fs.sync_dir(dir))?;
     Ok(journal)
 }
 
@@ -106,7 +107,8 @@ pub(crate) fn set_current(fs: &dyn Fs, dir: &Path, number: u64) -> Result<(), Se
         false => SetCurrentError::Before(error),
     })?;
     fs.rename(&temp, &FileName::Current.path(dir)).map_err(SetCurrentError::Unknown)?;
-    fs.sync_dir(dir).map_err(SetCurrentError::Unknown)
+    plant::unless(Plant::CurrentNameNotSynced, || fs.sync_dir(dir))
+        .map_err(SetCurrentError::Unknown)
 }
 
 fn write_current(fs: &dyn Fs, temp: &Path, number: u64) -> Result<()> {
@@ -115,7 +117,7 @@ fn write_current(fs: &dyn Fs, temp: &Path, number: u64) -> Result<()> {
     }
     let file = fs.create(temp)?;
     file.write_all_at(current_text(number).as_bytes(), 0)?;
-    file.sync_all()
+    plant::unless(Plant::CurrentNotSynced, || file.sync_all())
 }
 
 /// Whether a sync failed: that decides nothing about what is on disk, so it is never tried again.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{FileName, Result};
 use lsm_sstable::Table;
 use parking_lot::Mutex;
@@ -61,7 +62,8 @@ impl Obsolete {
         let mut files = std::mem::take(&mut waiting.files);
         // No version has these tables, so nobody can get hold of one that nobody holds.
         waiting.tables.retain(|(number, table)| {
-            let is_held = 1 < Arc::strong_count(table);
+            let is_held =
+                1 < Arc::strong_count(table) && !plant::is_live(Plant::UnlinkedUnderReader);
             if !is_held {
                 files.push(FileName::Table(*number));
             }

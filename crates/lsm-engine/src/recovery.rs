@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lsm_base::batch::BatchReader;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::edit::{LogFloor, LogPosition};
 use lsm_compaction::job::Cause;
@@ -166,7 +167,8 @@ impl Recovery<'_> {
     /// before it could.
     fn sync_parent(&self) -> Result<()> {
         let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        match self.fs.sync_dir(parent.unwrap_or(Path::new("."))) {
+        let parent = parent.unwrap_or(Path::new("."));
+        match plant::unless(Plant::ParentNotSynced, || self.fs.sync_dir(parent)) {
             // Who may not even read the parent was given the directory by somebody else.
             Err(Error::Io { source, .. }) if source.kind() == PermissionDenied => Ok(()),
             result => result,
@@ -218,6 +220,7 @@ impl Recovery<'_> {
 
     fn try_recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered, SetCurrentError> {
         let result = self.rebuild(files).map_err(SetCurrentError::Before).and_then(|recovered| {
+            self.sow_early_removals(files);
             manifest::set_current(&**self.fs, self.dir, recovered.manifest_number)?;
             Ok(recovered)
         });
@@ -226,6 +229,20 @@ impl Recovery<'_> {
             self.remove_all_but(files);
         }
         result
+    }
+
+    /// Unlinks what CURRENT still needs, if that is the mistake to make.
+    fn sow_early_removals(&self, files: &BTreeSet<FileName>) {
+        for file in files {
+            let goes = match file {
+                FileName::Manifest(_) => plant::is_live(Plant::UnlinkedBeforeRename),
+                FileName::Log(_) => plant::is_live(Plant::LogUnlinkedInRecovery),
+                _ => false,
+            };
+            if goes {
+                let _ = self.fs.remove(&file.path(self.dir));
+            }
+        }
     }
 
     /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
@@ -368,6 +385,7 @@ fn next_seq(state: &State, last_seq: Seq) -> Seq {
     let behind_all = last_seq.plus(1).max(state.first_seq);
     match state.clean_close {
         Some(_) => behind_all,
+        None if plant::is_live(Plant::SequenceHandedOutTwice) => last_seq.plus(1),
         None => behind_all.plus(UNCLEAN_JUMP),
     }
 }

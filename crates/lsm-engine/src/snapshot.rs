@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
 use lsm_base::Seq;
+use lsm_base::plant::{self, Plant};
 
 use crate::sync::{AtomicU64, fence};
 
@@ -67,13 +68,20 @@ impl SnapshotRegister {
     /// The sequences that flush and compaction must respect, ascending and without repetition:
     /// those in the slots, and the visible sequence, for the snapshots that begin right now.
     pub(crate) fn live(&self, visible: impl Fn() -> Seq) -> Vec<Seq> {
-        let mut seqs = vec![visible()];
+        let is_late = plant::is_live(Plant::SnapshotOverlooked);
+        let mut seqs = Vec::new();
+        if !is_late {
+            seqs.push(visible());
+        }
         fence(Ordering::SeqCst);
         let mut chunk = Some(&self.first);
         while let Some(current) = chunk {
             let values = current.slots.iter().map(|slot| slot.load(Ordering::Acquire));
             seqs.extend(values.filter(|&value| value != FREE).map(Seq::new));
             chunk = current.next.get().map(Box::as_ref);
+        }
+        if is_late {
+            seqs.push(visible());
         }
         seqs.sort_unstable();
         seqs.dedup();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use lsm_base::batch::MAX_VALUE_LEN;
 use lsm_base::key::{MAX_KEY_LEN, hash_user_key};
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, File, InternalKey, InternalKeyRef, KeyspaceId, Kind, Result, Seq};
 
 use crate::block::BlockBuilder;
@@ -387,7 +388,7 @@ impl Output {
     }
 
     fn sync(&mut self) -> Result<()> {
-        let result = self.file.sync_data();
+        let result = plant::unless(Plant::TableNotSynced, || self.file.sync_data());
         self.note(result)
     }
 

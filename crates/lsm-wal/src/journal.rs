@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, File, Fs, Result, Seq};
 
 use crate::format::{
@@ -72,7 +73,8 @@ impl JournalWriter {
         let synced = self.place.lsn();
         encode_record(&mut self.buffer, self.place, RecordKind::Edit, Seq::ZERO, synced, payload);
         let written = self.file.write_all_at(&self.buffer, self.place.offset);
-        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+        let sync = || plant::unless(Plant::ManifestNotSynced, || self.file.sync_data());
+        if let Err(error) = written.and_then(|()| sync()) {
             self.failed = Some(error.clone());
             return Err(error);
         }

@@ -14,6 +14,7 @@
 use std::path::Path;
 
 use lsm_base::file_name::FILE_NUMBER_END;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, Result, Seq};
 
 use crate::lsn::Lsn;
@@ -105,7 +106,11 @@ pub fn replay(
     let survey = Survey::take(fs, dir, &from)?;
     let verdict = Verdict::pass(fs, dir, &survey, &from)?;
     let mut delivered = Walk::default();
-    for (number, end) in verdict.extents(&survey) {
+    let mut extents: Vec<_> = verdict.extents(&survey).collect();
+    if plant::is_live(Plant::ReplayedInWrongOrder) {
+        extents.reverse();
+    }
+    for (number, end) in extents {
         let mut file = segments::open(fs, dir, number, from.owner)?;
         let walk = segments::walk(&mut file, Some(end), deliver)?;
         if walk.end != end {

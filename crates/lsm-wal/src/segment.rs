@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, File, FileName, Fs, Result};
 
 use crate::format::{FileHeader, Place};
@@ -53,7 +54,8 @@ impl Segment {
             segment.discard(fs, dir);
             return Err(PrepareError::Other(error));
         }
-        segment.file.sync_all().map_err(PrepareError::Sync)?;
+        plant::unless(Plant::SegmentNotSynced, || segment.file.sync_all())
+            .map_err(PrepareError::Sync)?;
         Ok(segment)
     }
 
@@ -84,7 +86,7 @@ impl Segment {
             self.discard(fs, dir);
             return Err(PrepareError::Other(error));
         }
-        fs.sync_dir(dir).map_err(PrepareError::Sync)
+        plant::unless(Plant::SegmentNameNotSynced, || fs.sync_dir(dir)).map_err(PrepareError::Sync)
     }
 
     /// Removes a segment that still has its temporary name.

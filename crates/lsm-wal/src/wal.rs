@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use lsm_base::file_name::FILE_NUMBER_END;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, Result, Seq};
 use parking_lot::Mutex;
 
@@ -243,8 +244,16 @@ impl Wal {
         if target < upto {
             return Err(Error::invalid(format!("{upto} is beyond the end of the log, {target}")));
         }
+        let sync = |file: &dyn lsm_base::File| match file.sync_data() {
+            Err(_) if plant::is_live(Plant::SyncTriedAgain) => file.sync_data(),
+            result => result,
+        };
         for segment in segments {
-            segment.file.sync_data().map_err(|error| self.poison_with(error))?;
+            if plant::is_live(Plant::HoleInLog) && segment.number != target.segment {
+                continue;
+            }
+            plant::unless(Plant::LogNotSynced, || sync(&*segment.file))
+                .map_err(|error| self.poison_with(error))?;
         }
         self.tail.lock().forget_sealed_below(target.segment);
         self.marks.lock().synced = target;
@@ -307,6 +316,9 @@ impl Wal {
     /// cannot be removed, and a later call tries again.
     pub fn release(&self, below: u64) -> Result<u32> {
         let mut removed = 0;
+        if plant::is_live(Plant::LogNeverReleased) {
+            return Ok(removed);
+        }
         loop {
             // One segment a turn: no file is removed under the lock that appends need.
             let oldest = {

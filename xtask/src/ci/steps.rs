@@ -21,6 +21,8 @@ pub(super) struct Step {
 pub(super) enum Plan {
     /// The rules of `tidy`, in this process.
     Tidy,
+    /// The planted mistakes, each in a process of its own.
+    Plants,
     /// A cargo command.
     Cargo(Cargo),
     /// Nothing, because this machine lacks what it needs: the summary says so loudly.
@@ -82,6 +84,11 @@ pub(super) const STEPS: &[Step] = &[
         name: "loom",
         about: "interleavings of small models, up to two preemptions",
         plan: loom,
+    },
+    Step {
+        name: "plants",
+        about: "mistakes that are made on purpose, each noticed by the test that is to notice it",
+        plan: |_| Plan::Plants,
     },
     Step { name: "asan", about: "unit tests of unsafe code under AddressSanitizer", plan: asan },
 ];

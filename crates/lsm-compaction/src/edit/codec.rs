@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use lsm_base::codec::encode_record;
 use lsm_base::key::{Kind, pack_trailer, unpack_trailer};
+use lsm_base::plant::{self, Plant};
 use lsm_base::{InternalKey, KeyspaceId, Result, Seq};
 use lsm_sstable::Compression;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,9 @@ pub(super) fn encode(edit: &VersionEdit) -> Vec<u8> {
         put_created(&mut out, created);
     }
     for dropped in &edit.dropped_keyspaces {
+        if plant::is_live(Plant::DropNotLogged) {
+            continue;
+        }
         put(&mut out, KEYSPACE_DROPPED, &(dropped.id.0, dropped.seq.get()));
     }
     for deleted in &edit.deleted_tables {

@@ -4,6 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
+use lsm_base::plant::{self, Plant};
 use lsm_wal::Lsn;
 
 use super::check::Verdict;
@@ -137,7 +138,7 @@ impl Inner {
             Ok(()) => publication.push(group, self.wal().synced_lsn()),
             // The log's end is known: what stands before the group is whole, and a new segment
             // will name it. Only what the group would have written is lost.
-            Err(error) if error.is_no_space() => {
+            Err(error) if error.is_no_space() && !plant::is_live(Plant::FullDiskPoisons) => {
                 self.report_no_space(&error);
                 let (lost, rest): (Vec<_>, Vec<_>) =
                     group.into_iter().partition(|request| request.accepted_batch().is_some());

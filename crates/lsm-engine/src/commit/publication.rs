@@ -51,6 +51,11 @@ impl Publication {
         Seq::new(self.visible.load(Ordering::Acquire))
     }
 
+    /// Lets readers see what is not ready: the planted mistake.
+    pub(super) fn publish_early(&self, seq: Seq) {
+        self.visible.fetch_max(seq.get(), Ordering::Release);
+    }
+
     /// Whether nothing waits to become visible.
     pub(super) fn is_idle(&self) -> bool {
         self.pending.lock().requests.is_empty()

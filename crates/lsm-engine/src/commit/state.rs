@@ -5,6 +5,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{KeyspaceId, Kind, Seq, WriteBatch, key};
 use lsm_memtable::{Arena, ArenaWriter, Memtable};
 use lsm_wal::{Record, Wal};
@@ -154,6 +155,9 @@ impl CommitState {
     fn apply(&mut self, inner: &Inner, batch: &WriteBatch, mut seq: Seq) -> Seq {
         let first = seq;
         let mut deletes = 0;
+        if plant::is_live(Plant::PublishedBeforeApplied) {
+            inner.commit().publication().publish_early(seq.plus(u64::from(batch.count()) - 1));
+        }
         for op in batch.ops() {
             let op = op.expect("the bytes of a batch always parse");
             deletes += u64::from(op.kind == Kind::Delete);

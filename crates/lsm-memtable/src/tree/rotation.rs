@@ -32,6 +32,8 @@
 //! most a few more steps. Each store is a `Release`, so that a reader that came by a new link
 //! finds the links below it at least as new.
 
+use lsm_base::plant::{self, Plant};
+
 use crate::arena::{ArenaWriter, Link, Space};
 use crate::node::{NODE_LEN, Node, NodeParts, Side};
 
@@ -61,6 +63,11 @@ fn rotate_single(writer: &mut ArenaWriter, x: Node<'_>, y: Node<'_>, heavy: Side
     x_parts.children[heavy as usize] = inner.get();
     let x_copy = Node::create(writer, &x_parts);
     y.set_balance(0);
+    if plant::is_live(Plant::RotatedTopDown) {
+        above.set(Some(y.slot()));
+        inner.set(Some(x_copy));
+        return;
+    }
     inner.set(Some(x_copy));
     above.set(Some(y.slot()));
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, File, Result, Seq};
 
 use super::{Record, WalOptions};
@@ -129,6 +130,10 @@ impl Tail {
             self.buffer = buffer;
         }
         if let Err(error) = written {
+            if plant::is_live(Plant::AppendedBehindRemains) && error.is_no_space() {
+                self.active.end += len;
+                return Err(error);
+            }
             self.spoil(error.clone());
             return Err(error);
         }

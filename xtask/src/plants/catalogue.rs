@@ -1,0 +1,157 @@
+//! The catalogue: which mistake each number is, and which test is to notice it.
+//!
+//! The mistakes themselves stand in the code, by the names of `crates/lsm-base/src/plant.rs`.
+
+/// A mistake, and who is to notice it.
+pub(super) struct Entry {
+    /// What `LSM_PLANT` calls it.
+    pub(super) number: u16,
+    /// What `lsm_base::plant::Plant` calls it.
+    pub(super) name: &'static str,
+    /// The test that must fail.
+    pub(super) test: Test,
+}
+
+/// A test, by where it is compiled and what it is called there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Test {
+    pub(super) program: Program,
+    pub(super) name: &'static str,
+}
+
+/// A test program.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Program {
+    /// The integration tests of a package.
+    Integration(&'static str),
+    /// The unit tests of a package.
+    Unit(&'static str),
+    /// The models of a package, in its unit tests.
+    Models(&'static str),
+}
+
+const ENGINE: Program = Program::Integration("lsm-engine");
+const MODEL: &str = "model::small_memtables_without_threads";
+const POWER_LOSS: &str = "power_loss::every_synced_write_and_a_prefix_of_the_rest_survive";
+const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
+
+const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
+const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
+
+const fn engine(number: u16, name: &'static str, test: &'static str) -> Entry {
+    Entry { number, name, test: Test { program: ENGINE, name: test } }
+}
+
+const fn in_package(
+    number: u16,
+    name: &'static str,
+    package: &'static str,
+    test: &'static str,
+) -> Entry {
+    Entry { number, name, test: Test { program: Program::Integration(package), name: test } }
+}
+
+const fn model(
+    number: u16,
+    name: &'static str,
+    package: &'static str,
+    test: &'static str,
+) -> Entry {
+    Entry { number, name, test: Test { program: Program::Models(package), name: test } }
+}
+
+/// Every mistake.
+pub(super) const CATALOGUE: &[Entry] = &[
+    engine(1, "UnlinkedBeforeRename", POWER_LOSS),
+    engine(2, "HoleInLog", POWER_LOSS),
+    in_package(3, "AppendedBehindRemains", "lsm-wal", FULL_DISK),
+    engine(4, "SyncTriedAgain", FAULTS),
+    engine(5, "LogUnlinkedInRecovery", POWER_LOSS),
+    engine(6, "SequenceHandedOutTwice", POWER_LOSS),
+    engine(7, "ReplayedInWrongOrder", POWER_LOSS),
+    engine(8, "DropNotLogged", POWER_LOSS),
+    engine(9, "TombstoneElidedTooEarly", MODEL),
+    in_package(10, "VersionsSplit", "lsm-compaction", CUTS),
+    model(
+        11,
+        "SnapshotOverlooked",
+        "lsm-engine",
+        "snapshot::model::loom_whoever_compacts_keeps_what_a_snapshot_sees",
+    ),
+    engine(12, "PublishedBeforeApplied", "concurrency::a_batch_is_seen_whole_by_every_reader"),
+    engine(13, "FilterLacksKeys", MODEL),
+    Entry {
+        number: 14,
+        name: "TurnWithoutSeek",
+        test: Test {
+            program: Program::Unit("lsm-base"),
+            name: "merging::tests::every_walk_goes_as_over_one_sorted_vector",
+        },
+    },
+    engine(15, "FlushedOutOfOrder", "model::small_memtables"),
+    engine(16, "ReadErrorIsEnd", FAULTS),
+    engine(17, "UnlinkedUnderReader", MODEL),
+    engine(18, "FullDiskPoisons", FAULTS),
+    engine(
+        19,
+        "LengthTrusted",
+        "flips::a_store_that_was_not_closed_is_right_or_refused_or_says_what_is_gone",
+    ),
+    engine(20, "LockIgnored", "open::a_directory_has_one_opener_by_whatever_name"),
+    model(21, "RotatedTopDown", "lsm-memtable", "memtable::model::loom_single_rotation_left"),
+    engine(22, "LogNeverReleased", "open::many_lives_leave_as_many_files_as_one"),
+    engine(101, "SegmentNotSynced", POWER_LOSS),
+    engine(102, "SegmentNameNotSynced", POWER_LOSS),
+    engine(103, "LogNotSynced", POWER_LOSS),
+    engine(104, "ManifestNotSynced", POWER_LOSS),
+    engine(105, "ManifestNameNotSynced", POWER_LOSS),
+    engine(106, "CurrentNotSynced", POWER_LOSS),
+    engine(107, "CurrentNameNotSynced", POWER_LOSS),
+    engine(108, "ParentNotSynced", POWER_LOSS),
+    engine(109, "TableNotSynced", POWER_LOSS),
+    engine(110, "TableNameNotSynced", POWER_LOSS),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn code_and_catalogue_name_the_same_mistakes() {
+        let root = crate::workspace_root();
+        let text = fs::read_to_string(root.join("crates/lsm-base/src/plant.rs")).unwrap();
+        let sown: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_suffix(',')?.trim().split_once(" = "))
+            .map(|(name, number)| (number.parse().expect("a number"), name))
+            .collect();
+        let listed: Vec<_> = CATALOGUE.iter().map(|entry| (entry.number, entry.name)).collect();
+        assert_eq!(sown, listed);
+        assert!(listed.is_sorted(), "in the order of their numbers");
+    }
+
+    #[test]
+    fn every_mistake_stands_in_the_code() {
+        let mut code = String::new();
+        for package in fs::read_dir(crate::workspace_root().join("crates")).unwrap() {
+            read_all(&package.unwrap().path().join("src"), &mut code);
+        }
+        for entry in CATALOGUE {
+            let place = format!("is_live(Plant::{})", entry.name);
+            let step = format!("unless(Plant::{},", entry.name);
+            assert!(code.contains(&place) || code.contains(&step), "{place} is nowhere");
+        }
+    }
+
+    fn read_all(folder: &Path, code: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => read_all(&path, code),
+                false => code.push_str(&fs::read_to_string(path).unwrap()),
+            }
+        }
+    }
+}
