@@ -104,6 +104,8 @@ impl DbBuilder {
         let mut read = recovery.read_only()?;
         let active = read.generations.remove(0);
         let versions = VersionSet::new(Arc::clone(&read.state), read.manifest_number, None);
+        let manifest = FileName::Manifest(read.manifest_number).path(&self.dir);
+        versions.set_manifest_len(self.fs.open(&manifest)?.len()?);
         let parts = Parts {
             state: read.state,
             active,

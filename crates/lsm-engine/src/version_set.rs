@@ -133,6 +133,11 @@ impl VersionSet {
         self.manifest_len.load(Ordering::Relaxed)
     }
 
+    /// Tells the bytes of a MANIFEST that is only read.
+    pub(crate) fn set_manifest_len(&self, len: u64) {
+        self.manifest_len.store(len, Ordering::Relaxed);
+    }
+
     /// A number for a new table or MANIFEST.
     pub(crate) fn new_file_number(&self) -> u64 {
         self.next_file_number.fetch_add(1, Ordering::Relaxed)

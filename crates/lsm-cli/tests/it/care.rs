@@ -34,6 +34,10 @@ fn documents_are_those_of_a_server() {
     let lsm = filled();
     let stats: Stats = serde_json::from_str(&lsm.ok(&["stats", "--json"])).unwrap();
     assert_eq!((stats.seq, stats.keyspaces[0].entries_estimate), (3_000, 3_000));
+    let len = |part: &str| -> u64 {
+        lsm.files(part).iter().map(|file| std::fs::metadata(file).unwrap().len()).sum()
+    };
+    assert_eq!((stats.disk.tables, stats.disk.manifest), (len(".sst"), len("MANIFEST")));
     assert_eq!(tables(&lsm).iter().map(|table| table.entries).sum::<u64>(), 3_000);
 }
 
