@@ -34,6 +34,9 @@ pub(super) fn directory(path: &Path, progress: &Progress) -> Outcome<Verified> {
     let told = Told::new();
     let report = progress.follow(&told, || db.verify_with(&told))?;
     db.close()?;
+    if let Some(error) = only_unread(&report.damage) {
+        return Err(error.clone().into());
+    }
     Ok(Verified {
         is_clean: report.is_clean(),
         tables: report.tables,
@@ -44,6 +47,13 @@ pub(super) fn directory(path: &Path, progress: &Progress) -> Outcome<Verified> {
         damage: report.damage.iter().map(ToString::to_string).collect(),
         tables_only: false,
     })
+}
+
+/// The first of the files that could not be read, if nothing worse was found: what the system keeps
+/// from us may be whole.
+fn only_unread(damage: &[Error]) -> Option<&Error> {
+    let is_unread = |error: &Error| error.kind() == ErrorKind::Io;
+    damage.first().filter(|_| damage.iter().all(is_unread))
 }
 
 /// Checks the tables of a directory that could not be opened, with the reason for that.
@@ -157,5 +167,21 @@ impl Named {
                 StdFs.open(&path).and_then(|file| file.len()).unwrap_or(0)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_no_damage() {
+        let path = Path::new("000001.sst");
+        let refused = std::io::ErrorKind::PermissionDenied.into();
+        let unread = Error::from(base::Error::io("open", path, refused));
+        let corrupt = Error::from(base::Error::corruption(path, 0, "mismatch"));
+        assert!(only_unread(&[]).is_none());
+        assert!(only_unread(&[unread.clone(), unread.clone()]).is_some());
+        assert!(only_unread(&[unread, corrupt]).is_none());
     }
 }
