@@ -82,6 +82,8 @@ pub(crate) struct Get {
 
 /// `lsm put`
 #[derive(ClapArgs, Debug)]
+// What clap makes of the three values has the key behind them.
+#[command(override_usage = "lsm put [OPTIONS] <KEY> <VALUE|-x|--file <FILE>>")]
 pub(crate) struct Put {
     /// The key
     #[arg(value_parser = Bytes::parser(), allow_negative_numbers = true)]

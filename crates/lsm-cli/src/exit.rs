@@ -171,8 +171,9 @@ fn of_problem(what: &str, problem: Problem) -> Failure {
     };
     let Problem { code, detail, .. } = problem;
     let detail = match problem.current_seq {
-        Some(Some(seq)) => format!("{detail} (last written at {seq})"),
-        _ => detail,
+        Some(Some(seq)) => format!("the key was last written at {seq}"),
+        Some(None) => "the key is absent".to_owned(),
+        None => detail,
     };
     let failure = Failure::new(status, format!("{what} {}: {detail}{hint}", code.name()));
     // Every other answer is a refusal before anything was done.
@@ -208,9 +209,15 @@ mod tests {
         let status = |code| status_of(&Failure::from(Problem::new(code, "x")));
         assert_eq!(status(Code::Corruption), Status::Corruption);
         assert_eq!(status(Code::Busy), Status::Error);
-        let problem = Problem::new(Code::PreconditionFailed, "no").with_current_seq(Some(7));
-        let Failure::Said { message, .. } = Failure::from(problem) else { panic!("no message") };
-        assert!(message.contains("precondition_failed") && message.contains("at 7"), "{message}");
+        for (current, words) in [(Some(7), "the key was last written at 7"), (None, "is absent")] {
+            let problem = Problem::new(Code::PreconditionFailed, "no").with_current_seq(current);
+            let failure = Failure::from(problem);
+            let Failure::Said { message, .. } = failure else { panic!("no message") };
+            assert!(
+                message.contains("precondition_failed") && message.ends_with(words),
+                "{message}"
+            );
+        }
     }
 
     #[test]

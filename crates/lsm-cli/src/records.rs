@@ -58,7 +58,8 @@ impl<R: BufRead> PairReader<R> {
             Records::Ndjson(lines) => next_item(lines, self.count),
             Records::Csv(records) => records.next_pair(),
         };
-        let line = self.line();
+        // An input that cannot be read, or is empty and must not be, fails on its first line.
+        let line = self.line().max(1);
         let pair = pair.and_then(|pair| pair.map(check).transpose());
         let pair = pair.map_err(|detail| Failure::error(format!("line {line}: {detail}")))?;
         self.count += u64::from(pair.is_some());
@@ -83,6 +84,16 @@ impl<R: BufRead> PairReader<R> {
     }
 }
 
+/// The message of a parser that saw one line and calls it the first of its document.
+fn in_line(detail: String) -> String {
+    match detail.rsplit_once(" at line 1 column ") {
+        Some((what, column)) if column.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{what} at column {column}")
+        }
+        _ => detail,
+    }
+}
+
 /// The pair, if a store can have it: one that it cannot have would spoil its whole batch.
 fn check(pair: Pair) -> Result<Pair, String> {
     check_key(&pair.key).map_err(|error| error.to_string())?;
@@ -97,7 +108,7 @@ fn next_item(lines: &mut LineReader<impl BufRead>, count: u64) -> Result<Option<
     let Some(line) = lines.next_line().map_err(|error| error.to_string())? else {
         return Ok(None);
     };
-    match Line::parse(line).map_err(|error| error.to_string())? {
+    match Line::parse(line).map_err(|error| in_line(error.detail))? {
         Line::Item(item) => {
             let value = item.value.ok_or("value is missing")?;
             Ok(Some(Pair { key: item.key, value }))
@@ -286,7 +297,12 @@ mod tests {
         let item = "{\"key\":\"a\",\"value\":\"1\"}\n";
         for (text, line, reason) in [
             (format!("{item}\n{{\"key\":\"b\"}}"), 3, "value is missing"),
-            (format!("{item}nonsense"), 2, "expected"),
+            (format!("{item}nonsense"), 2, "line 2: expected ident at column 2"),
+            (
+                "{\"key\":\"a\",\"value\":\"\",\" at line 1 column 1x\":1}".into(),
+                1,
+                "field \" at line 1 column 1x\"",
+            ),
             (format!("{item}{{\"done\":true,\"count\":2}}"), 2, "some are missing"),
             (format!("{{\"done\":true,\"count\":0}}\n{item}"), 2, "stands behind"),
             (format!("{item}{{\"key\":\"\",\"value\":\"\"}}"), 2, "an empty key"),
@@ -300,6 +316,7 @@ mod tests {
             assert!(message.starts_with(&format!("line {line}: ")), "{message}");
             assert!(message.contains(reason), "{message}");
         }
+        assert!(refusal("", RecordFormat::Csv).starts_with("line 1: the header "));
         let csv = "key,value,encoding\na,1,\n,2,\n";
         assert!(refusal(csv, RecordFormat::Csv).starts_with("line 3: an empty key"));
         let problem = lsm_server::wire::Problem::new(lsm_server::wire::Code::Io, "no luck");

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 
+use lsm_engine::base::batch::check_key;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
 use lsm_engine::{
@@ -88,6 +89,8 @@ fn find_keyspace(db: &Db, name: &str) -> Outcome<Keyspace> {
 
 impl Source for Directory {
     fn get(&self, key: &[u8]) -> Outcome<Option<Found>> {
+        // There is no such key, and a server says why.
+        check_key(key)?;
         let entry = self.keyspace.get_entry(key)?;
         Ok(entry.map(|entry| Found { value: entry.value.into(), seq: entry.seq.get() }))
     }

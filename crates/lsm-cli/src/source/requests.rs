@@ -109,8 +109,9 @@ impl Answer {
         let status = self.status;
         let body = self.read(MAX_PROBLEM_LEN)?;
         Problem::parse(&body).map_err(|_| {
-            let reason = status.canonical_reason().unwrap_or("no reason");
-            Failure::error(format!("the answer is {status} ({reason}); is this an lsm-server?"))
+            let failure = Failure::error(format!("the answer is {status}; is this an lsm-server?"));
+            // Somebody in between may have asked the server and not waited for it.
+            failure.undecided_if(status.is_server_error())
         })
     }
 

@@ -75,6 +75,8 @@ fn what_is_not_there_is_not_found() {
     let lsm = Lsm::new();
     lsm.ok(&["put", "a", "1"]);
     lsm.run(&["get", "b"]).failed(3, &["no key b"]);
+    // No key at all is none that could be there.
+    lsm.run(&["get", ""]).failed(1, &["an empty key"]);
     lsm.run(&["del", "b", "--must-exist"]).failed(3, &["no key b"]);
     lsm.ok(&["del", "b"]);
     lsm.ok(&["del", "a", "--must-exist"]);

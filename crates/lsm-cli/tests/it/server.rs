@@ -101,6 +101,7 @@ fn keys_and_values_come_and_go() {
     server.run(&["del", "a/b c", "--must-exist"]).failed(3, &[]);
     server.ok(&["del", "hex:00ff2e", "--must-exist"]);
     server.run(&["put", "", "1"]).failed(1, &["empty_key"]);
+    server.run(&["get", ""]).failed(1, &["empty_key"]);
 }
 
 #[test]
@@ -213,23 +214,29 @@ fn an_import_that_ends_early_says_how_much_is_stored() {
 
 #[test]
 fn an_import_that_gets_no_answer_does_not_know_what_is_stored() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let (mut connection, _) = listener.accept().unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"]}") {
-            let mut bytes = [0; 1024];
-            let len = connection.read(&mut bytes).unwrap();
-            request.extend_from_slice(&bytes[..len]);
-        }
-    });
-    let mut import = bare(&["import", "--url", &url]);
-    run(&mut import, items(3).as_bytes())
-        .failed(1, &["no answer", "lsm-server", "; perhaps nothing is stored"]);
-    server.join().unwrap();
-    // Here there is nobody any more who could have stored anything.
-    run(&mut import, items(3).as_bytes()).failed(1, &["no answer", "; nothing is stored"]);
+    for (answer, words) in [
+        ("", "no answer"),
+        ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 Bad Gateway; is this"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"]}") {
+                let mut bytes = [0; 1024];
+                let len = connection.read(&mut bytes).unwrap();
+                request.extend_from_slice(&bytes[..len]);
+            }
+            connection.write_all(answer.as_bytes()).unwrap();
+        });
+        let mut import = bare(&["import", "--url", &url]);
+        run(&mut import, items(3).as_bytes())
+            .failed(1, &[words, "lsm-server", "; perhaps nothing is stored"]);
+        server.join().unwrap();
+        // Here there is nobody any more who could have stored anything.
+        run(&mut import, items(3).as_bytes()).failed(1, &["no answer", "; nothing is stored"]);
+    }
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl<'a> Node<'a> {
         let found = match self {
             Node::Null => "null",
             Node::Bool(_) => "a boolean",
-            Node::Uint(_) | Node::Number => "a number",
+            Node::Uint(_) => "a number",
+            Node::Number => "a number of another kind",
             Node::String(_) => "a string",
             Node::Array(_) => "an array",
             Node::Object(_) => "an object",
