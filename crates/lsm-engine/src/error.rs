@@ -4,6 +4,8 @@ use std::fmt;
 
 use lsm_base::Seq;
 
+use crate::failure::is_passing;
+
 /// The result of every call of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -21,7 +23,7 @@ pub enum ErrorKind {
     /// Reads go on. Nothing was written.
     NoSpace,
     /// The operating system failed. Whether a write may have happened all the same is what
-    /// [`Error::is_undecided`] tells.
+    /// [`Error::is_undecided`] tells, and whether to try again, [`Error::is_passing`].
     Io,
     /// Bytes on disk are not what was written there; the error names file and offset.
     Corruption,
@@ -107,6 +109,16 @@ impl Error {
     #[must_use]
     pub const fn is_undecided(&self) -> bool {
         matches!(self.repr, Repr::Indeterminate(_))
+    }
+
+    /// Whether the system refused for a reason that passes by itself: the process, or the system, was
+    /// out of descriptors, or a signal came. Another try may succeed; of a write nothing was written.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match &self.repr {
+            Repr::Base(error) | Repr::NotBegun(error) => is_passing(error),
+            _ => false,
+        }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Error {

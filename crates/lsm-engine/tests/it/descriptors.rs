@@ -169,6 +169,7 @@ fn child() {
             let compacted = if i % 100 == 0 { db.compact::<&str>(..) } else { Ok(()) };
             for error in [put, compacted].into_iter().filter_map(Result::err) {
                 assert_eq!(error.kind(), ErrorKind::Io, "with {free} left: {error}");
+                assert!(error.is_passing(), "with {free} left: {error}");
                 failures += 1;
             }
         }
