@@ -27,6 +27,8 @@ pub mod config;
 #[cfg(feature = "server")]
 mod connection;
 #[cfg(feature = "server")]
+mod descriptors;
+#[cfg(feature = "server")]
 mod engine_options;
 #[cfg(feature = "server")]
 mod etag;

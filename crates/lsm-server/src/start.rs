@@ -17,6 +17,7 @@ use lsm_engine::{Db, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Command, Config, ConfigError};
+use crate::descriptors;
 use crate::engine_options::options;
 use crate::log;
 use crate::serve::{Server, Timeouts};
@@ -84,7 +85,7 @@ fn run(command: &Command) -> Result<(), Fatal> {
         Err(std::env::VarError::NotPresent) => None,
         Err(error) => return Err(ConfigError(format!("LSM_TOKEN: {error}")).into()),
     };
-    let config = Config::load(command, token)?;
+    let mut config = Config::load(command, token)?;
     if command.print_config {
         return print(&config.to_string());
     }
@@ -96,6 +97,7 @@ fn run(command: &Command) -> Result<(), Fatal> {
     if config::is_root() {
         tracing::warn!("the server runs as root and needs nothing of it");
     }
+    config.max_connections = descriptors::connections(config.max_connections);
     let data_dir = config::prepare_data_dir(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

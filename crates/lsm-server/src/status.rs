@@ -25,11 +25,15 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
         ErrorKind::Corruption | ErrorKind::MissingFile | ErrorKind::UnsupportedFormat => {
             (Code::Corruption, "the server's log says where")
         }
+        ErrorKind::Io if error.is_passing() => {
+            (Code::Busy, "the system refused an operation for the moment")
+        }
         ErrorKind::Io => (Code::Io, "the server's log says which; a write may or may not be there"),
         _ => (Code::Internal, "the server's log says more"),
     };
     crate::log::failure(&format_args!("a request failed: {error}"));
-    Problem::new(code, detail)
+    let problem = Problem::new(code, detail);
+    if code == Code::Busy { problem.with_retry_after_ms(1000) } else { problem }
 }
 
 fn conflict_detail(current: Option<u64>) -> String {

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_requests;
 mod bounds;
 mod client;
+mod descriptors;
 mod doors;
 mod exposure;
 mod harness;
