@@ -124,6 +124,10 @@ impl State {
             if created.id.0 < self.next_keyspace_id {
                 return Err(format!("keyspace id {} was in use before", created.id.0));
             }
+            // Behind the last one there is none to go on with, so it would come again.
+            if created.id.0 == u32::MAX {
+                return Err("every keyspace id was in use before".into());
+            }
         }
         let created = edit.created_keyspaces.iter().map(|created| created.id.0.saturating_add(1));
         let ids = created.chain(edit.next_keyspace_id);

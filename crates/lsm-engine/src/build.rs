@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_base::{Cursor, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::job::{self, Aborted, Cause, Recheck};
@@ -12,6 +11,7 @@ use lsm_compaction::{
 };
 use lsm_sstable::{Compression, TableOptions};
 
+use crate::file_numbers::FileNumbers;
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
 use crate::options::{MAX_BLOOM_BITS, Resolved};
@@ -25,8 +25,8 @@ pub(crate) struct TableFactory<'a> {
     pub(crate) fs: &'a Arc<dyn Fs>,
     pub(crate) dir: &'a Path,
     pub(crate) options: &'a Resolved,
-    /// The number of the next file.
-    pub(crate) numbers: &'a AtomicU64,
+    /// What the tables are to be called.
+    pub(crate) numbers: &'a FileNumbers,
 }
 
 /// What a merge is to become.
@@ -80,7 +80,7 @@ impl TableFactory<'_> {
     }
 
     fn new_table(&self) -> Result<NewTable> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let number = self.numbers.take();
         let file = self.fs.create(&FileName::Table(number).path(self.dir))?;
         Ok(NewTable { file, number, id: random_u64() })
     }

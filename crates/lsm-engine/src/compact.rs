@@ -191,7 +191,7 @@ impl Inner {
         self.background.set_aside.release(self);
         let version = Arc::clone(&self.super_versions.load().version);
         request.up_to_seq = self.visible();
-        request.before_number = self.versions.new_file_number();
+        request.before_number = self.versions.file_numbers().take();
         for (keyspace, _) in version.state.version.trees() {
             self.compact_keyspace(keyspace, &request, progress)?;
         }

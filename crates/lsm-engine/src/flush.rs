@@ -178,7 +178,7 @@ impl Inner {
             fs: &self.fs,
             dir: &self.dir,
             options: &self.options,
-            numbers: self.versions.numbers(),
+            numbers: self.versions.file_numbers(),
         }
     }
 

@@ -61,6 +61,7 @@ mod db_cursor;
 mod error;
 mod event;
 mod failure;
+mod file_numbers;
 mod filter_checks;
 mod flush;
 mod generation;

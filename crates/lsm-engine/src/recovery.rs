@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind::PermissionDenied;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lsm_base::batch::BatchReader;
@@ -27,17 +26,15 @@ use lsm_compaction::{State, VersionEdit};
 use lsm_wal::{JournalWriter, Lsn, ReplayFrom, ReplayRecord, ReplayReport, Wal, WalOptions};
 
 use crate::build::TableFactory;
+use crate::file_numbers::FileNumbers;
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
 use crate::manifest::{self, SetCurrentError};
 use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
 
+mod counters;
 mod orphans;
-
-/// How far sequences jump after an open that was not preceded by a close: further than any writes
-/// that were handed out and lost.
-const UNCLEAN_JUMP: u64 = 1 << 32;
 
 /// What an open found and did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -248,9 +245,10 @@ impl Recovery<'_> {
     /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
     fn rebuild(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
         let (old_manifest, state, mut report) = self.read_manifest(files)?;
+        self.check_counters(files, old_manifest, &state)?;
         let next_number = files.iter().copied().filter_map(file_number).max();
         let next_number = state.next_file_number.max(next_number.map_or(0, |number| number + 1));
-        let numbers = AtomicU64::new(next_number.max(old_manifest + 1));
+        let numbers = FileNumbers::from(next_number.max(old_manifest + 1));
         let factory =
             TableFactory { fs: self.fs, dir: self.dir, options: self.options, numbers: &numbers };
         let mut edit = VersionEdit::default();
@@ -263,9 +261,10 @@ impl Recovery<'_> {
         self.flush_recovered(&factory, &state, &buffer.take(), &mut edit)?;
         note_replay(&mut report, &replayed);
 
+        let segment = FileName::Log(replayed.end.segment).path(self.dir);
+        let next_seq = counters::next_seq(&state, last_seq, &segment)?;
         let wal = self.create_log(state.header.db_id, replayed.next_segment)?;
-        let next_seq = next_seq(&state, last_seq);
-        let manifest_number = numbers.fetch_add(1, Ordering::Relaxed);
+        let manifest_number = numbers.take();
         let synced = state.log_floor.synced.max(position(wal.synced_lsn()));
         edit.log_floor = Some(LogFloor {
             first_segment: replayed.next_segment,
@@ -274,7 +273,7 @@ impl Recovery<'_> {
         });
         edit.last_seq = Some(last_seq);
         edit.first_seq = Some(next_seq);
-        edit.next_file_number = Some(numbers.load(Ordering::Relaxed));
+        edit.next_file_number = Some(numbers.next());
         let state = Arc::new(state.apply(&edit)?);
         let journal = manifest::create(self.fs, self.dir, manifest_number, random_u64(), &state)?;
         Ok(Recovered { state, manifest_number, journal, wal, next_seq, report })
@@ -377,16 +376,6 @@ impl Recovery<'_> {
         let segment_size = self.options.segment_size;
         let options = WalOptions { segment_size, owner: db_id, ..WalOptions::default() };
         Wal::create(Arc::clone(self.fs), self.dir, options, first_segment, Box::new(random_u64))
-    }
-}
-
-/// The first sequence that this open may hand out.
-fn next_seq(state: &State, last_seq: Seq) -> Seq {
-    let behind_all = last_seq.plus(1).max(state.first_seq);
-    match state.clean_close {
-        Some(_) => behind_all,
-        None if plant::is_live(Plant::SequenceHandedOutTwice) => last_seq.plus(1),
-        None => behind_all.plus(UNCLEAN_JUMP),
     }
 }
 

@@ -22,6 +22,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::failure::is_passing;
+use crate::file_numbers::FileNumbers;
 use crate::health::Health;
 use crate::inner::{Inner, random_u64};
 use crate::manifest::{self, SetCurrentError};
@@ -37,7 +38,7 @@ const MIN_ROTATION_LEN: u64 = 1 << 20;
 /// The state of the store, and its MANIFEST.
 #[derive(Debug)]
 pub(crate) struct VersionSet {
-    next_file_number: AtomicU64,
+    file_numbers: FileNumbers,
     /// The bytes of the MANIFEST, for those who must not wait for its sync.
     manifest_len: AtomicU64,
     current: Mutex<Current>,
@@ -117,15 +118,15 @@ impl VersionSet {
     ) -> VersionSet {
         let base_len = journal.as_ref().map_or(0, JournalWriter::len);
         VersionSet {
-            next_file_number: AtomicU64::new(state.next_file_number.max(number + 1)),
+            file_numbers: FileNumbers::from(state.next_file_number.max(number + 1)),
             manifest_len: AtomicU64::new(base_len),
             current: Mutex::new(Current { state, number, journal, base_len, undecided: None }),
         }
     }
 
-    /// The number of the next table or MANIFEST.
-    pub(crate) fn numbers(&self) -> &AtomicU64 {
-        &self.next_file_number
+    /// The numbers of tables and MANIFESTs.
+    pub(crate) const fn file_numbers(&self) -> &FileNumbers {
+        &self.file_numbers
     }
 
     /// The bytes of the MANIFEST.
@@ -136,11 +137,6 @@ impl VersionSet {
     /// Tells the bytes of a MANIFEST that is only read.
     pub(crate) fn set_manifest_len(&self, len: u64) {
         self.manifest_len.store(len, Ordering::Relaxed);
-    }
-
-    /// A number for a new table or MANIFEST.
-    pub(crate) fn new_file_number(&self) -> u64 {
-        self.next_file_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The lock under which versions change; whoever confirms an edit against the current version
@@ -162,7 +158,7 @@ impl VersionSet {
         mut change: Change,
     ) -> Result<()> {
         self.decide(inner, current)?;
-        change.edit.next_file_number = Some(self.next_file_number.load(Ordering::Relaxed));
+        change.edit.next_file_number = Some(self.file_numbers.next());
         let next = Arc::new(current.state.apply(&change.edit)?);
         let appended = match &mut current.journal {
             Some(journal)
@@ -210,7 +206,7 @@ impl VersionSet {
         next: &Arc<State>,
         change: Change,
     ) -> Result<()> {
-        let number = self.new_file_number();
+        let number = self.file_numbers.take();
         let mut state = State::clone(next);
         state.next_file_number = state.next_file_number.max(number + 1);
         let state = Arc::new(state);

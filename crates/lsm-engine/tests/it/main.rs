@@ -19,6 +19,7 @@ mod harness;
 mod how_far;
 mod keyspaces;
 mod kill;
+mod limits;
 mod listeners;
 mod lost_sync;
 mod manifest;
