@@ -65,6 +65,12 @@ pub(crate) fn engine_event(event: &Event) {
 
 /// Logs what the open of the store found, if it had not been closed.
 pub(crate) fn recovery(report: &RecoveryReport) {
+    if report.manifest_dropped_bytes != 0 {
+        tracing::warn!(
+            bytes = report.manifest_dropped_bytes,
+            "the end of the MANIFEST was dropped"
+        );
+    }
     if report.is_new || report.was_closed {
         return;
     }

@@ -64,6 +64,10 @@ pub(super) fn tell_of_drop(report: &RecoveryReport) {
         let bytes = text::count(report.dropped_bytes, "byte", "bytes");
         say(&format!("the end of the log, {bytes}, did not survive a crash: {reason}"));
     }
+    if report.manifest_dropped_bytes != 0 {
+        let bytes = text::count(report.manifest_dropped_bytes, "byte", "bytes");
+        eprintln!("lsm: the end of the MANIFEST, {bytes}, did not survive a crash");
+    }
 }
 
 /// Refuses a directory without any file of a database, where opening it would begin one.

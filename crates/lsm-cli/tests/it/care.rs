@@ -184,6 +184,22 @@ fn a_file_that_is_gone_is_named() {
 }
 
 #[test]
+fn a_manifest_whose_end_was_lost_is_told_of() {
+    let lsm = filled();
+    let manifest = &lsm.files("MANIFEST")[0];
+    let whole = std::fs::read(manifest).unwrap();
+    std::fs::write(manifest, [&whole[..], &[0xa5; 100]].concat()).unwrap();
+    for arguments in [&["verify"][..], &["get", "key-000000"], &["put", "c", "3"]] {
+        let ran = lsm.run(arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let told = "lsm: the end of the MANIFEST, 100 bytes, did not survive a crash\n";
+        assert_eq!(ran.stderr, told, "{arguments:?}");
+    }
+    // The open that wrote has begun another.
+    assert!(lsm.ok(&["verify"]).starts_with("clean: "));
+}
+
+#[test]
 fn a_log_whose_end_was_lost_is_told_of() {
     let lsm = Lsm::new();
     lsm.ok(&["put", "a", "1"]);

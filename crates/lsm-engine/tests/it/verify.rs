@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_base::FileName;
-use lsm_base::fs::{Op, OpKind};
-use lsm_engine::{Durability, ErrorKind, WriteOptions};
+use lsm_base::fs::{Fault, Op, OpKind};
+use lsm_base::{FileName, Fs};
+use lsm_engine::{Db, Durability, ErrorKind, WriteOptions};
 use parking_lot::Mutex;
 
-use crate::harness::{self, open};
+use crate::harness::{self, DIR, kill, open, patch_file, read_file, small_options, write_file};
 
 #[test]
 fn a_verification_ends_with_the_database() {
@@ -65,4 +65,73 @@ fn writes_beside_a_verification_are_no_damage() {
             }
         }
     }
+}
+
+fn manifest(fs: &dyn Fs) -> String {
+    harness::names(fs, |name| matches!(name, FileName::Manifest(_))).remove(0)
+}
+
+/// What a crash leaves of an edit that was being appended.
+#[test]
+fn a_torn_manifest_is_no_damage_to_whoever_opened_it() {
+    let (_, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    kill(&fs, db);
+    let name = manifest(&fs);
+    let whole = read_file(&fs, &name);
+    write_file(&fs, &name, &[&whole[..], &[0xa5; 100]].concat());
+    let read_only = || {
+        let builder = Db::builder(DIR).options(small_options(0));
+        builder.fs(Arc::new(fs.clone())).open_read_only().unwrap()
+    };
+    let db = read_only();
+    assert_eq!(db.recovery_report().manifest_dropped_bytes, 100);
+    let report = db.verify().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    // What was whole when it was opened, and is not any more, is damage.
+    let last = whole.len() as u64 - 1;
+    patch_file(&fs, &name, last, &[whole[last as usize] ^ 1]);
+    let report = db.verify().unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    assert!(report.damage[0].to_string().contains(&name), "{report:?}");
+    patch_file(&fs, &name, last, &[whole[last as usize]]);
+    drop(db);
+    // To an open that writes, too, and it begins a MANIFEST of its own.
+    let db = open(&fs, 0).unwrap();
+    assert_eq!(db.recovery_report().manifest_dropped_bytes, 100);
+    assert!(db.verify().unwrap().is_clean());
+}
+
+/// An append to the MANIFEST that was cut short by a full disk, and is still undecided.
+#[test]
+fn an_undecided_edit_is_no_damage() {
+    let (_, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    let name = manifest(&fs);
+    let before = read_file(&fs, &name).len();
+    let mut is_begun = false;
+    fs.set_plan(move |op| match (op.file_name(), op.kind) {
+        (Some(FileName::Manifest(_)), OpKind::Write) => {
+            Some(if std::mem::replace(&mut is_begun, true) {
+                Fault::Enospc
+            } else {
+                Fault::Short(40)
+            })
+        }
+        (Some(FileName::Manifest(_)), OpKind::Create) => Some(Fault::Enospc),
+        _ => None,
+    });
+    assert!(db.keyspace("new").unwrap_err().is_undecided());
+    assert!(before < read_file(&fs, &name).len(), "nothing of the edit was written");
+    let report = db.verify().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    // The records before it must be whole all the same.
+    fs.clear_plan();
+    let byte = read_file(&fs, &name)[100];
+    patch_file(&fs, &name, 100, &[!byte]);
+    let report = db.verify().unwrap();
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    assert!(report.damage[0].to_string().contains(&name), "{report:?}");
 }
