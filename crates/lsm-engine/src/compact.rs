@@ -7,7 +7,7 @@ use std::time::Instant;
 use lsm_base::KeyspaceId;
 use lsm_compaction::in_progress::JobId;
 use lsm_compaction::picker::{ManualCompaction, ManualStep};
-use lsm_compaction::{Compaction, Elision, VersionEdit};
+use lsm_compaction::{Compaction, Elision, TableMeta, Version, VersionEdit};
 
 use crate::build::{Merge, picker_options};
 use crate::error::{ErrorKind, Result};
@@ -100,9 +100,12 @@ impl Inner {
     /// what part of its inputs was read.
     fn run_job(&self, job: &Job, note_read: &dyn Fn(f64)) -> Result<()> {
         let started = Instant::now();
-        let proposal = self.propose(job, note_read)?;
-        let written = self.install_proposal(proposal)?;
         let compaction = &job.compaction;
+        let proposal = self.propose(job, note_read)?;
+        let written = proposal.written;
+        if !self.install_proposal(compaction, proposal)? {
+            return Ok(());
+        }
         let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
         let took = started.elapsed();
         if compaction.level == 0 && read != 0 {
@@ -157,22 +160,28 @@ impl Inner {
         Ok(Proposal { edit, new_tables, read, written })
     }
 
-    /// Installs what a job proposes. Returns how many bytes it wrote.
-    fn install_proposal(&self, proposal: Proposal) -> Result<u64> {
+    /// Installs what a job proposes. Returns whether there was still need for it.
+    fn install_proposal(&self, compaction: &Compaction, proposal: Proposal) -> Result<bool> {
         let mut current = self.lock_decided(&proposal.new_tables)?;
+        if !has_inputs(&current.state().version, compaction) {
+            // The keyspace was dropped while the job ran, or an earlier attempt was installed that
+            // had been undecided.
+            self.table_factory().remove(&proposal.new_tables);
+            return Ok(false);
+        }
         let (read_bytes, written_bytes) = (proposal.read, proposal.written);
         let work = Work::Compaction { read_bytes, written_bytes };
         let change = Change { edit: proposal.edit, work };
-        match self.versions.log_and_apply(self, &mut current, change) {
-            Ok(()) => Ok(proposal.written),
-            // The keyspace was dropped while the job ran: nothing of it is in the tree.
-            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
-                self.table_factory().remove(&proposal.new_tables);
-                Ok(0)
-            }
-            // The edit may take effect yet, so its tables stay.
-            Err(error) => Err(error),
+        let result = self.versions.log_and_apply(self, &mut current, change);
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::InvalidArgument
+            && !current.is_undecided()
+        {
+            // It contradicts the tree, and nothing of it was written. After any other error it may
+            // take effect yet, so its tables stay.
+            self.table_factory().remove(&proposal.new_tables);
         }
+        result.map(|()| true)
     }
 
     /// Merges all tables that hold keys of a range into the last level, in every keyspace.
@@ -274,6 +283,17 @@ impl Inner {
     }
 }
 
+/// Whether every table that a compaction read is where it was.
+fn has_inputs(version: &Version, compaction: &Compaction) -> bool {
+    let Some(tree) = version.tree(compaction.keyspace) else { return false };
+    let has = |level: usize, table: &TableMeta| {
+        tree.levels()[level].iter().any(|other| other.number == table.number)
+    };
+    let Compaction { level, output_level, inputs, overlapped, .. } = compaction;
+    inputs.iter().all(|table| has(*level, table))
+        && overlapped.iter().all(|table| has(*output_level, table))
+}
+
 fn start_key(bound: &Bound<Vec<u8>>) -> Option<Box<[u8]>> {
     match bound {
         Bound::Unbounded => None,
@@ -284,4 +304,62 @@ fn start_key(bound: &Bound<Vec<u8>>) -> Option<Box<[u8]>> {
 
 fn end_key(bound: &Bound<Vec<u8>>) -> Option<Box<[u8]>> {
     start_key(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use lsm_base::fs::MemFs;
+    use lsm_base::{FileName, Fs};
+
+    use super::*;
+    use crate::{Db, ErrorKind, Options, Read};
+
+    /// A full level 0 above a table, and the job that is due.
+    fn prepared() -> (MemFs, Db, Job) {
+        let fs = MemFs::new();
+        let options = Options { background_threads: 0, ..Options::default() };
+        let db = Db::builder("db").options(options).fs(Arc::new(fs.clone())).open().unwrap();
+        for _ in 0..=crate::build::L0_TRIGGER {
+            db.put("a", "1").unwrap();
+            db.put("z", "1").unwrap();
+            db.flush().unwrap();
+        }
+        let job = db.inner().pick().expect("level 0 is full");
+        (fs, db, job)
+    }
+
+    fn tables(fs: &MemFs) -> usize {
+        let entries = fs.list("db".as_ref()).unwrap();
+        let is_table = |name: &str| matches!(FileName::parse(name), Some(FileName::Table(_)));
+        entries.iter().filter(|entry| is_table(&entry.name)).count()
+    }
+
+    #[test]
+    fn a_proposal_that_contradicts_the_tree_fails_and_leaves_nothing() {
+        let (fs, db, job) = prepared();
+        let inner = db.inner();
+        let shape = || inner.super_versions.load().version.state.version.clone();
+        let (before, files) = (shape(), tables(&fs));
+        let mut proposal = inner.propose(&job, &|_| {}).unwrap();
+        // The outputs would stand among the inputs that they replace.
+        assert!(!proposal.edit.deleted_tables.is_empty());
+        proposal.edit.deleted_tables.clear();
+        for added in &mut proposal.edit.added_tables {
+            added.level = 0;
+        }
+        let twice = proposal.edit.added_tables.clone();
+        proposal.edit.added_tables.extend(twice);
+        let error = inner.install_proposal(&job.compaction, proposal).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        assert_eq!((shape(), tables(&fs)), (before, files));
+        // What is right is installed as ever.
+        let proposal = inner.propose(&job, &|_| {}).unwrap();
+        assert!(inner.install_proposal(&job.compaction, proposal).unwrap());
+        assert_eq!(db.get("a").unwrap().unwrap(), b"1");
+        // And once only.
+        let files = tables(&fs);
+        let proposal = inner.propose(&job, &|_| {}).unwrap();
+        assert!(!inner.install_proposal(&job.compaction, proposal).unwrap());
+        assert_eq!(tables(&fs), files);
+    }
 }

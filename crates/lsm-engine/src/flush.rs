@@ -55,7 +55,9 @@ impl Inner {
         if tables != 0 {
             self.sync_tables(&new_tables(&flushed))?;
         }
-        self.install_flush(&view, last_seq, flushed)?;
+        if !self.install_flush(&view, last_seq, flushed)? {
+            return Ok(true);
+        }
         let took = started.elapsed();
         self.admission.drained(view.generation.arena.used() as u64, took);
         self.background.flush_watch.note(view.generation.number, 1.0);
@@ -91,19 +93,20 @@ impl Inner {
         Ok(flushed)
     }
 
+    /// Returns whether there was need for it.
     fn install_flush(
         &self,
         view: &GenerationView,
         last_seq: Seq,
         flushed: Vec<Flushed>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut current = self.lock_decided(&new_tables(&flushed))?;
         if self.oldest_sealed().map(|oldest| oldest.generation.number)
             != Some(view.generation.number)
         {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
-            return Ok(());
+            return Ok(false);
         }
         let mut edit = VersionEdit {
             last_seq: Some(last_seq),
@@ -119,7 +122,7 @@ impl Inner {
             }
         }
         let change = Change { edit, work: Work::Flush(view.generation.number) };
-        self.versions.log_and_apply(self, &mut current, change)
+        self.versions.log_and_apply(self, &mut current, change).map(|()| true)
     }
 
     /// The generation to flush next.

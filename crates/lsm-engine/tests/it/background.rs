@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use lsm_base::FileName;
 use lsm_base::fs::{Fault, FaultFs, Op, OpKind};
-use lsm_engine::{Db, Durability, ErrorKind, Event, Health, Options, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Event, Health, Options, Read, WriteOptions};
 use parking_lot::{Condvar, Mutex};
 
-use crate::harness::{self, disk, open_with, small_options};
+use crate::harness::{self, DIR, disk, open_with, orphans, small_options};
 use crate::support::bounded;
 
 const BUFFERED: WriteOptions =
@@ -229,4 +229,65 @@ fn a_listener_that_panics_leaves_no_write_without_its_answer() {
         }
         assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
     });
+}
+
+/// What happens to a keyspace while its compaction runs is no compaction.
+#[test]
+fn a_compaction_whose_keyspace_is_dropped_is_neither_counted_nor_told() {
+    let (_, fs) = disk();
+    let told = Arc::new(Mutex::new(0));
+    let compacted = Arc::clone(&told);
+    let listener = move |event: &Event| {
+        if let Event::Compacted { .. } = event {
+            *compacted.lock() += 1;
+        }
+    };
+    let builder = Db::builder(DIR).options(small_options(0)).fs(Arc::new(fs.clone()));
+    let db = builder.listener(listener).open().unwrap();
+    let doomed = db.keyspace("doomed").unwrap();
+    for value in ["1", "2"] {
+        doomed.put("k", value).unwrap();
+        db.flush().unwrap();
+    }
+    let handle = Mutex::new(Some(db.clone()));
+    fs.before_each(move |op: &Op| {
+        let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
+        if is_table
+            && op.kind == OpKind::Create
+            && let Some(db) = handle.lock().take()
+        {
+            db.drop_keyspace("doomed").unwrap();
+        }
+    });
+    db.compact::<&str>(..).unwrap();
+    fs.clear_hooks();
+    assert_eq!(db.keyspaces().unwrap().len(), 1, "the compaction was to write a table");
+    assert_eq!((db.metrics().compactions, *told.lock()), (0, 0));
+    db.wait_idle().unwrap();
+    assert_eq!(orphans(&fs, &db), [""; 0]);
+}
+
+/// The edit of the first attempt waits, undecided, until the next call; whether that finds its work
+/// done before it begins, or when it is about to install it.
+#[test]
+fn a_flush_that_was_undecided_is_counted_once() {
+    for (refusal, health) in [(Fault::Enospc, Health::NoSpace), (Fault::Eintr, Health::Running)] {
+        let (_, fs) = disk();
+        let db = open_with(&fs, small_options(0)).unwrap();
+        db.put("k", [7; 300]).unwrap();
+        fs.set_plan(move |op| match (op.file_name(), op.kind) {
+            (Some(FileName::Manifest(_)), OpKind::Write) => Some(Fault::Enospc),
+            (Some(FileName::Manifest(_)), OpKind::Create) => Some(refusal),
+            _ => None,
+        });
+        db.flush().unwrap_err();
+        assert_eq!((db.health(), db.metrics().flushes), (health, 0));
+        fs.clear_plan();
+        db.flush().unwrap();
+        let metrics = db.metrics();
+        assert_eq!((metrics.flushes, metrics.flush_bytes), (1, metrics.disk.tables));
+        assert_eq!(db.get("k").unwrap().unwrap(), &[7; 300]);
+        db.wait_idle().unwrap();
+        assert_eq!(orphans(&fs, &db), [""; 0]);
+    }
 }
