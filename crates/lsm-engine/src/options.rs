@@ -25,7 +25,7 @@ pub enum Durability {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
     /// The memory that memtables, block cache, and fences and filters that are not in a map may
-    /// take together, in bytes. The block cache gives way to the others.
+    /// take together, in bytes: at least two memtables. The block cache gives way to the others.
     /// Unset: a quarter of the machine's memory, at most 1 GiB; more if `block_cache_size` and four
     /// memtables ask for it.
     pub memory_budget: Option<usize>,
@@ -128,6 +128,13 @@ impl Options {
         let memtable_size =
             self.memtable_size.unwrap_or((memory_budget / 8).clamp(MIN_MEMTABLE_SIZE, 64 << 20));
         check_range("memtable_size", memtable_size, MIN_MEMTABLE_SIZE, MAX_MEMTABLE_SIZE)?;
+        // The memtable that takes writes, and one that is being flushed.
+        if memory_budget < 2 * memtable_size {
+            let least = 2 * memtable_size;
+            return Err(Error::invalid(format!(
+                "memory_budget is {memory_budget}; it must be at least two memtables, {least}"
+            )));
+        }
         check_range("block_size", self.block_size as usize, 1, 16 << 20)?;
         check_range("table_size", self.table_size as usize, 1, MAX_TABLE_SIZE)?;
         check_range(

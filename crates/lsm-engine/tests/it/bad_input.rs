@@ -304,12 +304,20 @@ fn a_table_of_a_newer_format_is_refused_when_it_is_read() {
 #[test]
 fn options_out_of_range_are_refused_by_name() {
     type Change = fn(&mut Options);
-    let rows: [(Change, &str); 9] = [
+    let rows: [(Change, &str); 11] = [
         (
             |options| options.memtable_size = Some(16_383),
             "memtable_size is 16383; it must be 16384",
         ),
         (|options| options.memtable_size = Some((4 << 30) + 1), "memtable_size is 4294967297"),
+        (
+            |options| options.memory_budget = Some((32 << 10) - 1),
+            "memory_budget is 32767; it must be at least two memtables, 32768",
+        ),
+        (
+            |options| (options.memory_budget, options.memtable_size) = (Some(16 << 10), None),
+            "memory_budget is 16384; it must be at least two memtables, 32768",
+        ),
         (|options| options.block_size = 0, "block_size is 0; it must be 1 to 16777216"),
         (|options| options.block_size = (16 << 20) + 1, "block_size is 16777217"),
         (|options| options.table_size = 0, "table_size is 0"),

@@ -67,7 +67,8 @@ settings! {
     /// How often background work looks for what no trigger announced [default: 10s]
     #[arg(long, env = "LSM_COMPACTION_INTERVAL", value_name = "DURATION")]
     compaction_interval: Span,
-    /// Bytes of memory for the engine [default: derived from the machine's memory]
+    /// Bytes of memory for the engine, at least two memtables [default: derived from the machine's
+    /// memory]
     #[arg(long, env = "LSM_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size,
     /// File whose one line is the token that requests must carry
