@@ -127,7 +127,8 @@ impl DbBuilder {
     }
 
     fn assemble(self, options: Resolved, recovered: Recovered, lock: Box<dyn FileLock>) -> Inner {
-        let Recovered { state, manifest_number, journal, wal, next_seq, report } = recovered;
+        let Recovered { state, manifest_number, journal, wal, next_seq, orphans, report } =
+            recovered;
         let arena = lsm_memtable::Arena::new(options.memtable_size + ARENA_SLACK);
         let generation = Generation::new(1, wal.active_segment(), arena);
         let active = GenerationView::empty(generation);
@@ -144,7 +145,9 @@ impl DbBuilder {
             health: HealthCell::running(),
             report,
         };
-        self.inner(options, parts, lock)
+        let inner = self.inner(options, parts, lock);
+        orphans.into_iter().for_each(|file| inner.obsolete.add_file(file));
+        inner
     }
 
     fn inner(self, options: Resolved, parts: Parts, lock: Box<dyn FileLock>) -> Inner {

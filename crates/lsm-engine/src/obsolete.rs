@@ -1,8 +1,8 @@
 //! Files that the tree does not name any more, until nobody reads them either.
 //!
 //! A table leaves the tree by an edit; it is unlinked here, by a worker and never by a reader, when
-//! its last reader is gone. Log segments and MANIFESTs have no readers. After a close nothing is
-//! unlinked: the next open removes what is left.
+//! its last reader is gone. Log segments and MANIFESTs have no readers, and neither has what an open
+//! could not unlink. After a close nothing is unlinked: the next open removes what is left.
 
 use std::sync::Arc;
 

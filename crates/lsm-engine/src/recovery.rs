@@ -5,8 +5,8 @@
 //! 3. The log is replayed into memtables, and these are flushed into new, synced tables.
 //! 4. A new segment is made ready; a fresh MANIFEST with the whole state, and the first sequence
 //!    that may be handed out, is written and synced; CURRENT names it.
-//! 5. Files of ours that nothing names are removed. If the disk is too full for steps 3 and 4, those
-//!    that were never named, or not for long enough, go before.
+//! 5. Files of ours that nothing names are removed; what cannot be is left to the keeper. If the disk
+//!    is too full for steps 3 and 4, those that were never named, or not for long enough, go before.
 //!
 //! A crash at any point leaves either the old CURRENT with everything that it needs, or the new
 //! one. What was replayed is served only after it is durable in tables.
@@ -71,6 +71,8 @@ pub(crate) struct Recovered {
     pub(crate) wal: Wal,
     /// The first sequence that may be handed out.
     pub(crate) next_seq: Seq,
+    /// Files that nothing names or will name, and that could not be unlinked yet.
+    pub(crate) orphans: Vec<FileName>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -101,7 +103,9 @@ impl Recovery<'_> {
         } else {
             self.create(&files)?
         };
-        recovered.report.orphans_removed += self.remove_orphans(&recovered)?;
+        let (removed, left) = self.remove_orphans(&recovered)?;
+        recovered.report.orphans_removed += removed;
+        recovered.orphans = left;
         recovered.report.duration = started.elapsed();
         Ok(recovered)
     }
@@ -157,7 +161,15 @@ impl Recovery<'_> {
         manifest::append(&mut journal, &edit)?;
         let state = Arc::new(state.apply(&edit)?);
         let report = RecoveryReport { is_new: true, ..RecoveryReport::default() };
-        Ok(Recovered { state, manifest_number: number, journal, wal, next_seq: first_seq, report })
+        Ok(Recovered {
+            state,
+            manifest_number: number,
+            journal,
+            wal,
+            next_seq: first_seq,
+            orphans: Vec::new(),
+            report,
+        })
     }
 
     /// Makes the name of the directory durable, whoever created it: an earlier open may have died
@@ -276,7 +288,8 @@ impl Recovery<'_> {
         edit.next_file_number = Some(numbers.next());
         let state = Arc::new(state.apply(&edit)?);
         let journal = manifest::create(self.fs, self.dir, manifest_number, random_u64(), &state)?;
-        Ok(Recovered { state, manifest_number, journal, wal, next_seq, report })
+        let orphans = Vec::new();
+        Ok(Recovered { state, manifest_number, journal, wal, next_seq, orphans, report })
     }
 
     /// The state on disk, once every file that it names was found.

@@ -39,27 +39,25 @@ impl Recovery<'_> {
                 FileName::TableTemp(_) | FileName::LogTemp(_) => true,
                 _ => false,
             };
-            if is_orphan {
-                self.fs.remove(&file.path(self.dir))?;
-                removed += 1;
-            }
+            removed += u64::from(is_orphan && self.unlink(*file));
         }
         Ok(removed)
     }
 
     /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
-    /// full disk does not fill it further. What cannot be unlinked is left to the next.
+    /// full disk does not fill it further.
     pub(super) fn remove_all_but(&self, files: &BTreeSet<FileName>) {
         for file in self.list().unwrap_or_default().difference(files) {
-            let _ = self.fs.remove(&file.path(self.dir));
+            self.unlink(*file);
         }
     }
 
-    /// Unlinks files of ours that nothing names, now that what is named is synced. Returns how many.
-    pub(super) fn remove_orphans(&self, recovered: &Recovered) -> Result<u64> {
+    /// Unlinks files of ours that nothing names, now that what is named is synced. Returns how many,
+    /// and those that could not be unlinked and whose names nobody uses again.
+    pub(super) fn remove_orphans(&self, recovered: &Recovered) -> Result<(u64, Vec<FileName>)> {
         let live: BTreeSet<u64> =
             recovered.state.version.tables().map(|table| table.number).collect();
-        let mut removed = 0;
+        let (mut removed, mut left) = (0, Vec::new());
         for file in self.list()? {
             let is_live = match file {
                 FileName::Lock | FileName::Current => true,
@@ -68,11 +66,21 @@ impl Recovery<'_> {
                 FileName::Log(number) => recovered.wal.active_segment() <= number,
                 _ => false,
             };
-            if !is_live {
-                self.fs.remove(&file.path(self.dir))?;
-                removed += 1;
+            if is_live {
+                continue;
+            }
+            match file {
+                _ if self.unlink(file) => removed += 1,
+                // Who needs this name removes it first, and may be about to write under it.
+                FileName::CurrentTemp | FileName::LogTemp(_) => {}
+                _ => left.push(file),
             }
         }
-        Ok(removed)
+        Ok((removed, left))
+    }
+
+    /// Unlinks a file that is in nobody's way: that it cannot be is no reason to fail.
+    fn unlink(&self, file: FileName) -> bool {
+        self.fs.remove(&file.path(self.dir)).is_ok()
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsm_base::FileName;
 use lsm_base::fs::{Fault, Keep, OpKind};
+use lsm_base::{FileName, Fs};
 use lsm_engine::{Db, Durability, ErrorKind, Read, WriteOptions};
 
 use crate::harness::{self, DIR, changes_the_disk, kill, on, open, orphans, tree, write_file};
@@ -97,6 +97,36 @@ fn files_of_ours_that_nothing_names_go_and_foreign_ones_stay() {
     db.flush().unwrap();
     let newest = harness::names(&fs, |name| matches!(name, FileName::Table(_))).pop().unwrap();
     assert!(*"000080.sst" < *newest, "{newest}");
+}
+
+/// A file that nothing names is in nobody's way, whatever keeps it from being unlinked.
+#[test]
+fn a_file_that_cannot_be_unlinked_keeps_no_store_from_being_opened() {
+    for is_full in [false, true] {
+        let (memory, fs) = harness::disk();
+        let db = open(&fs, 0).unwrap();
+        fill(&db, 0);
+        kill(&fs, db);
+        let orphans = ["000077.sst", "000078.sst"];
+        orphans.iter().for_each(|name| write_file(&fs, name, &[1; 100 << 10]));
+        if is_full {
+            let used = fs.list(DIR.as_ref()).unwrap().iter().map(|entry| entry.len).sum::<u64>();
+            memory.set_capacity(used + (10 << 10));
+        }
+        fs.set_plan(|op| {
+            let is_stuck = op.file_name() == Some(FileName::Table(77));
+            (is_stuck && op.kind == OpKind::Remove).then_some(Fault::Eio)
+        });
+        let db = open(&fs, 0).unwrap();
+        assert!(fs.injected() != 0, "nobody tried");
+        assert_eq!(db.prefix("").count(), 200);
+        assert_eq!(harness::orphans(&fs, &db), orphans[..1], "full: {is_full}");
+        assert_eq!(db.wait_idle().unwrap_err().kind(), ErrorKind::Io);
+        // The keeper tries again.
+        fs.clear_plan();
+        db.wait_idle().unwrap();
+        assert_eq!(harness::orphans(&fs, &db), [""; 0]);
+    }
 }
 
 /// Contract K-3: nothing grows over opens, deaths and closes.
