@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use lsm_base::fs::{Fault, Op, OpKind};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, Durability, ErrorKind, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Health, Options, WriteOptions};
 use parking_lot::Mutex;
 
 use crate::harness::{self, DIR, kill, open, patch_file, read_file, small_options, write_file};
@@ -134,4 +136,44 @@ fn an_undecided_edit_is_no_damage() {
     let report = db.verify().unwrap();
     assert_eq!(report.damage.len(), 1, "{report:?}");
     assert!(report.damage[0].to_string().contains(&name), "{report:?}");
+}
+
+/// Whoever finds that a full disk has space installs the flush that it had left undecided, and the
+/// log of that goes, in the middle of a verification.
+#[test]
+fn the_end_of_a_full_disk_is_no_damage() {
+    let (_, fs) = harness::disk();
+    let interval = Duration::from_millis(5);
+    let options = Options { compaction_interval: interval, ..small_options(1) };
+    let db = harness::open_with(&fs, options).unwrap();
+    db.put("k", "v").unwrap();
+    fs.set_plan(|op| {
+        let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+        (is_manifest && matches!(op.kind, OpKind::Write | OpKind::Create)).then_some(Fault::Enospc)
+    });
+    db.flush().unwrap_err();
+    assert_eq!(db.health(), Health::NoSpace);
+    let (sender, released) = sync_channel(1);
+    let released = Mutex::new(Some(released));
+    let disk = fs.clone();
+    fs.before_each(move |op: &Op| {
+        let is_log = matches!(op.file_name(), Some(FileName::Log(_)));
+        if is_log
+            && op.kind == OpKind::Open
+            && let Some(released) = released.lock().take()
+        {
+            disk.clear_plan();
+            released.recv_timeout(Duration::from_secs(60)).expect("the keeper finds the space");
+        }
+    });
+    fs.after_each(move |op: &Op| {
+        let is_log = matches!(op.file_name(), Some(FileName::Log(_)));
+        if is_log && op.kind == OpKind::Remove {
+            let _ = sender.try_send(());
+        }
+    });
+    let report = db.verify().unwrap();
+    fs.clear_hooks();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((db.health(), db.metrics().flushes), (Health::Running, 1));
 }
