@@ -139,9 +139,17 @@ impl Commit {
     }
 
     /// Takes the next place in commit order for the drop of a keyspace, from which on nothing is
-    /// written to it. What was logged before has to be synced before the drop is made durable.
-    pub(crate) fn take_drop(&self, inner: &Inner, keyspace: KeyspaceId) -> Seq {
-        self.handover.with_state(inner, |state| state.take_drop(keyspace))
+    /// written to it, and calls `install` to make the drop durable. Writes behind it wait until that
+    /// has returned: none is logged, or refused because of the drop, that a crash could undo.
+    ///
+    /// Requires: the lock of the version set, so that there is one drop at a time.
+    pub(crate) fn drop_keyspace(
+        &self,
+        inner: &Inner,
+        keyspace: KeyspaceId,
+        install: impl FnOnce(Seq) -> Result<()>,
+    ) -> Result<()> {
+        self.handover.hold(inner, |state| state.take_drop(keyspace), install)
     }
 
     /// Lets writes to these keyspaces in.

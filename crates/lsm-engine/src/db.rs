@@ -188,7 +188,8 @@ impl Db {
     }
 
     /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
-    /// from then on; cursors that are open go on.
+    /// from then on; cursors that are open go on. Writes that come before the drop is on disk wait
+    /// for that, whatever they write to.
     ///
     /// # Errors
     /// If [`is_undecided`](Error::is_undecided), the keyspace may go yet, and takes no more writes;

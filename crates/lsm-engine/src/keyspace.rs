@@ -140,13 +140,14 @@ impl Inner {
         if id == KeyspaceId::DEFAULT {
             return Err(Error::invalid("the default keyspace cannot be dropped"));
         }
-        // From its place in commit order on, nothing is written to the keyspace. The log is on
-        // disk up to that place before the drop is, so no older write can be lost behind it.
-        let seq = self.commit().take_drop(self, id);
-        self.commit().sync(self)?;
-        let dropped = DroppedKeyspace { id, seq };
-        let edit = VersionEdit { dropped_keyspaces: vec![dropped], ..VersionEdit::default() };
-        self.install_in_order(&mut current, edit)
+        self.commit().drop_keyspace(self, id, |seq| {
+            // The log is on disk up to the place of the drop before the drop is, so no older write
+            // can be lost behind it.
+            self.commit().sync(self)?;
+            let dropped = DroppedKeyspace { id, seq };
+            let edit = VersionEdit { dropped_keyspaces: vec![dropped], ..VersionEdit::default() };
+            self.install_in_order(&mut current, edit)
+        })
     }
 
     /// Installs the edit of a call that has to say what became of it: a failure may leave it

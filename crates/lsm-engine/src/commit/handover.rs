@@ -6,6 +6,8 @@
 //! - Who leads with its own request first goes on leading; for another's it gives the lead away,
 //!   because only the owner can wait for room without keeping somebody else from its answer.
 //! - One owner syncs the log at a time; [`Publication`] appoints it.
+//! - What takes a place in commit order and is not in the log, the drop of a keyspace, [holds](
+//!   Handover::hold) the queue until it is on disk: nobody leads meanwhile.
 //!
 //! What leading and syncing consist of is the [`Duty`]'s: the models of this module run the same
 //! hand-over over a log of their own.
@@ -13,8 +15,8 @@
 //! Leading, syncing and making room call code of others: a file system, and wakers. If that panics,
 //! writes stop and everybody gets an answer, before the panic goes on.
 //!
-//! Invariant: as long as a request is queued, somebody has the lead or has been woken for it; as
-//! long as a published prefix waits for the disk, somebody has the sync.
+//! Invariant: as long as a request is queued, somebody has the lead, has been woken for it, or holds
+//! the queue; as long as a published prefix waits for the disk, somebody has the sync.
 
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
@@ -72,9 +74,17 @@ pub(super) trait Duty {
 #[derive(Debug)]
 pub(super) struct Handover<S> {
     queue: Mutex<VecDeque<Arc<Request>>>,
-    state: Mutex<S>,
+    locked: Mutex<Locked<S>>,
     pub(super) publication: Publication,
     pub(super) attendants: Arc<Attendants>,
+}
+
+/// What the commit lock guards.
+#[derive(Debug)]
+struct Locked<S> {
+    state: S,
+    /// Whether nobody is to lead.
+    is_held: bool,
 }
 
 impl<S> Handover<S> {
@@ -82,7 +92,7 @@ impl<S> Handover<S> {
     pub(super) fn new(state: S, visible: Seq) -> Handover<S> {
         Handover {
             queue: Mutex::new(VecDeque::new()),
-            state: Mutex::new(state),
+            locked: Mutex::new(Locked { state, is_held: false }),
             publication: Publication::new(visible),
             attendants: Arc::new(Attendants::new()),
         }
@@ -137,11 +147,12 @@ impl<S> Handover<S> {
         }
     }
 
-    /// Leads once, unless somebody else does.
+    /// Leads once, unless somebody else has the commit lock, or holds the queue: whoever does will
+    /// wake the first.
     fn try_lead(&self, duty: &impl Duty<State = S>, pace: Pace) -> Option<Need> {
         self.guard(duty, || {
-            let mut state = self.state.try_lock()?;
-            Some(duty.lead(self, &mut state, pace))
+            let mut locked = self.locked.try_lock().filter(|locked| !locked.is_held)?;
+            Some(duty.lead(self, &mut locked.state, pace))
         })
     }
 
@@ -212,7 +223,7 @@ impl<S> Handover<S> {
     fn drain(&self, duty: &impl Duty<State = S>) {
         loop {
             // Also if nothing is queued: a leader that panicked may have left some of its group.
-            duty.lead(self, &mut self.state.lock(), Pace::Whole);
+            duty.lead(self, &mut self.locked.lock().state, Pace::Whole);
             if self.first().is_none() {
                 return;
             }
@@ -225,9 +236,31 @@ impl<S> Handover<S> {
         duty: &impl Duty<State = S>,
         f: impl FnOnce(&mut S) -> R,
     ) -> R {
-        let result = self.guard(duty, || f(&mut self.state.lock()));
+        let result = self.guard(duty, || f(&mut self.locked.lock().state));
         self.pass_lead_on();
         result
+    }
+
+    /// Takes a place in commit order under the commit lock, and `settle`s it without: nothing behind
+    /// it is begun before that has returned.
+    ///
+    /// Requires: nobody else holds the queue, and `settle` waits for no write.
+    pub(super) fn hold<P, R>(
+        &self,
+        duty: &impl Duty<State = S>,
+        take_place: impl FnOnce(&mut S) -> P,
+        settle: impl FnOnce(P) -> R,
+    ) -> R {
+        // Behind the guard: if this panics, writes stop before anybody leads again.
+        let _held = Held(self);
+        self.guard(duty, || {
+            let place = {
+                let mut locked = self.locked.lock();
+                locked.is_held = true;
+                take_place(&mut locked.state)
+            };
+            settle(place)
+        })
     }
 
     /// Wakes whoever came while this thread held the commit lock, and found it taken.
@@ -261,6 +294,16 @@ impl<S> Handover<S> {
         queue.remove(index);
         drop(queue);
         request.answer(Outcome::Answered(Err(error)));
+    }
+}
+
+/// A hold on the queue, until it is dropped.
+struct Held<'a, S>(&'a Handover<S>);
+
+impl<S> Drop for Held<'_, S> {
+    fn drop(&mut self) {
+        self.0.locked.lock().is_held = false;
+        self.0.pass_lead_on();
     }
 }
 

@@ -360,6 +360,50 @@ fn loom_a_sync_does_not_wait_for_room() {
     );
 }
 
+/// Takes a place in commit order, and says whether nothing was logged before it was settled.
+fn hold(log: &Log) -> bool {
+    let appended = || log.appended.load(Ordering::Acquire);
+    let take_place = |state: &mut Leading| {
+        state.next += 1;
+        appended()
+    };
+    log.handover.hold(log, take_place, |before| {
+        log.handover.sync(log).unwrap();
+        // As the installation of the edit does.
+        log.handover.with_state(log, |_| ());
+        appended() == before
+    })
+}
+
+#[test]
+fn loom_nothing_is_begun_behind_a_hold() {
+    explore(
+        || Log::new(9, NEVER),
+        |log| {
+            let synced = spawn(log, |log| log.write(Durability::Sync).unwrap());
+            let buffered = spawn(log, |log| log.write(Durability::Buffered).unwrap());
+            assert!(hold(log));
+            synced.join().unwrap();
+            buffered.join().unwrap();
+            assert_eq!(visible(log), log.appended.load(Ordering::Acquire));
+        },
+    );
+}
+
+#[test]
+fn loom_an_asynchronous_write_waits_for_a_hold() {
+    explore(
+        || Log::new(9, NEVER),
+        |log| {
+            attended(log, || {
+                let holder = spawn(log, |log| assert!(hold(log)));
+                log.write_async(Durability::Sync).unwrap();
+                holder.join().unwrap();
+            });
+        },
+    );
+}
+
 #[test]
 fn loom_an_asynchronous_write_beside_a_thread() {
     explore(
