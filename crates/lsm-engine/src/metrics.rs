@@ -33,11 +33,12 @@ pub struct Metrics {
     pub gets: u64,
     /// Cursors and scans that were begun.
     pub cursors: u64,
-    /// Put operations that were acknowledged.
+    /// Put operations that went to the log and to memory. They count from then on, which is before
+    /// the sync that an acknowledgement may wait for, and whether or not that succeeds.
     pub puts: u64,
-    /// Delete operations that were acknowledged.
+    /// Delete operations, counted likewise.
     pub deletes: u64,
-    /// Bytes of encoded batches that were acknowledged.
+    /// Bytes of encoded batches, counted likewise.
     pub write_bytes: u64,
     /// Bytes appended to the log, framing included.
     pub wal_appended_bytes: u64,

@@ -137,6 +137,7 @@ fn buffered_writers_wait_for_no_sync_but_one_ahead_of_them() {
         thread::scope(|scope| {
             let synced = scope.spawn(|| db.put("synced", "v").unwrap());
             turnstile.wait_for_arrival(1);
+            assert_eq!(db.metrics().puts, 1_001, "counted when it is in the log");
             let behind = scope.spawn(|| {
                 let seq = db.put_with("behind", "v", &buffered).unwrap();
                 assert!(db.contains("synced").unwrap(), "visible before what stands ahead");
