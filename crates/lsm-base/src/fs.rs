@@ -12,7 +12,7 @@
 use ::std::fmt;
 use ::std::io;
 use ::std::os::fd::BorrowedFd;
-use ::std::path::Path;
+use ::std::path::{Path, PathBuf};
 use ::std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -34,6 +34,10 @@ pub use self::std::{StdFs, machine_memory};
 
 /// A file system.
 pub trait Fs: fmt::Debug + Send + Sync + 'static {
+    /// A path that means the same when the working directory of the process is another. Nothing is
+    /// looked up.
+    fn absolute(&self, path: &Path) -> Result<PathBuf>;
+
     /// Creates a directory, for its owner alone. Its parents must exist.
     ///
     /// # Errors

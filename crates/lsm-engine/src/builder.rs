@@ -66,14 +66,15 @@ impl DbBuilder {
     }
 
     /// Opens the database, creating it if the directory has none. The directory is created too,
-    /// its parents are not.
+    /// its parents are not. A relative path is taken from the working directory of this moment.
     ///
     /// # Errors
     /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range;
     /// `Corruption`, `MissingFile` or `UnsupportedFormat` if its files are not what was written,
     /// after which nothing was changed; `Io`, `NoSpace`.
-    pub fn open(self) -> Result<Db> {
+    pub fn open(mut self) -> Result<Db> {
         let options = self.options.resolve(machine_memory())?;
+        self.fix_dir()?;
         self.create_dir()?;
         let mut lock_path = FileName::Lock.path(&self.dir);
         if plant::is_live(Plant::LockIgnored) {
@@ -93,8 +94,9 @@ impl DbBuilder {
     ///
     /// # Errors
     /// As [`open`](Self::open); `MissingFile` if the directory has no database.
-    pub fn open_read_only(self) -> Result<Db> {
+    pub fn open_read_only(mut self) -> Result<Db> {
         let options = self.options.resolve(machine_memory())?;
+        self.fix_dir()?;
         let current = FileName::Current.path(&self.dir);
         if !self.fs.exists(&current)? {
             return Err(lsm_base::Error::MissingFile(current).into());
@@ -117,6 +119,12 @@ impl DbBuilder {
             report: read.report,
         };
         Ok(Db::from_inner(Arc::new(self.inner(options, parts, lock))))
+    }
+
+    /// Lets the path mean the same for the life of the database, whatever the working directory.
+    fn fix_dir(&mut self) -> Result<()> {
+        self.dir = self.fs.absolute(&self.dir)?;
+        Ok(())
     }
 
     fn create_dir(&self) -> Result<()> {

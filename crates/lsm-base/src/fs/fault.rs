@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -275,6 +275,11 @@ impl Control {
 }
 
 impl Fs for FaultFs {
+    fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        // No operation on a file, so it has no number.
+        self.inner.absolute(path)
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         self.on_path(OpKind::CreateDir, dir, || self.inner.create_dir(dir))
     }

@@ -160,6 +160,11 @@ impl fmt::Debug for MemFs {
 }
 
 impl Fs for MemFs {
+    fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        // All paths are taken from one root.
+        Ok(path.to_owned())
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         let created = self.disk.tree.write().create(dir, Node::Dir);
         created.map_err(|error| Error::io("create directory", dir, error))

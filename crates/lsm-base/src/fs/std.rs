@@ -29,6 +29,11 @@ impl StdFs {
 }
 
 impl Fs for StdFs {
+    fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        ::std::path::absolute(path)
+            .map_err(|error| Error::io("find the absolute path of", path, error))
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         DirBuilder::new()
             .mode(0o700)

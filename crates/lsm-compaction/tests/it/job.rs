@@ -274,7 +274,7 @@ fn tables_of_a_job_belong_to_its_keyspace_and_codec() {
 mod flipping {
     use std::io;
     use std::os::fd::BorrowedFd;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -316,6 +316,9 @@ mod flipping {
     }
 
     impl Fs for FlippingFs {
+        fn absolute(&self, path: &Path) -> Result<PathBuf> {
+            self.inner.absolute(path)
+        }
         fn create_dir(&self, dir: &Path) -> Result<()> {
             self.inner.create_dir(dir)
         }

@@ -33,6 +33,10 @@ impl Scarce {
 }
 
 impl Fs for Scarce {
+    fn absolute(&self, path: &Path) -> lsm_base::Result<PathBuf> {
+        self.inner.absolute(path)
+    }
+
     fn create(&self, path: &Path) -> lsm_base::Result<Arc<dyn fs::File>> {
         self.take("create", path)?;
         self.inner.create(path)

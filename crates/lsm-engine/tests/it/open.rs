@@ -1,9 +1,10 @@
 //! What an open finds, does and leaves behind.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsm_base::fs::{Fault, Keep, OpKind};
+use lsm_base::fs::{Fault, FaultFs, Keep, OpKind, StdFs};
 use lsm_base::{FileName, Fs};
 use lsm_engine::{Db, Durability, ErrorKind, Read, WriteOptions};
 
@@ -225,6 +226,29 @@ fn sequences_jump_after_a_death_and_not_after_a_close() {
     kill(&fs, open(&fs, 0).unwrap());
     let db = open(&fs, 0).unwrap();
     assert_eq!(db.put("k", "4").unwrap().get(), third + 1 + (2 << 32));
+}
+
+/// The working directory may change while the database is open, and in the new one there may be
+/// another database of this name.
+#[test]
+fn a_relative_path_means_one_directory_from_the_open_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(dir.path().strip_prefix("/").unwrap()).join("data");
+    let fs = FaultFs::new(Arc::new(StdFs));
+    let builder = || Db::builder(&relative).options(harness::small_options(1));
+    let db = builder().fs(Arc::new(fs.clone())).open().unwrap();
+    fill(&db, 0);
+    db.compact::<&str>(..).unwrap();
+    fill(&db, 200);
+    db.close().unwrap();
+    let db = builder().fs(Arc::new(fs.clone())).open_read_only().unwrap();
+    assert_eq!(db.prefix("").count(), 400);
+    for op in fs.trace() {
+        let paths = [Some(&op.path), op.to.as_ref()];
+        assert!(paths.into_iter().flatten().all(|path| path.is_absolute()), "{op:?}");
+    }
 }
 
 /// Contract F-7: nothing in a directory depends on where it is.
