@@ -138,9 +138,17 @@ impl Db {
         self.inner.write_async(batch, options)
     }
 
-    /// Returns when every write that was acknowledged before is on disk.
+    /// Returns when every write that was acknowledged before is on disk. That takes no space, so a
+    /// full disk is no hindrance.
+    ///
+    /// An asynchronous write is acknowledged when its future has answered. One that nobody awaited
+    /// may still be on its way: await its future before the call, to have it covered.
+    ///
+    /// # Errors
+    /// Kind `Io` if the sync failed: the next open decides about what was not on disk before.
+    /// `Poisoned`, `ReadOnly`, `Closed`.
     pub fn sync(&self) -> Result<()> {
-        let result = self.inner.begin_change().and_then(|()| self.inner.commit().sync(&self.inner));
+        let result = self.inner.sync();
         self.inner.end_call(result)
     }
 

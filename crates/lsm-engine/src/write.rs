@@ -10,7 +10,7 @@ use lsm_base::{KeyspaceId, Seq, WriteBatch};
 use lsm_memtable::Memtable;
 
 use crate::commit::Request;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::inner::Inner;
 use crate::options::WriteOptions;
@@ -162,6 +162,16 @@ impl Inner {
         Ok(WriteFuture(State::Queued(request)))
     }
 
+    /// Makes what was acknowledged durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        match self.begin_change() {
+            // What was acknowledged is in the log already, and the length of that is allocated.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {}
+            begun => begun?,
+        }
+        self.commit().sync(self)
+    }
+
     /// Waits for as long as the pressure of background work asks of a write of this size.
     fn pay(&self, bytes: u64, deadline: Option<Instant>) -> Result<()> {
         if self.options.background_threads == 0 {
@@ -193,7 +203,6 @@ impl Inner {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::{Db, Durability};
     use lsm_base::Fs;
     use lsm_base::fs::MemFs;

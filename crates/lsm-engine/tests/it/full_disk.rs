@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, OpKind};
+use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
 use lsm_base::{FileName, Fs};
 use lsm_engine::{Db, DbCursor, Durability, ErrorKind, Event, Health, Options, Read, WriteOptions};
 
@@ -13,6 +13,10 @@ use crate::harness::{self, kill, on, orphans, small_options};
 
 const BUFFERED: WriteOptions =
     WriteOptions { durability: Some(Durability::Buffered), condition: None, stall_timeout: None };
+
+fn is_log(op: &Op) -> bool {
+    matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)))
+}
 
 /// What the files of the store take, as the disk counts it.
 fn used(fs: &FaultFs) -> u64 {
@@ -83,8 +87,7 @@ fn without_threads_the_next_write_notices_that_there_is_space_again() {
 #[test]
 fn every_call_that_writes_notices_it() {
     type Call = fn(&Db) -> lsm_engine::Result<()>;
-    let calls: [(&str, Call); 6] = [
-        ("sync", Db::sync),
+    let calls: [(&str, Call); 5] = [
         ("flush", Db::flush),
         ("compact", |db| db.compact::<&str>(..)),
         ("wait_idle", Db::wait_idle),
@@ -101,6 +104,38 @@ fn every_call_that_writes_notices_it() {
         free(&memory);
         call(&db).unwrap_or_else(|error| panic!("{name}: {error}"));
         check_content(&db, count);
+    }
+}
+
+/// A sync writes nothing new: what was acknowledged can be made durable without space.
+#[test]
+fn what_was_acknowledged_can_be_synced_on_a_full_disk() {
+    for (threads, is_in_append) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (memory, fs) = harness::disk();
+        let db = harness::open(&fs, threads).unwrap();
+        db.put_with("k", "v", &BUFFERED).unwrap();
+        memory.set_capacity(0);
+        let lost = match is_in_append {
+            true => vec![7; 10],
+            // It fits no segment that there is, so that its append does not begin.
+            false => vec![7; 64 << 10],
+        };
+        fs.set_plan(move |op| {
+            let is_append = op.kind == OpKind::Write && is_log(op);
+            (is_in_append && is_append).then_some(Fault::Enospc)
+        });
+        db.put_with("lost", &lost, &BUFFERED).unwrap_err();
+        fs.clear_plan();
+        assert_eq!(db.health(), Health::NoSpace);
+        let count_synced = || {
+            let image = memory.crash(Keep::SyncedOnly);
+            free(&image);
+            harness::open(&on(&image), 0).unwrap().prefix("k").count()
+        };
+        assert_eq!(count_synced(), 0);
+        db.sync().unwrap();
+        assert_eq!(db.health(), Health::NoSpace);
+        assert_eq!(count_synced(), 1);
     }
 }
 
@@ -217,8 +252,7 @@ fn a_full_disk_met_by_a_rotation_passes_too() {
     // The first batch does not fit the first segment. That is left unused, and gets the one record
     // that says so.
     fs.set_plan(|op| {
-        let is_log = matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)));
-        let is_link = is_log && op.kind == OpKind::Write && op.offset != 0 && op.len < 1_000;
+        let is_link = is_log(op) && op.kind == OpKind::Write && op.offset != 0 && op.len < 1_000;
         is_link.then_some(Fault::Enospc)
     });
     let put = |i: u32| db.put(i.to_be_bytes(), [7; 40_000]);
