@@ -132,6 +132,10 @@ impl Inner {
         batch: WriteBatch,
         options: &WriteOptions,
     ) -> WriteFuture {
+        if options.condition.is_some() {
+            let detail = "a condition may have to read the disk: an asynchronous write takes none";
+            return WriteFuture::known(Err(Error::invalid(detail)));
+        }
         if self.options.background_threads == 0 {
             return WriteFuture::known(self.write(batch, options));
         }
@@ -144,10 +148,6 @@ impl Inner {
         options: &WriteOptions,
     ) -> Result<WriteFuture> {
         check_batch(&batch)?;
-        if options.condition.is_some() {
-            let detail = "a condition may have to read the disk: an asynchronous write takes none";
-            return Err(Error::invalid(detail));
-        }
         let _call = self.begin_call()?;
         if batch.is_empty() {
             return Ok(WriteFuture::known(Ok(self.visible())));
