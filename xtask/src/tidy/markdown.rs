@@ -1,4 +1,4 @@
-//! Pages: one title each, and links that lead somewhere.
+//! Pages: one title each, links that lead somewhere, and examples that read as they are shown.
 
 use super::tree::TextFile;
 use super::{Findings, Tree};
@@ -23,6 +23,10 @@ pub(super) fn fenced_block<'a>(text: &'a str, name: &str) -> Option<Block<'a>> {
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
     for page in tree.ending_with(".md") {
         check_title(page, findings);
+        for line in hidden_lines(&page.text) {
+            let what = "a hidden line in an example shows on a forge; write a whole program";
+            findings.add(&page.path, line, what);
+        }
         for (line, target) in prose(&page.text).flat_map(links) {
             if !resolves(&page.path, target, tree) {
                 findings.add(&page.path, line, format!("the link `{target}` leads nowhere"));
@@ -39,6 +43,23 @@ fn check_title(page: &TextFile, findings: &mut Findings) {
         [(line, _)] => findings.add(&page.path, line, "the `# Title` is not the first line"),
         [_, (line, _), ..] => findings.add(&page.path, line, "a second `# Title`; use `##`"),
     }
+}
+
+/// The lines of Rust examples that rustdoc would leave out, counted from one. Nobody else does.
+fn hidden_lines(text: &str) -> impl Iterator<Item = usize> {
+    let mut language = None;
+    text.lines().enumerate().filter_map(move |(index, line)| {
+        if let Some(opening) = line.trim_start().strip_prefix("```") {
+            language = match language {
+                None => Some(opening),
+                Some(_) => None,
+            };
+            return None;
+        }
+        let is_rust = language.is_some_and(|language| language.starts_with("rust"));
+        let is_hidden = line.trim() == "#" || line.trim_start().starts_with("# ");
+        (is_rust && is_hidden).then_some(index + 1)
+    })
 }
 
 /// The lines outside of fenced blocks, counted from one.
@@ -100,6 +121,15 @@ mod tests {
         assert_eq!(page_findings("# A\n\n# B\n"), ["docs/a.md:3: a second `# Title`; use `##`"]);
         assert_eq!(page_findings("A\n").len(), 1);
         assert_eq!(page_findings("\n# A\n").len(), 1);
+    }
+
+    #[test]
+    fn an_example_hides_nothing() {
+        let page = |lines: &str| page_findings(&format!("# A\n\n```rust,no_run\n{lines}\n```\n"));
+        assert_eq!(page("#[test]\nfn a() {}\n```\n\n```sh\n# comment"), [""; 0]);
+        for hidden in ["# use a::b;", "    # Ok(())", "#"] {
+            assert_eq!(page(hidden).len(), 1, "{hidden}");
+        }
     }
 
     #[test]
