@@ -17,7 +17,7 @@
 //! Invariant: the bytes of a [`WriteBatch`] always parse. An operation that breaks a limit is not
 //! appended, and [`WriteBatch::check`] says so.
 
-use crate::coding::{Reader, put_slice, put_varint};
+use crate::coding::{Reader, put_slice, put_varint, varint_len};
 use crate::error::{Error, Result};
 use crate::key::{Kind, MAX_KEY_LEN};
 
@@ -125,7 +125,8 @@ impl WriteBatch {
     }
 
     fn push(&mut self, keyspace: KeyspaceId, kind: Kind, key: &[u8], value: &[u8]) {
-        if let Err(error) = check_limits(key, value, self.bytes.len()) {
+        let op = BatchOp { keyspace, kind, key, value };
+        if let Err(error) = check_limits(&op, self.bytes.len()) {
             self.error.get_or_insert(error);
             return;
         }
@@ -141,14 +142,14 @@ impl WriteBatch {
     }
 }
 
-fn check_limits(key: &[u8], value: &[u8], batch_len: usize) -> Result<()> {
+fn check_limits(op: &BatchOp<'_>, batch_len: usize) -> Result<()> {
+    let BatchOp { key, value, .. } = op;
     check_key(key)?;
     if MAX_VALUE_LEN < value.len() {
         let detail = format!("a value of {} bytes; at most {MAX_VALUE_LEN}", value.len());
         return Err(Error::InvalidArgument(detail));
     }
-    // 16 bytes are more than the code, the keyspace and the lengths of an operation take.
-    if MAX_BATCH_LEN < batch_len + key.len() + value.len() + 16 {
+    if MAX_BATCH_LEN < batch_len + op.encoded_len() {
         return Err(Error::InvalidArgument(format!("a batch of more than {MAX_BATCH_LEN} bytes")));
     }
     Ok(())
@@ -180,6 +181,18 @@ pub struct BatchOp<'a> {
     pub key: &'a [u8],
     /// The value; empty for a delete.
     pub value: &'a [u8],
+}
+
+impl BatchOp<'_> {
+    /// How many bytes the operation takes in a batch.
+    fn encoded_len(&self) -> usize {
+        let slice_len = |bytes: &[u8]| varint_len(bytes.len() as u64) + bytes.len();
+        let value_len = match self.kind {
+            Kind::Put => slice_len(self.value),
+            Kind::Delete => 0,
+        };
+        1 + varint_len(u64::from(self.keyspace.0)) + slice_len(self.key) + value_len
+    }
 }
 
 /// What is wrong with the bytes of a batch.
@@ -279,6 +292,25 @@ mod tests {
         batch.clear();
         batch.put(vec![b'k'; MAX_KEY_LEN], "4");
         assert!(batch.check().is_ok());
+    }
+
+    #[test]
+    fn a_batch_may_be_exactly_as_long_as_the_limit() {
+        for (keyspace, kind, key, value) in [
+            (0, Kind::Put, &b"k"[..], &b"v"[..]),
+            (300, Kind::Put, &[b'k'; 200], &[b'v'; 20_000]),
+            (u32::MAX, Kind::Delete, &[b'k'; MAX_KEY_LEN], b""),
+        ] {
+            let mut batch = WriteBatch::new();
+            batch.push(KeyspaceId(keyspace), kind, key, value);
+            let op = BatchOp { keyspace: KeyspaceId(keyspace), kind, key, value };
+            let room = MAX_BATCH_LEN - batch.as_bytes().len();
+            check_limits(&op, room).unwrap();
+            let Err(Error::InvalidArgument(detail)) = check_limits(&op, room + 1) else {
+                panic!("a byte too many")
+            };
+            assert_eq!(detail, format!("a batch of more than {MAX_BATCH_LEN} bytes"));
+        }
     }
 
     #[test]
