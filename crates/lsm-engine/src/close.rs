@@ -1,10 +1,13 @@
 //! Closing: everything into tables, an end to the log, and the lock released.
 
+use std::sync::Arc;
+
 use lsm_compaction::VersionEdit;
 
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::open_tree::OpenVersion;
 use crate::progress::Progress;
 use crate::recovery::position;
 
@@ -30,11 +33,22 @@ impl Inner {
             self.background.join_attendants();
         }
         let ended = self.end(before, flushed.is_ok());
+        self.let_go();
         drop(held);
         drop(lock);
         self.tell();
         // Why the store had stopped says more than what that made of the flush.
         ended.and(flushed)
+    }
+
+    /// Keeps no table open, and no memtable, for handles that outlive the close. Cursors that are open
+    /// hold their own. Requires: calls that change something have ended.
+    fn let_go(&self) {
+        let state = Arc::clone(&self.super_versions.load().version.state);
+        let mode = self.options.read_mode(&state);
+        let version = OpenVersion::new(state, None, |meta| self.open_table(mode, meta));
+        self.super_versions.let_go(Arc::new(version));
+        self.obsolete.let_go();
     }
 
     /// Leaves the log as durable as what was acknowledged, and with an end if nothing is in it

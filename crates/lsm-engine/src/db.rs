@@ -303,7 +303,8 @@ impl Db {
     }
 
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`
-    /// from then on. `Ok` means that every write that was acknowledged is on disk.
+    /// from then on. `Ok` means that every write that was acknowledged is on disk. No table stays
+    /// open but for cursors, scans and long values; a few files of the log go with the last handle.
     ///
     /// # Errors
     /// The database is closed all the same. Kind `Poisoned` if the store had stopped: the next open

@@ -57,6 +57,11 @@ impl Obsolete {
         first_error.map_or(Ok(count), Err)
     }
 
+    /// Keeps no table open any more. For the close, after which nothing is unlinked.
+    pub(crate) fn let_go(&self) {
+        self.waiting.lock().tables.clear();
+    }
+
     fn take_free(&self) -> Vec<FileName> {
         let mut waiting = self.waiting.lock();
         let mut files = std::mem::take(&mut waiting.files);

@@ -127,10 +127,11 @@ struct Pinned {
 
 impl View<'_> {
     fn pin(&self) -> Result<Pinned> {
-        self.inner.check_open()?;
         // This order: what is visible by then is in the SuperVersion that was pinned before, or
         // is newer than it and not for this read.
         let super_version = self.inner.super_versions.load();
+        // Only now: whoever pinned what the close left, which lacks the memtables, sees the close.
+        self.inner.check_open()?;
         let seq = self.seq.unwrap_or_else(|| self.inner.visible());
         if super_version.version.tree(self.keyspace).is_none() {
             return Err(Error::keyspace_dropped());

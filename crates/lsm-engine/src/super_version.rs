@@ -114,6 +114,16 @@ impl SuperVersions {
         });
     }
 
+    /// Lets go of all memtables, and of the tables as they are open. `version` has the same ones,
+    /// of which no file is open. For the close: whoever finds this has to see that it came.
+    pub(crate) fn let_go(&self, version: Arc<OpenVersion>) {
+        self.change(|next| {
+            next.active = GenerationView::empty(Arc::clone(&next.active.generation));
+            next.sealed.clear();
+            next.version = version;
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut SuperVersion)) {
         let _guard = self.install.lock();
         let mut next = SuperVersion::clone(&self.current.load());

@@ -1,7 +1,7 @@
 //! What a close answers: whether everything acknowledged is in safety.
 
-use lsm_base::FileName;
 use lsm_base::fs::{Fault, FaultFs, Keep, Op, OpKind};
+use lsm_base::{FileName, Fs};
 use lsm_engine::{Db, Durability, ErrorKind, Health, Read, Result, WriteOptions};
 
 use crate::harness::{self, disk, on};
@@ -57,4 +57,34 @@ fn a_flush_that_fails_in_the_close_is_told_and_the_log_synced() {
     assert_eq!(db.health(), Health::Running);
     assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Io);
     assert!(synced_content(&memory).unwrap());
+}
+
+/// A handle that outlives the close must not keep the space of what others remove then; a scan does,
+/// until it is dropped.
+#[test]
+fn a_closed_database_holds_no_tables() {
+    let (memory, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for i in 0..200_u32 {
+        db.put_with(i.to_be_bytes(), [7; 300], &BUFFERED).unwrap();
+    }
+    db.compact::<&str>(..).unwrap();
+    assert_eq!(db.prefix("").count(), 200);
+    let (handle, snapshot) = (db.clone(), db.snapshot().unwrap());
+    let scan = db.prefix("");
+    db.close().unwrap();
+    let free = || memory.free_space(harness::DIR.as_ref()).unwrap();
+    let (before, mut removed) = (free(), 0);
+    for entry in memory.list(harness::DIR.as_ref()).unwrap() {
+        if let Some(FileName::Table(_)) = FileName::parse(&entry.name) {
+            removed += entry.len;
+            memory.remove(&std::path::Path::new(harness::DIR).join(entry.name)).unwrap();
+        }
+    }
+    assert!(0 < removed);
+    drop(scan);
+    assert_eq!(free(), before + removed);
+    for read in [handle.get([0; 4]), snapshot.get([0; 4])] {
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Closed);
+    }
 }
