@@ -37,6 +37,9 @@ impl KeyspaceId {
 }
 
 /// Writes that become visible together, or not at all.
+///
+/// A batch knows keyspaces by their numbers, and numbers begin anew in each database: fill a batch
+/// with the keyspaces of the database that it is written to.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     bytes: Vec<u8>,
@@ -67,7 +70,8 @@ impl WriteBatch {
         self.push(KeyspaceId::DEFAULT, Kind::Delete, key.as_ref(), &[]);
     }
 
-    /// Stores `value` under `key` in a keyspace.
+    /// Stores `value` under `key` in a keyspace: that of this number in whatever database the batch
+    /// is written to.
     pub fn put_in(
         &mut self,
         keyspace: impl Into<KeyspaceId>,
@@ -77,7 +81,8 @@ impl WriteBatch {
         self.push(keyspace.into(), Kind::Put, key.as_ref(), value.as_ref());
     }
 
-    /// Removes `key` from a keyspace.
+    /// Removes `key` from a keyspace: that of this number in whatever database the batch is written
+    /// to.
     pub fn delete_in(&mut self, keyspace: impl Into<KeyspaceId>, key: impl AsRef<[u8]>) {
         self.push(keyspace.into(), Kind::Delete, key.as_ref(), &[]);
     }

@@ -17,7 +17,8 @@ use crate::version_set::Current;
 /// A keyspace of a database. Cheap to clone.
 ///
 /// Its reads and writes are those of [`Read`] and of [`Db`](crate::Db); a batch writes to several
-/// keyspaces at once by [`WriteBatch::put_in`].
+/// keyspaces at once by [`WriteBatch::put_in`](crate::WriteBatch::put_in), which takes the number
+/// alone: a batch does not notice that a keyspace is one of another database.
 #[derive(Clone, Debug)]
 pub struct Keyspace {
     inner: Arc<Inner>,
