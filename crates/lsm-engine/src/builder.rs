@@ -71,7 +71,7 @@ impl DbBuilder {
     /// # Errors
     /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range;
     /// `Corruption`, `MissingFile` or `UnsupportedFormat` if its files are not what was written,
-    /// after which nothing was changed; `Io`, `NoSpace`.
+    /// after which nothing was changed, but that there may be an empty file LOCK now; `Io`, `NoSpace`.
     pub fn open(mut self) -> Result<Db> {
         let options = self.options.resolve(machine_memory())?;
         self.fix_dir()?;
