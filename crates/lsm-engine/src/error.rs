@@ -35,7 +35,9 @@ pub enum ErrorKind {
     Locked,
     /// The database was opened for reading only. Nothing was written.
     ReadOnly,
-    /// A sync failed before: writes stop until the database is opened again. Nothing was written.
+    /// Something failed before that leaves in doubt what is on disk: a sync, an append to the log or
+    /// to the MANIFEST, a file that could not be created, written or renamed, or a panic. Writes stop
+    /// until the database is opened again. Nothing was written.
     Poisoned,
     /// The database, or the keyspace, was closed or dropped. Nothing was written.
     Closed,

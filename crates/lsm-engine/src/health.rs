@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Running ⇄ NoSpace          a full disk; ends by itself when space returns
-//!    ╰──────┴──▶ Poisoned    a sync or an append failed; ends with the next open
+//!    ╰──────┴──▶ Poisoned    a sync or a change of a file failed, or a thread panicked; ends with
+//!                            the next open
 //! any ──▶ Closed
 //! ```
 
