@@ -100,8 +100,20 @@ impl fmt::Display for Error {
             Error::InvalidArgument(detail) => f.write_str(detail),
             Error::Io { op, path, source } => {
                 write!(f, "cannot {op} {}: {source}", path.display())?;
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => f.write_str("; check its owner and mode"),
+                match (*op, source.kind()) {
+                    (_, io::ErrorKind::PermissionDenied) => {
+                        f.write_str("; check its owner and mode")
+                    }
+                    (_, io::ErrorKind::NotADirectory) => {
+                        f.write_str("; a file is in the place of a directory")
+                    }
+                    ("create directory", io::ErrorKind::NotFound) => {
+                        f.write_str("; create its parent first")
+                    }
+                    // It was looked for before, and was not there.
+                    ("create directory", io::ErrorKind::AlreadyExists) => {
+                        f.write_str("; it is a link that leads nowhere")
+                    }
                     _ => Ok(()),
                 }
             }

@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::background::Background;
 use crate::commit::Commit;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{EventListener, Untold};
 use crate::generation::{Generation, GenerationView};
 use crate::health::HealthCell;
@@ -69,7 +69,7 @@ impl DbBuilder {
     /// its parents are not. A relative path is taken from the working directory of this moment.
     ///
     /// # Errors
-    /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range;
+    /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range or no path;
     /// `Corruption`, `MissingFile` or `UnsupportedFormat` if its files are not what was written,
     /// after which nothing was changed, but that there may be an empty file LOCK now; `Io`, `NoSpace`.
     pub fn open(mut self) -> Result<Db> {
@@ -123,6 +123,9 @@ impl DbBuilder {
 
     /// Lets the path mean the same for the life of the database, whatever the working directory.
     fn fix_dir(&mut self) -> Result<()> {
+        if self.dir.as_os_str().is_empty() {
+            return Err(Error::invalid("the path of the database is empty"));
+        }
         self.dir = self.fs.absolute(&self.dir)?;
         Ok(())
     }
@@ -131,7 +134,11 @@ impl DbBuilder {
         if self.fs.exists(&self.dir)? {
             return Ok(());
         }
-        Ok(self.fs.create_dir(&self.dir)?)
+        match self.fs.create_dir(&self.dir) {
+            // Another opener was faster; the lock decides between the two.
+            Err(_) if self.fs.exists(&self.dir)? => Ok(()),
+            created => Ok(created?),
+        }
     }
 
     fn assemble(self, options: Resolved, recovered: Recovered, lock: Box<dyn FileLock>) -> Inner {

@@ -1,5 +1,6 @@
 //! The handle of a database.
 
+use std::fmt;
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::write::WriteFuture;
 /// It is closed by [`close`](Db::close), which reports errors, or when the last handle is dropped:
 /// keyspaces and snapshots are handles too, cursors and scans are not.
 /// The methods of [`Read`] read its default keyspace.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Db {
     inner: Arc<Inner>,
     closer: Arc<Closer>,
@@ -315,6 +316,13 @@ impl Db {
     }
 }
 
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq().get();
+        f.debug_struct("Db").field("dir", &self.inner.dir).field("seq", &seq).finish()
+    }
+}
+
 impl Read for Db {
     fn view(&self) -> View<'_> {
         View { inner: &self.inner, keyspace: KeyspaceId::DEFAULT, seq: None }
@@ -325,7 +333,7 @@ impl Read for Db {
 ///
 /// The methods of [`Read`] read the default keyspace; [`keyspace`](Snapshot::keyspace) gives the
 /// others. Old versions of what is overwritten meanwhile stay on disk, so do not hold one for long.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Snapshot {
     inner: Arc<Inner>,
     keyspace: KeyspaceId,
@@ -366,6 +374,17 @@ impl Snapshot {
             Some(_) => Ok(Snapshot { keyspace, ..self.clone() }),
             None => Err(Error::keyspace_dropped()),
         }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keyspace = self.state.version.tree(self.keyspace).map_or("", |tree| tree.name());
+        f.debug_struct("Snapshot")
+            .field("dir", &self.inner.dir)
+            .field("keyspace", &keyspace)
+            .field("seq", &self.seq().get())
+            .finish()
     }
 }
 

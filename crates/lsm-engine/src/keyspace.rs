@@ -1,5 +1,6 @@
 //! Keyspaces: separate orders of keys in one database, written together by one log.
 
+use std::fmt;
 use std::sync::Arc;
 
 use lsm_base::{KeyspaceId, Seq};
@@ -19,7 +20,7 @@ use crate::version_set::Current;
 /// Its reads and writes are those of [`Read`] and of [`Db`](crate::Db); a batch writes to several
 /// keyspaces at once by [`WriteBatch::put_in`](crate::WriteBatch::put_in), which takes the number
 /// alone: a batch does not notice that a keyspace is one of another database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keyspace {
     inner: Arc<Inner>,
     id: KeyspaceId,
@@ -63,6 +64,13 @@ impl Keyspace {
     /// Removes `key`; like [`Db::delete_with`](crate::Db::delete_with).
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
         self.inner.delete(self.id, key.as_ref(), options)
+    }
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = &self.inner.dir;
+        f.debug_struct("Keyspace").field("dir", dir).field("name", &self.name).finish()
     }
 }
 

@@ -57,22 +57,29 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-impl PartialEq<[u8]> for Value {
-    fn eq(&self, other: &[u8]) -> bool {
-        self[..] == *other
-    }
+/// Comparisons with what else holds bytes, from either side.
+macro_rules! equal_bytes {
+    ($($other:ty $(, $count:ident)?;)*) => {$(
+        impl$(<const $count: usize>)? PartialEq<$other> for Value {
+            fn eq(&self, other: &$other) -> bool {
+                self[..] == other[..]
+            }
+        }
+
+        impl$(<const $count: usize>)? PartialEq<Value> for $other {
+            fn eq(&self, other: &Value) -> bool {
+                self[..] == other[..]
+            }
+        }
+    )*};
 }
 
-impl PartialEq<&[u8]> for Value {
-    fn eq(&self, other: &&[u8]) -> bool {
-        self[..] == **other
-    }
-}
-
-impl<const N: usize> PartialEq<&[u8; N]> for Value {
-    fn eq(&self, other: &&[u8; N]) -> bool {
-        self[..] == other[..]
-    }
+equal_bytes! {
+    [u8];
+    &[u8];
+    Vec<u8>;
+    [u8; N], N;
+    &[u8; N], N;
 }
 
 impl From<Value> for Vec<u8> {
@@ -97,4 +104,18 @@ pub struct Entry {
     pub value: Value,
     /// The sequence of the write that stored it.
     pub seq: Seq,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_compared_with_whatever_holds_bytes() {
+        let value = Value::copied(b"red");
+        let slice: &[u8] = b"red";
+        assert!(value == b"red" && value == *b"red" && value == slice && value == *slice);
+        assert!(value == b"red".to_vec() && b"red".to_vec() == value && b"red" == value);
+        assert!(value != b"re".to_vec() && value != b"blue");
+    }
 }

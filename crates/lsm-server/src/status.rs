@@ -18,7 +18,9 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
                 .with_current_seq(current);
         }
         ErrorKind::Busy => return stalled(),
-        ErrorKind::Poisoned => (Code::Poisoned, "a write to disk failed; restart the server to write again"),
+        ErrorKind::Poisoned => {
+            (Code::Poisoned, "a write to disk failed; restart the server to write again")
+        }
         ErrorKind::ReadOnly => (Code::Poisoned, "the store was opened for reading only"),
         ErrorKind::Closed => (Code::Draining, "the store is closed"),
         ErrorKind::NoSpace => (Code::NoSpace, "nothing was written; free some space and try again"),

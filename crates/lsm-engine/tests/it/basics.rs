@@ -4,6 +4,8 @@ use lsm_engine::{
     Condition, Db, Durability, ErrorKind, Options, Read, Resident, WriteBatch, WriteOptions,
 };
 
+use crate::support;
+
 fn open(dir: &tempfile::TempDir) -> Db {
     Db::open(dir.path().join("data")).unwrap()
 }
@@ -211,4 +213,36 @@ fn a_keyspace_keeps_its_database_open() {
     drop(users);
     let snapshot = open(&dir).snapshot().unwrap();
     assert_eq!(snapshot.keyspace("users").unwrap().get("k").unwrap().unwrap(), b"v");
+}
+
+#[test]
+fn handles_say_in_short_what_they_are() {
+    let db = support::open(&support::memory(), &Options::default());
+    let keyspace = db.keyspace("side").unwrap();
+    keyspace.put("k", "v").unwrap();
+    let snapshot = db.snapshot().unwrap().keyspace("side").unwrap();
+    assert_eq!(format!("{db:?}"), r#"Db { dir: "data", seq: 1 }"#);
+    assert_eq!(format!("{keyspace:?}"), r#"Keyspace { dir: "data", name: "side" }"#);
+    assert_eq!(format!("{snapshot:?}"), r#"Snapshot { dir: "data", keyspace: "side", seq: 1 }"#);
+}
+
+/// Each says what the user is to do: nobody else knows.
+#[test]
+fn a_path_that_can_be_no_directory_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("file"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+    for (path, message) in [
+        ("".into(), "the path of the database is empty"),
+        (path("none/data"), "No such file or directory (os error 2); create its parent first"),
+        (path("link"), "File exists (os error 17); it is a link that leads nowhere"),
+        (path("file"), "Not a directory (os error 20); a file is in the place of a directory"),
+        (path("file/data"), "Not a directory (os error 20); a file is in the place of a directory"),
+    ] {
+        let error = Db::open(&path).unwrap_err().to_string();
+        assert!(error.ends_with(message), "{error}");
+        let error = Db::builder(&path).open_read_only().unwrap_err().to_string();
+        assert!(!error.contains(" : "), "{error}");
+    }
 }

@@ -228,6 +228,19 @@ fn sequences_jump_after_a_death_and_not_after_a_close() {
     assert_eq!(db.put("k", "4").unwrap().get(), third + 1 + (2 << 32));
 }
 
+/// Who comes second to a directory that is not there yet finds it, or its lock.
+#[test]
+fn a_directory_that_another_opener_creates_meanwhile_is_no_failure() {
+    let (memory, fs) = harness::disk();
+    fs.before_each(move |op| {
+        if op.kind == OpKind::CreateDir {
+            memory.create_dir(&op.path).unwrap();
+        }
+    });
+    let db = open(&fs, 0).unwrap();
+    assert!(db.recovery_report().is_new);
+}
+
 /// The working directory may change while the database is open, and in the new one there may be
 /// another database of this name.
 #[test]
