@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use lsm_base::{KeyspaceId, Seq, WriteBatch};
@@ -44,7 +46,12 @@ pub(crate) struct Closer(Arc<Inner>);
 impl Drop for Closer {
     fn drop(&mut self) {
         // There is nobody to report to; `Db::close` is for those who want to know.
-        let _ = self.0.close();
+        if !thread::panicking() {
+            let _ = self.0.close();
+            return;
+        }
+        // A listener that panics now would end the process.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.0.close()));
     }
 }
 

@@ -185,3 +185,19 @@ fn one_that_panics_at_a_compaction_leaves_it_ended() {
         assert!(db.levels()[0].levels[..6].iter().all(|level| level.tables.is_empty()));
     });
 }
+
+#[test]
+fn one_that_panics_while_its_thread_unwinds_ends_nothing_else() {
+    let fs = memory();
+    let options = Options { background_threads: 0, ..tiny() };
+    let listener = |_: &Event| panic!("planned");
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let db = builder(&fs, &options).listener(listener).open().unwrap();
+        db.put("k", "v").unwrap();
+        // The last handle goes, and the close flushes, which the listener is told.
+        panic!("the first")
+    }));
+    assert_eq!(ended.unwrap_err().downcast_ref(), Some(&"the first"));
+    let db = builder(&fs, &options).open().unwrap();
+    assert!(db.recovery_report().was_closed);
+}
