@@ -49,10 +49,11 @@ impl Process {
         let _ = writeln!(self.stdin, "{line}");
     }
 
-    /// Asks it to end.
+    /// Asks it to end, by the shell's own `kill`: a small machine may have no program of this name.
     pub(crate) fn terminate(&self) {
-        let kill = ["-s", "TERM", &self.child.id().to_string()];
-        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"kill -s TERM "$0""#, &self.child.id().to_string()]);
+        assert!(shell.status().unwrap().success());
     }
 
     /// Ends it as `kill -9` does, in the middle of whatever it does.
