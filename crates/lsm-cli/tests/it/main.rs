@@ -8,3 +8,4 @@ mod lsm;
 mod place;
 mod server;
 mod streams;
+mod transcripts;

@@ -1,0 +1,94 @@
+//! What the pages show of the command line, and the example: run as they stand.
+//!
+//! Of a page each block marked `console` is a part of one session: a line that begins with `$ ` is a
+//! command of the shell, and the lines behind it are all that it may print, on stdout and stderr.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::lsm::bare;
+
+/// Ends what a command prints. No command here prints it.
+const MARK: char = '\x1e';
+
+/// A command of a transcript, and what stands behind it.
+#[derive(Debug)]
+struct Step {
+    command: String,
+    output: String,
+}
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The steps of all `console` blocks.
+fn steps(markdown: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut is_inside = false;
+    for line in markdown.lines() {
+        match line.strip_prefix("$ ") {
+            _ if line.starts_with("```") => is_inside = line == "```console",
+            _ if !is_inside => {}
+            Some(command) => steps.push(Step { command: command.into(), output: String::new() }),
+            None => {
+                let step = steps.last_mut().expect("a transcript begins with a command");
+                step.output += line;
+                step.output.push('\n');
+            }
+        }
+    }
+    steps
+}
+
+/// A shell in this folder, which finds the program and nothing of our environment.
+fn shell(folder: &Path) -> Command {
+    let program = bare::<&str>(&[]);
+    let mut path = vec![Path::new(program.get_program()).parent().unwrap().to_owned()];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let mut shell = Command::new("sh");
+    for (name, _) in program.get_envs() {
+        shell.env_remove(name);
+    }
+    shell.env("PATH", std::env::join_paths(path).unwrap()).current_dir(folder);
+    shell
+}
+
+/// Runs the steps in one shell; each must print the lines that stand behind it.
+#[track_caller]
+fn check(steps: &[Step], folder: &Path) {
+    assert!(!steps.is_empty(), "the page shows nothing");
+    let mut script = String::from("exec 2>&1\n");
+    for step in steps {
+        script += &format!("{}\nprintf '\\036'\n", step.command);
+    }
+    let Output { stdout, .. } = shell(folder).args(["-c", &script]).output().unwrap();
+    let printed = String::from_utf8(stdout).unwrap();
+    let printed: Vec<_> = printed.split_terminator(MARK).collect();
+    for (step, printed) in steps.iter().zip(&printed) {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(printed), lines(&step.output), "$ {}", step.command);
+    }
+    assert_eq!(printed.len(), steps.len());
+}
+
+#[test]
+fn the_page_of_the_program_shows_what_it_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    check(&steps(&page("README.md")), folder.path());
+}
+
+#[test]
+fn the_example_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/copy.sh");
+    let mut shell = shell(folder.path());
+    let Output { status, stdout, stderr } =
+        shell.env("TMPDIR", folder.path()).arg(example).output().unwrap();
+    assert_eq!((status.code(), String::from_utf8(stderr).unwrap().as_str()), (Some(0), ""));
+    assert_eq!(
+        String::from_utf8(stdout).unwrap(),
+        "plum: no such key\nlock: ours\nlock: taken\ncopied: 4 items\nseveral\nlines"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
