@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::lsm::{Lsm, Ran, bare, damage, items, run, start};
 
 /// A server, closed when it is dropped.
-struct TestServer {
+pub(crate) struct TestServer {
     address: SocketAddr,
     dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -23,7 +23,7 @@ struct TestServer {
 }
 
 impl TestServer {
-    fn start(token: Option<&str>) -> TestServer {
+    pub(crate) fn start(token: Option<&str>) -> TestServer {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let settings = Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
@@ -62,11 +62,15 @@ impl TestServer {
         command
     }
 
-    fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         self.run(arguments).ok()
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 }

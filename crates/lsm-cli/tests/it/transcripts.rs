@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::lsm::bare;
+use crate::server::TestServer;
 
 /// Ends what a command prints. No command here prints it.
 const MARK: char = '\x1e';
@@ -76,6 +77,17 @@ fn check(steps: &[Step], folder: &Path) {
 fn the_page_of_the_program_shows_what_it_prints() {
     let folder = tempfile::tempdir().unwrap();
     check(&steps(&page("README.md")), folder.path());
+}
+
+#[test]
+fn the_first_page_shows_what_it_prints_beside_the_server_that_it_has_started() {
+    let server = TestServer::start(None);
+    let page = page("../../README.md").replace("http://127.0.0.1:8080", &server.url());
+    let (_, section) = page.split_once("\n## On the command line\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    // The server's directory is `data` here, as it is there.
+    check(&steps(section), server.data().parent().unwrap());
+    assert_eq!(server.ok(&["get", "apple"]), "red");
 }
 
 #[test]
