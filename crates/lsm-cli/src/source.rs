@@ -21,8 +21,8 @@ use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::progress::Progress;
 
-/// A store. Calls that write return when what they wrote is safe, but for
-/// [`write`](Source::write), which leaves that to [`finish`](Source::finish).
+/// A store. Calls that write return when what they wrote is on disk, but for
+/// [`write`](Source::write), which may leave that to the end of the use.
 pub(crate) trait Source: Send {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Outcome<Option<Found>>;

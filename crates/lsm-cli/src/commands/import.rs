@@ -1,9 +1,10 @@
 //! `import`: what a file or stdin lists is stored, in whole batches.
 //!
 //! Batches are bounded in bytes and in count, so that an input of any length takes little memory.
-//! They are written ahead of the disk, which is waited for once, at the end: exit code 0 means on
-//! disk. Whatever ends an import early, a bad line, a full disk, a lost connection or Ctrl-C, it says
-//! how many items are stored, and to import the same input again does no harm.
+//! To a directory they are written ahead of the disk, which is waited for once, at the end; a server
+//! has each on disk before it answers. So exit code 0 means on disk. Whatever ends an import early, a
+//! bad line, a full disk, a lost connection or Ctrl-C, it says how many items are stored, and to
+//! import the same input again does no harm.
 
 mod target;
 

@@ -46,6 +46,10 @@ impl Server {
         self.requests.send("POST", path, &[], Payload::Json(json))?.accepted()?.read(MAX_JSON_LEN)
     }
 
+    fn write_json(&self, path: &str, json: &[u8]) -> Outcome {
+        self.post_json(&durable(path), json).map(drop)
+    }
+
     /// Runs a job to its end. Returns its report.
     fn run_job(&self, kind: &str, progress: &Progress) -> Outcome<Vec<u8>> {
         let begun = self.post_json(&format!("/v1/admin/{kind}"), b"")?;
@@ -130,7 +134,7 @@ impl Source for Server {
 
     fn put(&self, key: &[u8], value: &[u8], condition: PutCondition) -> Outcome {
         if LONGEST_PATH_KEY < key.len() {
-            return self.post_json("/put", &put_json(key, value, condition)).map(drop);
+            return self.write_json("/put", &put_json(key, value, condition));
         }
         let tag = match condition {
             PutCondition::Seq(seq) => format!("\"{seq}\""),
@@ -142,17 +146,19 @@ impl Source for Server {
             PutCondition::Seq(_) => vec![("if-match", &tag[..])],
         };
         let payload = Payload::Bytes(value);
-        self.requests.send("PUT", &key_path(key), &headers, payload)?.accepted().map(drop)
+        let path = durable(&key_path(key));
+        self.requests.send("PUT", &path, &headers, payload)?.accepted().map(drop)
     }
 
     fn delete(&self, keys: &[Vec<u8>]) -> Outcome {
         let ops = keys.iter().map(|key| Op { key, value: None });
-        self.post_json("/v1/batch", &batch_json(ops)).map(drop)
+        self.write_json("/v1/batch", &batch_json(ops))
     }
 
     fn delete_existing(&self, key: &[u8]) -> Outcome<bool> {
         let headers = [("if-match", "*")];
-        let answer = self.requests.send("DELETE", &key_path(key), &headers, Payload::Nothing)?;
+        let path = durable(&key_path(key));
+        let answer = self.requests.send("DELETE", &path, &headers, Payload::Nothing)?;
         if answer.status == StatusCode::PRECONDITION_FAILED {
             let problem = answer.into_problem()?;
             return if is_absence(&problem) { Ok(false) } else { Err(problem.into()) };
@@ -167,7 +173,7 @@ impl Source for Server {
             return self.put(&pair.key, &pair.value, PutCondition::Always);
         }
         let ops = batch.iter().map(|pair| Op { key: &pair.key, value: Some(&pair.value) });
-        self.post_json("/v1/batch", &batch_json(ops)).map(drop)
+        self.write_json("/v1/batch", &batch_json(ops))
     }
 
     fn scan(
@@ -290,6 +296,11 @@ fn strange(what: &str) -> Failure {
 
 fn encode(bytes: &[u8]) -> String {
     percent_encode(bytes, NON_ALPHANUMERIC).to_string()
+}
+
+/// The path of a write whose answer means that it is on disk, whatever the server promises by itself.
+fn durable(path: &str) -> String {
+    format!("{path}?durability=sync")
 }
 
 fn key_path(key: &[u8]) -> String {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread::JoinHandle;
 
 use lsm_engine::{Db, Read as _};
-use lsm_server::config::{Config, Settings};
+use lsm_server::config::{Config, DurabilityLevel, Settings};
 use lsm_server::serve::{Server, Timeouts};
 use lsm_server::wire::Tree;
 use tokio::sync::oneshot;
@@ -24,9 +24,13 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn start(token: Option<&str>) -> TestServer {
+        TestServer::start_with(Settings::default(), token)
+    }
+
+    fn start_with(settings: Settings, token: Option<&str>) -> TestServer {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let settings = Settings { listen: Some("127.0.0.1:0".into()), ..Settings::default() };
+        let settings = Settings { listen: Some("127.0.0.1:0".into()), ..settings };
         let config = Config::resolve(settings, token.map(str::to_owned)).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (bound, address) = std::sync::mpsc::channel();
@@ -241,6 +245,38 @@ fn an_import_that_gets_no_answer_does_not_know_what_is_stored() {
         // Here there is nobody any more who could have stored anything.
         run(&mut import, items(3).as_bytes()).failed(1, &["no answer", "; nothing is stored"]);
     }
+}
+
+#[test]
+fn what_was_written_is_on_disk_whatever_the_server_promises_by_itself() {
+    let settings = Settings { durability: Some(DurabilityLevel::Buffered), ..Settings::default() };
+    let server = TestServer::start_with(settings, None);
+    // Every write that a server is asked for has its own sync: nobody else writes.
+    let syncs = || {
+        let url = format!("{}/metrics", server.url());
+        let page = ureq::get(url).call().unwrap().into_body().read_to_string().unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix("lsm_wal_syncs_total "));
+        line.unwrap().parse::<f64>().unwrap() as u64
+    };
+    let long = "k".repeat(3_000);
+    let writes: [&[&str]; 6] = [
+        &["put", "a", "1"],
+        &["put", "a", "2", "--if-seq", "1"],
+        &["put", &long, "1"],
+        &["put", "b", "1", "--if-absent"],
+        &["del", "a", &long],
+        &["del", "b", "--must-exist"],
+    ];
+    for (index, arguments) in writes.into_iter().enumerate() {
+        server.ok(arguments);
+        assert_eq!(syncs(), index as u64 + 1, "{arguments:?}");
+    }
+    let before = syncs();
+    server.run_with(&["import"], items(2_500).as_bytes()).ok();
+    assert_eq!(syncs(), before + 3);
+    let large = format!("{{\"key\":\"large\",\"value\":\"{}\"}}\n", "x".repeat(5 << 20));
+    server.run_with(&["import"], large.as_bytes()).ok();
+    assert_eq!(syncs(), before + 4);
 }
 
 #[test]
