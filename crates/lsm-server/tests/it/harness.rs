@@ -161,6 +161,13 @@ impl TestServer {
         self.request("GET", target, &[], b"")
     }
 
+    /// The number that the figures have for a name, with its labels if it has any.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics");
+        let number = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        metrics.text().lines().find_map(number).unwrap_or_else(|| panic!("no figure {name}"))
+    }
+
     /// Stores a value by the raw door.
     pub(crate) fn put(&self, key: &str, value: &[u8]) -> Reply {
         let reply = self.request("PUT", &format!("/v1/kv/{key}"), &[], value);

@@ -52,11 +52,7 @@ fn the_page_has_its_families_once_and_counts() {
 #[test]
 fn a_key_is_read_once() {
     let server = TestServer::start();
-    let gets = || {
-        let metrics = server.get("/metrics");
-        let line = metrics.text().lines().find(|line| line.contains("op=\"get\"")).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
-    };
+    let gets = || server.figure("lsm_operations_total{op=\"get\"}");
     server.put("a", b"x");
     for (target, status) in
         [("/v1/kv/absent", 404), ("/get/absent", 404), ("/v1/kv/a", 200), ("/get/a", 200)]
@@ -70,12 +66,8 @@ fn a_key_is_read_once() {
 #[test]
 fn every_refusal_is_counted_under_its_reason() {
     let server = TestServer::start();
-    let rejected = |reason: &str| {
-        let start = format!("lsm_http_rejected_total{{reason=\"{reason}\"}} ");
-        let metrics = server.get("/metrics");
-        let line = metrics.text().lines().find_map(|line| line.strip_prefix(&start)).unwrap();
-        line.parse::<u64>().unwrap()
-    };
+    let rejected =
+        |reason: &str| server.figure(&format!("lsm_http_rejected_total{{reason=\"{reason}\"}}"));
     assert_eq!(server.request("GET", "/v1/kv", &[("Origin", "null")], b"").status, 403);
     assert_eq!((rejected("origin"), rejected("host")), (1, 0));
     let mut client = server.connect();
