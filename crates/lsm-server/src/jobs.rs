@@ -1,7 +1,8 @@
 //! Work that takes longer than a request: it gets a number, and a route tells how it goes.
 //!
-//! A job of a kind that is already running is not begun twice; whoever asks is told the number of the
-//! running one. The last few jobs that ended are remembered.
+//! Of a kind one job runs at a time, and one may wait for its end. Whoever asks for another is told the
+//! number of the one that waits: it has not begun, so that it covers all that was written until now.
+//! The one that runs may not. The last few jobs that ended are remembered.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -56,6 +57,8 @@ struct Job {
 
 #[derive(Clone, Debug)]
 enum State {
+    /// Until the one of its kind that runs has ended.
+    Waiting,
     /// So far.
     Running(Progress),
     /// With the report: a JSON value.
@@ -64,50 +67,75 @@ enum State {
     Failed(Problem),
 }
 
-/// A job that somebody has to run.
+/// A job that was asked for.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Asked {
     /// Its number.
     pub(crate) id: u64,
-    /// What the work is to tell how far it is, if it was begun by this call; else it runs already.
-    pub(crate) progress: Option<Progress>,
+    /// If nothing of its kind runs: then whoever asked has to run it.
+    pub(crate) turn: Option<Turn>,
+}
+
+/// A job whose turn it is to run.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// Its number.
+    pub(crate) id: u64,
+    /// What the work is to tell how far it is.
+    pub(crate) progress: Progress,
 }
 
 impl Job {
-    fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Done(_) | State::Failed(_))
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting)
+    }
+
+    /// Begins it.
+    fn run(&mut self) -> Turn {
+        let progress = Progress::new();
+        self.state = State::Running(progress.clone());
+        Turn { id: self.id, progress }
     }
 }
 
 impl Jobs {
-    /// Begins a job, unless one of its kind is running.
-    pub(crate) fn begin(&self, kind: JobKind) -> Begun {
+    /// Asks for a job.
+    pub(crate) fn ask(&self, kind: JobKind) -> Asked {
         let mut list = self.lock();
-        let running = list.jobs.iter().find(|job| job.kind == kind && job.is_running());
-        if let Some(job) = running {
-            return Begun { id: job.id, progress: None };
+        let of_kind = || list.jobs.iter().filter(|job| job.kind == kind);
+        if let Some(job) = of_kind().find(|job| job.is_waiting()) {
+            return Asked { id: job.id, turn: None };
         }
+        let must_wait = of_kind().any(|job| !job.has_ended());
         list.last_id += 1;
         let id = list.last_id;
         if list.jobs.len() == MOST_JOBS {
-            // At most one job of each kind runs, so that the oldest of this many has ended.
-            let ended = list.jobs.iter().position(|job| !job.is_running());
-            list.jobs.remove(ended.expect("fewer jobs run than are remembered"));
+            // Of each kind two have not ended at most, so that the oldest of this many has.
+            let ended = list.jobs.iter().position(Job::has_ended);
+            list.jobs.remove(ended.expect("fewer jobs run and wait than are remembered"));
         }
-        let progress = Progress::new();
-        list.jobs.push_back(Job { id, kind, state: State::Running(progress.clone()) });
-        Begun { id, progress: Some(progress) }
+        let mut job = Job { id, kind, state: State::Waiting };
+        let turn = (!must_wait).then(|| job.run());
+        list.jobs.push_back(job);
+        Asked { id, turn }
     }
 
-    /// Ends a job: with its report as a JSON value, or with what went wrong.
-    pub(crate) fn end(&self, id: u64, outcome: Result<String, Problem>) {
-        let state = match outcome {
+    /// Ends a job that ran: with its report as a JSON value, or with what went wrong. If another of
+    /// its kind waited for that, it is its turn.
+    pub(crate) fn end(&self, id: u64, outcome: Result<String, Problem>) -> Option<Turn> {
+        let mut list = self.lock();
+        let job = list.jobs.iter_mut().find(|job| job.id == id)?;
+        job.state = match outcome {
             Ok(report) => State::Done(report),
             Err(problem) => State::Failed(problem),
         };
-        if let Some(job) = self.lock().jobs.iter_mut().find(|job| job.id == id) {
-            job.state = state;
-        }
+        let kind = job.kind;
+        let next = list.jobs.iter_mut().find(|job| job.kind == kind && job.is_waiting());
+        next.map(Job::run)
     }
 
     /// How a job goes, as JSON; `None` if its number is not known (any more).
@@ -118,6 +146,7 @@ impl Jobs {
         out.extend_from_slice(b"\",\"kind\":");
         put_string(&mut out, job.kind.name());
         let (state, progress) = match &job.state {
+            State::Waiting => ("waiting", "0".into()),
             State::Running(progress) => ("running", printed(progress.fraction())),
             State::Done(_) => ("done", "1".into()),
             State::Failed(_) => ("failed", "null".into()),
@@ -126,12 +155,12 @@ impl Jobs {
         out.extend_from_slice(b",\"report\":");
         match &job.state {
             State::Done(report) => out.extend_from_slice(report.as_bytes()),
-            State::Running(_) | State::Failed(_) => out.extend_from_slice(b"null"),
+            State::Waiting | State::Running(_) | State::Failed(_) => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"error\":");
         match &job.state {
             State::Failed(problem) => problem.write(&mut out),
-            State::Running(_) | State::Done(_) => out.extend_from_slice(b"null"),
+            State::Waiting | State::Running(_) | State::Done(_) => out.extend_from_slice(b"null"),
         }
         out.push(b'}');
         Some(out)
@@ -165,37 +194,45 @@ mod tests {
     #[test]
     fn a_job_of_a_kind_runs_once_at_a_time() {
         let jobs = Jobs::default();
-        let flush = jobs.begin(JobKind::Flush);
-        assert!(flush.progress.is_some() && jobs.begin(JobKind::Compact).progress.is_some());
-        let again = jobs.begin(JobKind::Flush);
-        assert_eq!((again.id, again.progress.is_some()), (flush.id, false));
+        let flush = jobs.ask(JobKind::Flush);
+        assert_eq!(flush.turn.unwrap().id, flush.id);
+        assert!(jobs.ask(JobKind::Compact).turn.is_some());
         assert_eq!(
             job(&jobs, flush.id),
             r#"{"job":"1","kind":"flush","state":"running","progress":0,"report":null,"error":null}"#
         );
-        jobs.end(flush.id, Ok("{}".into()));
+        // The next one waits, and whoever asks for a third waits for the same.
+        let next = jobs.ask(JobKind::Flush);
+        assert!(next.turn.is_none() && next.id != flush.id);
+        assert_eq!(jobs.ask(JobKind::Flush).id, next.id);
+        assert!(job(&jobs, next.id).contains(r#""state":"waiting","progress":0,"report":null"#));
+        let turn = jobs.end(flush.id, Ok("{}".into())).unwrap();
+        assert_eq!(turn.id, next.id);
         assert!(job(&jobs, flush.id).contains(r#""state":"done","progress":1,"report":{}"#));
-        let next = jobs.begin(JobKind::Flush);
-        assert!(next.progress.is_some() && next.id != flush.id);
-        jobs.end(next.id, Err(Problem::new(Code::NoSpace, "the disk is \"full\"")));
+        assert!(job(&jobs, next.id).contains(r#""state":"running""#));
+        assert!(
+            jobs.end(next.id, Err(Problem::new(Code::NoSpace, "the disk is \"full\""))).is_none()
+        );
         let failed: serde_json::Value = serde_json::from_str(&job(&jobs, next.id)).unwrap();
         assert_eq!((&failed["state"], &failed["report"]), (&"failed".into(), &().into()));
         let error = &failed["error"];
         assert_eq!((&error["code"], &error["status"]), (&"no_space".into(), &507.into()));
         assert_eq!(error["detail"], "the disk is \"full\"");
+        // None waits any more.
+        assert!(jobs.ask(JobKind::Flush).turn.is_some());
         assert!(jobs.print(99).is_none());
     }
 
     #[test]
-    fn old_jobs_are_forgotten_and_running_ones_are_not() {
+    fn old_jobs_are_forgotten_and_those_that_have_not_ended_are_not() {
         let jobs = Jobs::default();
-        let running = jobs.begin(JobKind::Verify);
+        let [running, waiting] = [(); 2].map(|()| jobs.ask(JobKind::Verify).id);
         for _ in 0..MOST_JOBS * 2 {
-            let job = jobs.begin(JobKind::Flush);
-            jobs.end(job.id, Ok("null".into()));
+            let job = jobs.ask(JobKind::Flush);
+            assert!(jobs.end(job.id, Ok("null".into())).is_none());
         }
-        assert!(jobs.print(running.id).is_some());
-        assert!(jobs.print(running.id + 1).is_none());
+        assert!(jobs.print(running).is_some() && jobs.print(waiting).is_some());
+        assert!(jobs.print(waiting + 1).is_none());
         assert_eq!(jobs.lock().jobs.len(), MOST_JOBS);
     }
 }

@@ -61,6 +61,8 @@ impl Server {
             let json = self.get_json(&path)?;
             let mut job = Node::parse_object(&json)?;
             match job.string("state")?.as_deref() {
+                // Another runs, which began before this was asked for.
+                Some("waiting") => {}
                 Some("running") => {
                     if let Some(part) = part_done(&json) {
                         progress.set_part(part);

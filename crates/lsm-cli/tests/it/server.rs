@@ -247,6 +247,40 @@ fn an_import_that_gets_no_answer_does_not_know_what_is_stored() {
     }
 }
 
+/// Answers one request a connection, each with the next of these documents.
+fn scripted(documents: &'static [&str]) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for document in documents {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut bytes = [0; 1024];
+                let len = connection.read(&mut bytes).unwrap();
+                assert_ne!(len, 0, "a request ends early");
+                request.extend_from_slice(&bytes[..len]);
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let len = document.len();
+            write!(connection, "{head}\r\nContent-Length: {len}\r\n\r\n{document}").unwrap();
+        }
+    });
+    (url, server)
+}
+
+#[test]
+fn a_job_that_waits_for_another_is_waited_for() {
+    let (url, server) = scripted(&[
+        r#"{"job":"2"}"#,
+        r#"{"job":"2","kind":"flush","state":"waiting","progress":0,"report":null,"error":null}"#,
+        r#"{"job":"2","kind":"flush","state":"running","progress":0.5,"report":null,"error":null}"#,
+        r#"{"job":"2","kind":"flush","state":"done","progress":1,"report":{},"error":null}"#,
+    ]);
+    run(&mut bare(&["flush", "--url", &url]), b"").ok();
+    server.join().unwrap();
+}
+
 #[test]
 fn what_was_written_is_on_disk_whatever_the_server_promises_by_itself() {
     let settings = Settings { durability: Some(DurabilityLevel::Buffered), ..Settings::default() };

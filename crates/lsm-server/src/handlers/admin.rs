@@ -1,5 +1,7 @@
 //! `/v1/admin/*` and `/v1/jobs/{id}`: work that outlives its request.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use lsm_engine::{Db, Error, Progress};
@@ -7,14 +9,15 @@ use serde_json::json;
 
 use super::json_object;
 use crate::answer::{self, Answer};
-use crate::jobs::JobKind;
+use crate::app::App;
+use crate::jobs::{Asked, JobKind, Turn};
 use crate::log::Escaped;
 use crate::route::Route;
 use crate::service::Call;
 use crate::status::problem_of;
 use crate::wire::{Code, Problem};
 
-/// Begins a job, or joins the one of its kind that is running.
+/// Begins a job, or has it wait for the one of its kind that runs.
 pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let body = call.body_bytes();
@@ -27,22 +30,28 @@ pub(super) fn begin(mut call: Call) -> Result<Answer, Problem> {
         _ => JobKind::Verify,
     };
     let (app, db) = (call.app.clone(), call.db()?.clone());
-    let begun = app.jobs.begin(kind);
-    if let Some(progress) = begun.progress {
-        tracing::info!(job = begun.id, "{} begins", kind.name());
-        let runner = app.clone();
-        tokio::spawn(async move {
-            let outcome = runner.pool.run(move || run(kind, &db, &progress)).await;
-            let outcome = outcome.and_then(|ended| ended.map_err(|error| problem_of(&error)));
-            runner.jobs.end(begun.id, outcome);
-        });
+    let Asked { id, turn } = app.jobs.ask(kind);
+    if let Some(turn) = turn {
+        tokio::spawn(run_in_turn(app, db, kind, turn));
     }
     let mut answer =
-        answer::json(StatusCode::ACCEPTED, format!("{{\"job\":\"{}\"}}", begun.id).into_bytes());
-    let location = HeaderValue::try_from(format!("/v1/jobs/{}", begun.id));
+        answer::json(StatusCode::ACCEPTED, format!("{{\"job\":\"{id}\"}}").into_bytes());
+    let location = HeaderValue::try_from(format!("/v1/jobs/{id}"));
     let location = location.expect("a path of digits is a header's value");
     answer.headers_mut().insert(LOCATION, location);
     Ok(answer)
+}
+
+/// Runs a job, and then each that waited for the one before.
+async fn run_in_turn(app: Arc<App>, db: Db, kind: JobKind, first: Turn) {
+    let mut next = Some(first);
+    while let Some(Turn { id, progress }) = next {
+        tracing::info!(job = id, "{} begins", kind.name());
+        let db = db.clone();
+        let outcome = app.pool.run(move || run(kind, &db, &progress)).await;
+        let outcome = outcome.and_then(|ended| ended.map_err(|error| problem_of(&error)));
+        next = app.jobs.end(id, outcome);
+    }
 }
 
 /// Tells how a job goes.

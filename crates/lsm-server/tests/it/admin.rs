@@ -10,21 +10,36 @@ use crate::harness::{Setup, TestServer};
 
 /// Begins a job and waits until it is done.
 fn run_job(server: &TestServer, bearer: &str, kind: &str) -> serde_json::Value {
+    let id = begin_job(server, bearer, kind);
+    wait_for_job(server, bearer, kind, &id)
+}
+
+/// Asks for a job. Returns its number.
+fn begin_job(server: &TestServer, bearer: &str, kind: &str) -> String {
     let headers = [("Content-Type", "application/json"), ("Authorization", bearer)];
     let begun = server.request("POST", &format!("/v1/admin/{kind}"), &headers, b"{}");
     assert_eq!(begun.status, 202, "{begun:?}");
     let id = begun.json()["job"].as_str().unwrap().to_owned();
-    let location = begun.header("location").unwrap().to_owned();
-    assert_eq!(location, format!("/v1/jobs/{id}"));
+    assert_eq!(begun.header("location"), Some(format!("/v1/jobs/{id}").as_str()));
+    id
+}
+
+/// How a job goes.
+fn job(server: &TestServer, bearer: &str, id: &str) -> serde_json::Value {
+    server.request("GET", &format!("/v1/jobs/{id}"), &[("Authorization", bearer)], b"").json()
+}
+
+/// Waits until a job is done.
+fn wait_for_job(server: &TestServer, bearer: &str, kind: &str, id: &str) -> serde_json::Value {
     let start = Instant::now();
     loop {
-        let job = server.request("GET", &location, &headers[1..], b"").json();
-        assert_eq!((job["job"].as_str(), job["kind"].as_str()), (Some(id.as_str()), Some(kind)));
-        if job["state"] != "running" {
+        let job = job(server, bearer, id);
+        assert_eq!((job["job"].as_str(), job["kind"].as_str()), (Some(id), Some(kind)));
+        if job["state"] != "waiting" && job["state"] != "running" {
             assert_eq!((&job["state"], &job["error"]), (&"done".into(), &().into()), "{job}");
             return job;
         }
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(10), "{job}");
     }
 }
 
@@ -108,7 +123,6 @@ fn a_job_tells_how_far_it_is_while_it_runs() {
         server.put(&format!("{index}"), &value);
     }
     let bearer = format!("Bearer {}", server.admin_token());
-    let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
     for kind in ["flush", "compact", "verify"] {
         let (at_gate, arrived) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
@@ -126,23 +140,56 @@ fn a_job_tells_how_far_it_is_while_it_runs() {
                 let _ = gate.lock().unwrap().recv();
             }
         });
-        let begun = server.request("POST", &format!("/v1/admin/{kind}"), &headers, b"{}");
-        let location = begun.header("location").unwrap().to_owned();
+        let id = begin_job(&server, &bearer, kind);
         arrived.recv().unwrap();
-        let job = server.request("GET", &location, &headers[1..], b"").json();
-        assert_eq!(job["state"], "running", "{job}");
-        let progress = job["progress"].as_f64().unwrap();
-        assert!(0.0 < progress && progress < 1.0, "{job}");
+        let running = job(&server, &bearer, &id);
+        assert_eq!(running["state"], "running", "{running}");
+        let progress = running["progress"].as_f64().unwrap();
+        assert!(0.0 < progress && progress < 1.0, "{running}");
         drop(open);
         faults.clear_hooks();
-        let job = loop {
-            let job = server.request("GET", &location, &headers[1..], b"").json();
-            if job["state"] != "running" {
-                break job;
-            }
-        };
-        assert_eq!((&job["state"], &job["progress"]), (&"done".into(), &1.into()), "{job}");
+        let ended = wait_for_job(&server, &bearer, kind, &id);
+        assert_eq!(ended["progress"], 1, "{ended}");
     }
+}
+
+#[test]
+fn a_job_covers_what_was_written_before_it_was_asked_for() {
+    let faults = FaultFs::new(Arc::new(StdFs));
+    let server =
+        TestServer::with(Setup { faults: Some(Arc::new(faults.clone())), ..Setup::default() });
+    let bearer = format!("Bearer {}", server.admin_token());
+    let (at_gate, arrived) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    faults.before_each(move |op: &Op| {
+        if op.kind == OpKind::Create && matches!(op.file_name(), Some(FileName::Table(_))) {
+            let _ = at_gate.send(());
+            let _ = gate.lock().unwrap().recv();
+        }
+    });
+    server.put("early", b"x");
+    let first = begin_job(&server, &bearer, "flush");
+    arrived.recv().unwrap();
+    // The first has begun, and what is written now is none of its business.
+    server.put("late", b"x");
+    let second = begin_job(&server, &bearer, "flush");
+    assert_ne!(second, first);
+    let waiting = job(&server, &bearer, &second);
+    assert_eq!((&waiting["state"], &waiting["progress"]), (&"waiting".into(), &0.into()));
+    // The second has not begun, and covers this too.
+    server.put("latest", b"x");
+    assert_eq!(begin_job(&server, &bearer, "flush"), second);
+    assert_ne!(begin_job(&server, &bearer, "verify"), second);
+    drop(open);
+    wait_for_job(&server, &bearer, "flush", &first);
+    wait_for_job(&server, &bearer, "flush", &second);
+    let tree = server.get("/v1/tree").json();
+    let tables = tree["keyspaces"][0]["levels"].as_array().unwrap().iter();
+    let tables = tables.flat_map(|level| level["tables"].as_array().unwrap());
+    let entries: u64 = tables.map(|table| table["entries"].as_u64().unwrap()).sum();
+    assert_eq!(entries, 3, "{tree}");
+    assert_ne!(begin_job(&server, &bearer, "flush"), second);
 }
 
 #[test]
