@@ -63,6 +63,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Where the token came from, for `--print-config`.
     token_source: Option<String>,
+    /// Whether other users of the machine may read the file that the token came from.
+    is_token_shared: bool,
     /// The largest value, in bytes.
     pub max_value_bytes: u64,
     /// The largest JSON body, in bytes.
@@ -109,14 +111,16 @@ impl Config {
     ///
     /// As [`Config::load`].
     pub fn resolve(settings: Settings, token: Option<String>) -> Result<Config, ConfigError> {
-        let (token, token_source) = match (&settings.token_file, token) {
+        let (token, token_source, is_token_shared) = match (&settings.token_file, token) {
             (Some(path), _) => {
-                (Some(files::read_token(path)?), Some(format!("file {}", path.display())))
+                let files::TokenFile { token, is_shared } = files::read_token(path)?;
+                (Some(token), Some(format!("file {}", path.display())), is_shared)
             }
             (None, Some(text)) => {
-                (Some(Token::new(&text, "LSM_TOKEN")?), Some("environment LSM_TOKEN".to_owned()))
+                let token = Token::new(&text, "LSM_TOKEN")?;
+                (Some(token), Some("environment LSM_TOKEN".to_owned()), false)
             }
-            (None, None) => (None, None),
+            (None, None) => (None, None, false),
         };
         let size = |size: Option<Size>, default| size.map_or(default, |size| size.0);
         let span = |span: Option<Span>, default| span.map_or(default, |span| span.0);
@@ -130,6 +134,7 @@ impl Config {
             memory_budget: settings.memory_budget.map(|size| size.0),
             token,
             token_source,
+            is_token_shared,
             max_value_bytes: size(settings.max_value_bytes, 16 << 20),
             max_body_bytes: size(settings.max_body_bytes, 32 << 20),
             max_connections: settings.max_connections.unwrap_or(1024),
@@ -157,7 +162,7 @@ impl Config {
         bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// What is switched off and should not be, for the log.
+    /// What is less safe than it might be, for the log.
     #[must_use]
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
@@ -166,6 +171,9 @@ impl Config {
         }
         if !self.is_loopback() {
             warnings.push("--insecure-no-tls: tokens and data cross the network in plain text");
+        }
+        if self.is_token_shared {
+            warnings.push("--token-file: other users of this machine may read it; chmod 600 it");
         }
         warnings
     }

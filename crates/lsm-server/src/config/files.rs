@@ -22,7 +22,10 @@ const SHORTEST_TOKEN: usize = 16;
 const LONGEST_TOKEN: usize = 4096;
 /// Where a server without a configured token keeps the one for its admin routes.
 const ADMIN_TOKEN_FILE: &str = "ADMIN_TOKEN";
-/// What the file is called until it is whole.
+/// The bits of a mode by which others than the owner may do anything, and by which they may write.
+const OPEN_TO_OTHERS: u32 = 0o077;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// What the file of the admin token is called until it is whole.
 const ADMIN_TOKEN_TEMP: &str = "ADMIN_TOKEN.tmp";
 
 /// A secret, of which only a digest is kept.
@@ -67,32 +70,61 @@ impl fmt::Debug for Token {
 
 /// Reads a TOML file of settings.
 pub(super) fn read_settings(path: &Path) -> Result<Settings, ConfigError> {
-    let text = read_text(path, "--config")?;
+    let TextFile { text, .. } = read_text(path, "--config")?;
     toml::from_str(&text)
         .map_err(|error| ConfigError(format!("--config {}: {error}", path.display())))
 }
 
+/// The token of a file, and who knows it.
+pub(super) struct TokenFile {
+    pub(super) token: Token,
+    /// Whether other users of the machine may read it.
+    pub(super) is_shared: bool,
+}
+
 /// Reads the token of a file whose one line it is.
-pub(super) fn read_token(path: &Path) -> Result<Token, ConfigError> {
-    let text = read_text(path, "--token-file")?;
+///
+/// What others may read is taken, because secrets are often handed to a process in such files. What
+/// others may write is not: they would choose who is let in.
+pub(super) fn read_token(path: &Path) -> Result<TokenFile, ConfigError> {
+    let TextFile { text, mode } = read_text(path, "--token-file")?;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        let path = path.display();
+        return Err(ConfigError(format!(
+            "--token-file {path}: group or others may write to it; chmod go-w it first"
+        )));
+    }
+    Ok(TokenFile { token: token_of(&text, path)?, is_shared: mode & OPEN_TO_OTHERS != 0 })
+}
+
+/// The token that a file holds as its one line.
+fn token_of(text: &str, path: &Path) -> Result<Token, ConfigError> {
     Token::new(text.trim_end_matches(['\r', '\n']), &path.display().to_string())
 }
 
 /// The token that admin routes ask for where no token is configured.
 ///
 /// It is made at the first start, of 32 random bytes, in a file that only the owner may read. An
-/// empty file is as good as none: a crash or a full disk may have left it.
+/// empty file is as good as none: a crash or a full disk may have left it. One that others may read
+/// or write is none of ours, or was made so since, and is no secret.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, made, or understood.
+/// If the file cannot be read, made, or understood, or is open to others.
 pub fn admin_token(data_dir: &Path) -> Result<Token, ConfigError> {
     let path = data_dir.join(ADMIN_TOKEN_FILE);
-    match fs::metadata(&path) {
-        Ok(attributes) if attributes.len() != 0 => read_token(&path),
-        _ => make_admin_token(data_dir)
-            .map_err(|error| ConfigError(format!("{}: {error}", path.display()))),
+    if fs::metadata(&path).map_or(0, |attributes| attributes.len()) == 0 {
+        return make_admin_token(data_dir)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display())));
     }
+    let TextFile { text, mode } = read_text(&path, "the admin token")?;
+    if mode & OPEN_TO_OTHERS != 0 {
+        return Err(ConfigError(format!(
+            "{}: others may read or write it; chmod 600 it, or delete it and a new one is made",
+            path.display()
+        )));
+    }
+    token_of(&text, &path)
 }
 
 /// Makes the token under another name and renames it, so that it is there whole or not at all.
@@ -131,7 +163,7 @@ pub fn prepare_data_dir(dir: &Path) -> Result<PathBuf, ConfigError> {
         .and_then(|()| fs::canonicalize(dir))
         .and_then(|path| Ok((fs::metadata(&path)?, path)))
         .map_err(|error| failed(&error))
-        .and_then(|(attributes, path)| match attributes.mode() & 0o022 {
+        .and_then(|(attributes, path)| match attributes.mode() & WRITABLE_BY_OTHERS {
             0 => Ok(path),
             _ => Err(failed(&"group or others may write to it; chmod go-w it first")),
         })
@@ -143,15 +175,23 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|attributes| attributes.uid() == 0)
 }
 
-fn read_text(path: &Path, flag: &str) -> Result<String, ConfigError> {
-    let failed = |error: io::Error| ConfigError(format!("{flag} {}: {error}", path.display()));
+/// A file that was read whole.
+struct TextFile {
+    text: String,
+    /// Who may do what with it.
+    mode: u32,
+}
+
+fn read_text(path: &Path, what: &str) -> Result<TextFile, ConfigError> {
+    let failed = |error: io::Error| ConfigError(format!("{what} {}: {error}", path.display()));
     let mut text = String::new();
     let file = fs::File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode();
     file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if LONGEST_FILE < text.len() as u64 {
-        return Err(ConfigError(format!("{flag} {}: longer than 1 MiB", path.display())));
+        return Err(ConfigError(format!("{what} {}: longer than 1 MiB", path.display())));
     }
-    Ok(text)
+    Ok(TextFile { text, mode })
 }
 
 #[cfg(test)]

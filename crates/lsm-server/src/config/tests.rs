@@ -137,6 +137,33 @@ fn weak_tokens_are_refused() {
     assert_eq!(format!("{token:?}"), "Token(..)");
 }
 
+/// The whole of these bits.
+fn set_mode(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_token_that_others_may_choose_is_refused_and_one_that_they_may_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, TOKEN).unwrap();
+    let from_file = |mode| {
+        set_mode(&path, mode);
+        resolve(&["--token-file", path.to_str().unwrap()])
+    };
+    for private in [0o600, 0o400, 0o700] {
+        assert_eq!(from_file(private).unwrap().warnings(), [""; 0], "{private:o}");
+    }
+    for shared in [0o444, 0o640, 0o604] {
+        let warnings = from_file(shared).unwrap().warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("--token-file"), "{shared:o}");
+    }
+    for open in [0o620, 0o602, 0o666] {
+        let refused = from_file(open).unwrap_err().0;
+        assert!(refused.contains("--token-file") && refused.contains("chmod"), "{refused}");
+    }
+}
+
 #[test]
 fn numbers_and_names_out_of_range_are_refused() {
     for bad in [
@@ -170,7 +197,7 @@ fn the_data_directory_is_made_private_and_must_stay_so() {
     let made = prepare_data_dir(&dir.path().join("a/b")).unwrap();
     assert_eq!(std::fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
     for mode in [0o720, 0o702, 0o777] {
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(&made, mode);
         assert!(prepare_data_dir(&made).unwrap_err().0.contains("may write"));
     }
     let file = dir.path().join("file");
@@ -179,7 +206,7 @@ fn the_data_directory_is_made_private_and_must_stay_so() {
 }
 
 #[test]
-fn the_admin_token_is_made_once_and_private() {
+fn s6_the_admin_token_is_made_once_and_stays_private() {
     let dir = tempfile::tempdir().unwrap();
     let made = admin_token(dir.path()).unwrap();
     let path = dir.path().join("ADMIN_TOKEN");
@@ -187,5 +214,13 @@ fn the_admin_token_is_made_once_and_private() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text.trim_end().len(), 64);
     assert!(made.is(text.trim_end().as_bytes()));
+    assert!(admin_token(dir.path()).unwrap().is(text.trim_end().as_bytes()));
+    // The next start does not trust one that others may have read or written.
+    for mode in [0o640, 0o604, 0o620, 0o666, 0o601] {
+        set_mode(&path, mode);
+        let refused = admin_token(dir.path()).unwrap_err().0;
+        assert!(refused.contains("ADMIN_TOKEN") && refused.contains("chmod 600"), "{refused}");
+    }
+    set_mode(&path, 0o400);
     assert!(admin_token(dir.path()).unwrap().is(text.trim_end().as_bytes()));
 }

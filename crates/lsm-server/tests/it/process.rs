@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lsm_base::FileName;
@@ -20,11 +20,18 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// Runs the program to its end. A server that starts is ended by force: it was not meant to.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } =
-        command().args(arguments).envs(environment.iter().copied()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+    let mut child = command().args(arguments).envs(environment.iter().copied()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let (mut out, mut error) = (String::new(), String::new());
+    stdout.read_line(&mut out).unwrap();
+    if out.contains(" listening on ") {
+        child.kill().unwrap();
+    }
+    stdout.read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    (child.wait().unwrap().code().unwrap_or(-1), out, error)
 }
 
 /// A server process; killed if a test leaves it behind.
@@ -354,6 +361,29 @@ fn s6_an_admin_token_that_a_crash_left_empty_is_made_anew() {
     assert_eq!(token().len(), 65);
     assert_ne!(token(), made);
     assert!(!data.join("ADMIN_TOKEN.tmp").exists());
+}
+
+#[test]
+fn s6_an_admin_token_that_others_may_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    drop(Process::start(&data, |_| {}));
+    let path = data.join("ADMIN_TOKEN");
+    let set_mode = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o644);
+    let start = ["--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
+    let (code, out, error) = run(&start, &[]);
+    assert_eq!((code, out.as_str()), (2, ""), "{error}");
+    assert!(error.contains("ADMIN_TOKEN") && error.contains("chmod 600"), "{error}");
+    set_mode(0o600);
+    drop(Process::start(&data, |_| {}));
+    // A server with a token of its own does not look at it.
+    set_mode(0o644);
+    drop(Process::start(&data, |command| {
+        command.env("LSM_TOKEN", "0123456789abcdef");
+    }));
 }
 
 #[test]
