@@ -1,6 +1,6 @@
 //! What went wrong, as RFC 9457 has it: `application/problem+json`.
 //!
-//! `{"type":"urn:lsm:error:not_found","title":"no such key","status":404,"detail":"..",
+//! `{"type":"urn:lsm:error:not_found","title":"no such key or job","status":404,"detail":"..",
 //! "instance":"/get/a","code":"not_found"}`, and where they help `retry_after_ms`, `key_b64` and
 //! `current_seq`. The code is what programs act upon; title and detail are for people.
 
@@ -206,7 +206,7 @@ codes! {
     ValueTooLarge "value_too_large" 413 "the value is too large",
     BatchTooLarge "batch_too_large" 413 "the batch is too large",
     BodyTooLarge "body_too_large" 413 "the body is too large",
-    NotFound "not_found" 404 "no such key",
+    NotFound "not_found" 404 "no such key or job",
     UnknownRoute "unknown_route" 404 "no such route",
     MethodNotAllowed "method_not_allowed" 405 "the route does not know this method",
     PreconditionFailed "precondition_failed" 412 "a precondition does not hold",

@@ -199,10 +199,14 @@ fn a_job_has_one_number() {
     let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
     let begun = server.request("POST", "/v1/admin/flush", &headers, b"{}").json();
     let id = begun["job"].as_str().unwrap().to_owned();
-    let status =
-        |id: &str| server.request("GET", &format!("/v1/jobs/{id}"), &headers[1..], b"").status;
-    assert_eq!(status(&id), 200);
+    let ask = |id: &str| server.request("GET", &format!("/v1/jobs/{id}"), &headers[1..], b"");
+    assert_eq!(ask(&id).status, 200);
     for stranger in [format!("+{id}"), format!("0{id}"), format!("{id}/"), String::new()] {
-        assert_eq!(status(&stranger), 404, "{stranger:?}");
+        let reply = ask(&stranger);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "not_found"), "{stranger:?}");
+        // One title stands for all problems of a code.
+        let problem = reply.json();
+        assert_eq!(problem["title"], "no such key or job");
+        assert_eq!(problem["detail"], "there is no such job");
     }
 }
