@@ -130,6 +130,10 @@ impl From<lsm_engine::Error> for Failure {
             ErrorKind::MissingFile => (Status::Corruption, ""),
             ErrorKind::Locked => (Status::Locked, "if it is a server, ask it by --url"),
             ErrorKind::NoSpace => (Status::Error, "free some space and try again"),
+            // Of what passes, this is what ever reaches a user.
+            ErrorKind::Io if error.is_passing() => {
+                (Status::Error, "let it have more files open by `ulimit -n`, one for each table")
+            }
             _ => (Status::Error, ""),
         };
         let message = error.to_string();

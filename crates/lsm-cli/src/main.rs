@@ -35,14 +35,23 @@ mod text;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::Args;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    raise_file_limit();
     let outcome = interrupt::watch().and_then(|()| commands::run(args));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report().into(),
     }
+}
+
+/// Lets the process have as many files open as it may: a store has one for each table.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A system may have a lower limit than the one that it tells; then the usual one has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -3,6 +3,7 @@
 mod bulk;
 mod care;
 mod data;
+mod descriptors;
 mod inspect;
 mod lsm;
 mod place;
