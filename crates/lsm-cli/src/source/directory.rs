@@ -66,7 +66,7 @@ pub(super) fn tell_of_drop(report: &RecoveryReport) {
     }
     if report.manifest_dropped_bytes != 0 {
         let bytes = text::count(report.manifest_dropped_bytes, "byte", "bytes");
-        eprintln!("lsm: the end of the MANIFEST, {bytes}, did not survive a crash");
+        say(&format!("the end of the MANIFEST, {bytes}, did not survive a crash"));
     }
 }
 
