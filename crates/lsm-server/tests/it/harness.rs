@@ -227,9 +227,11 @@ async fn serve(
 
 fn open(config: &Config, data: &Path, faults: Option<Arc<FaultFs>>) -> Db {
     lsm_server::config::prepare_data_dir(data).unwrap();
+    let memtable_size = config.memtable_size.map(|bytes| bytes as usize);
     let options = Options {
-        memtable_size: config.memtable_size.map(|bytes| bytes as usize),
-        memory_budget: Some(64 << 20),
+        memtable_size,
+        // Two memtables are the least that the engine takes.
+        memory_budget: Some(memtable_size.map_or(64 << 20, |bytes| (2 * bytes).max(64 << 20))),
         ..Options::default()
     };
     let builder = Db::builder(data).options(options);
