@@ -155,7 +155,7 @@ impl Client {
     /// Whether the server closes before so much time has passed.
     pub(crate) fn closes_within(&mut self, patience: Duration) -> bool {
         self.stream.set_read_timeout(Some(patience)).unwrap();
-        let outcome = self.stream.read(&mut [0]);
+        let outcome = self.read(&mut [0]);
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         match outcome {
             Ok(len) => {
@@ -220,10 +220,20 @@ impl Client {
         }
     }
 
+    /// Reads what comes first. A signal may interrupt a read that has a time limit.
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(space) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Reads some bytes; `false` if there are no more to come.
     fn more(&mut self) -> bool {
         let mut space = [0; 64 << 10];
-        match self.stream.read(&mut space) {
+        match self.read(&mut space) {
             Ok(0) => false,
             Ok(len) => {
                 self.ahead.extend_from_slice(&space[..len]);
