@@ -184,10 +184,11 @@ impl Source for Server {
         what: Wanted,
         each: &mut dyn FnMut(ItemRef<'_>) -> Outcome,
     ) -> Outcome {
-        let mut left = range.limit.unwrap_or(u64::MAX);
-        if left == 0 {
+        let most = range.limit.unwrap_or(u64::MAX);
+        if most == 0 {
             return Ok(());
         }
+        let mut count = 0;
         let headers = [("accept", "application/x-ndjson")];
         let path = scan_path(range, what);
         let answer = self.requests.send("GET", &path, &headers, Payload::Nothing)?.accepted()?;
@@ -196,10 +197,14 @@ impl Source for Server {
             match Line::parse(line)? {
                 Line::Item(item) => {
                     each(item.as_ref())?;
-                    left -= 1;
-                    if left == 0 {
+                    count += 1;
+                    if count == most {
                         return Ok(());
                     }
+                }
+                Line::Done { count: told, .. } if told != count => {
+                    let message = format!("the answer tells of {told} items and has {count}");
+                    return Err(Failure::error(message + ": some are missing"));
                 }
                 Line::Done { .. } => return Ok(()),
                 Line::Failed(problem) => return Err(problem.into()),
