@@ -55,7 +55,8 @@ fn shell(folder: &Path) -> Command {
     shell
 }
 
-/// Runs the steps in one shell; each must print the lines that stand behind it.
+/// Runs the steps in one shell; each must print the lines that stand behind it. The folder is called
+/// `/path/to` there.
 #[track_caller]
 fn check(steps: &[Step], folder: &Path) {
     assert!(!steps.is_empty(), "the page shows nothing");
@@ -64,7 +65,8 @@ fn check(steps: &[Step], folder: &Path) {
         script += &format!("{}\nprintf '\\036'\n", step.command);
     }
     let Output { stdout, .. } = shell(folder).args(["-c", &script]).output().unwrap();
-    let printed = String::from_utf8(stdout).unwrap();
+    let whole = folder.canonicalize().unwrap();
+    let printed = String::from_utf8(stdout).unwrap().replace(whole.to_str().unwrap(), "/path/to");
     let printed: Vec<_> = printed.split_terminator(MARK).collect();
     for (step, printed) in steps.iter().zip(&printed) {
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
