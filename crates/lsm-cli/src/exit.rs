@@ -128,6 +128,7 @@ impl From<lsm_engine::Error> for Failure {
                 (Status::Corruption, "`lsm verify` lists all damage; restore the file from a copy")
             }
             ErrorKind::MissingFile => (Status::Corruption, ""),
+            ErrorKind::InvalidArgument => (Status::Usage, ""),
             ErrorKind::Locked => (Status::Locked, "if it is a server, ask it by --url"),
             ErrorKind::NoSpace => (Status::Error, "free some space and try again"),
             // Of what passes, this is what ever reaches a user.
@@ -171,6 +172,7 @@ fn of_problem(what: &str, problem: Problem) -> Failure {
             "; give the server's token by --token-file (of an open server: DATA-DIR/ADMIN_TOKEN)",
         ),
         Code::Busy | Code::Starting | Code::Draining => (Status::Error, "; try again later"),
+        Code::EmptyKey | Code::KeyTooLarge => (Status::Usage, ""),
         _ => (Status::Error, ""),
     };
     let Problem { code, detail, .. } = problem;
@@ -205,7 +207,7 @@ mod tests {
         let missing = Failure::from(base::Error::MissingFile(path.into()));
         assert_eq!(status_of(&missing), Status::Corruption);
         assert_eq!(status_of(&Failure::from(base::Error::Locked(path.into()))), Status::Locked);
-        assert_eq!(status_of(&Failure::from(base::Error::invalid("x"))), Status::Error);
+        assert_eq!(status_of(&Failure::from(base::Error::invalid("x"))), Status::Usage);
     }
 
     #[test]
@@ -213,6 +215,8 @@ mod tests {
         let status = |code| status_of(&Failure::from(Problem::new(code, "x")));
         assert_eq!(status(Code::Corruption), Status::Corruption);
         assert_eq!(status(Code::Busy), Status::Error);
+        assert_eq!(status(Code::EmptyKey), Status::Usage);
+        assert_eq!(status(Code::KeyTooLarge), Status::Usage);
         for (current, words) in [(Some(7), "the key was last written at 7"), (None, "is absent")] {
             let problem = Problem::new(Code::PreconditionFailed, "no").with_current_seq(current);
             let failure = Failure::from(problem);

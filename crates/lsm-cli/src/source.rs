@@ -9,6 +9,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use lsm_compaction::version::is_keyspace_name;
+use lsm_engine::Seq;
 use lsm_server::wire::{ItemRef, Stats, Tree};
 use serde::Serialize;
 
@@ -91,7 +93,7 @@ pub(crate) enum PutCondition {
     /// The key has no value.
     Absent,
     /// The key was last written at this sequence.
-    Seq(u64),
+    Seq(Seq),
 }
 
 /// A key and its value, to be stored.
@@ -211,6 +213,10 @@ fn server(place: &Place, url: &str) -> Outcome<Server> {
 
 /// The place that the arguments and the environment name.
 fn chosen(place: &Place) -> Outcome<Chosen> {
+    if let Some(name) = place.keyspace.as_deref().filter(|name| !is_keyspace_name(name)) {
+        let rule = "a keyspace name has 1 to 64 of A-Z a-z 0-9 _ -";
+        return Err(Failure::usage(format!("--keyspace {name:?}: {rule}")));
+    }
     let (db, url) = (from_env("LSM_DB").map(PathBuf::from), from_env("LSM_URL"));
     let url = url.map(|url| url.to_string_lossy().into_owned());
     let chosen = choose((place.db.clone(), place.url.clone()), (db, url))?;

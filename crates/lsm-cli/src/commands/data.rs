@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lsm_engine::Seq;
+use lsm_engine::base::batch::check_key;
 use lsm_server::wire::ItemRef;
 
 use crate::args::{Del, Get, Place, Put, Scan};
@@ -9,10 +11,19 @@ use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::output::{Format, Output};
 use crate::source::{self, Access, PutCondition, Wanted};
+use crate::text::Bytes;
+
+/// A key, if a store can have it. Else it is refused here, before a store is asked or begun.
+fn valid(key: Bytes) -> Outcome<Vec<u8>> {
+    match check_key(&key.0) {
+        Ok(()) => Ok(key.0),
+        Err(error) => Err(Failure::usage(error.to_string())),
+    }
+}
 
 pub(super) fn get(place: &Place, get: Get) -> Outcome {
+    let key = valid(get.key)?;
     let source = source::open(place, Access::Read)?;
-    let key = get.key.0;
     let Some(found) = source.get(&key)? else { return Err(Failure::not_found(&key)) };
     let item = ItemRef { key: &key, value: Some(&found.value), seq: Some(found.seq) };
     let mut output = Output::new();
@@ -22,6 +33,7 @@ pub(super) fn get(place: &Place, get: Get) -> Outcome {
 }
 
 pub(super) fn put(place: &Place, put: Put) -> Outcome {
+    let key = valid(put.key)?;
     let value = match (put.value.value, put.value.stdin, put.value.file) {
         (Some(value), ..) => value.0,
         (None, true, _) => files::read_value(Path::new("-"))?,
@@ -30,16 +42,21 @@ pub(super) fn put(place: &Place, put: Put) -> Outcome {
     };
     let condition = match (put.if_absent, put.if_seq) {
         (true, _) => PutCondition::Absent,
-        (false, Some(seq)) => PutCondition::Seq(seq),
+        (false, Some(seq)) => {
+            let seq = Seq::try_new(seq);
+            PutCondition::Seq(
+                seq.ok_or_else(|| Failure::usage("--if-seq is above every sequence"))?,
+            )
+        }
         (false, None) => PutCondition::Always,
     };
     let source = source::open(place, Access::Create)?;
-    source.put(&put.key.0, &value, condition)?;
+    source.put(&key, &value, condition)?;
     source.finish()
 }
 
 pub(super) fn del(place: &Place, del: Del) -> Outcome {
-    let keys: Vec<Vec<u8>> = del.keys.into_iter().map(|key| key.0).collect();
+    let keys: Vec<Vec<u8>> = del.keys.into_iter().map(valid).collect::<Outcome<_>>()?;
     if del.must_exist && keys.len() != 1 {
         return Err(Failure::usage("--must-exist is for one key"));
     }

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 
-use lsm_engine::base::batch::check_key;
 use lsm_engine::base::fs::{Fs, StdFs};
 use lsm_engine::base::{FileName, WriteBatch};
 use lsm_engine::{
@@ -93,8 +92,6 @@ fn find_keyspace(db: &Db, name: &str) -> Outcome<Keyspace> {
 
 impl Source for Directory {
     fn get(&self, key: &[u8]) -> Outcome<Option<Found>> {
-        // There is no such key, and a server says why.
-        check_key(key)?;
         let entry = self.keyspace.get_entry(key)?;
         Ok(entry.map(|entry| Found { value: entry.value.into(), seq: entry.seq.get() }))
     }
@@ -103,11 +100,7 @@ impl Source for Directory {
         let options = match condition {
             PutCondition::Always => WriteOptions::default(),
             PutCondition::Absent => WriteOptions::condition(Condition::Absent),
-            PutCondition::Seq(seq) => {
-                let seq = lsm_engine::Seq::try_new(seq)
-                    .ok_or_else(|| Failure::usage("--if-seq is above every sequence"))?;
-                WriteOptions::condition(Condition::Seq(seq))
-            }
+            PutCondition::Seq(seq) => WriteOptions::condition(Condition::Seq(seq)),
         };
         self.keyspace.put_with(key, value, &options)?;
         Ok(())

@@ -139,7 +139,7 @@ impl Source for Server {
             return self.write_json("/put", &put_json(key, value, condition));
         }
         let tag = match condition {
-            PutCondition::Seq(seq) => format!("\"{seq}\""),
+            PutCondition::Seq(seq) => format!("\"{}\"", seq.get()),
             _ => "*".into(),
         };
         let headers = match condition {
@@ -250,7 +250,9 @@ fn put_json(key: &[u8], value: &[u8], condition: PutCondition) -> Vec<u8> {
     match condition {
         PutCondition::Always => {}
         PutCondition::Absent => json.extend_from_slice(b",\"if_absent\":true"),
-        PutCondition::Seq(seq) => json.extend_from_slice(format!(",\"if_seq\":{seq}").as_bytes()),
+        PutCondition::Seq(seq) => {
+            json.extend_from_slice(format!(",\"if_seq\":{}", seq.get()).as_bytes());
+        }
     }
     json.push(b'}');
     json
@@ -341,6 +343,8 @@ fn scan_path(range: &Range, what: Wanted) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lsm_engine::Seq;
+
     use super::*;
 
     #[test]
@@ -372,7 +376,7 @@ mod tests {
         let put = r#"{"key_b64":"aw==","value":"/w==","encoding":"base64""#;
         assert_eq!(json(PutCondition::Always), format!("{put}}}"));
         assert_eq!(json(PutCondition::Absent), format!("{put},\"if_absent\":true}}"));
-        assert_eq!(json(PutCondition::Seq(7)), format!("{put},\"if_seq\":7}}"));
+        assert_eq!(json(PutCondition::Seq(Seq::new(7))), format!("{put},\"if_seq\":7}}"));
     }
 
     #[test]

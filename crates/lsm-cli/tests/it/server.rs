@@ -108,8 +108,37 @@ fn keys_and_values_come_and_go() {
     server.run(&["get", "a/b c"]).failed(3, &[]);
     server.run(&["del", "a/b c", "--must-exist"]).failed(3, &[]);
     server.ok(&["del", "hex:00ff2e", "--must-exist"]);
-    server.run(&["put", "", "1"]).failed(1, &["empty_key"]);
-    server.run(&["get", ""]).failed(1, &["empty_key"]);
+}
+
+/// What no store could take is refused with the same words by both kinds, and before anything happens.
+#[test]
+fn an_argument_that_no_store_takes_is_refused_beforehand() {
+    let lsm = Lsm::new();
+    let server = TestServer::start(None);
+    let long = "k".repeat(65_536);
+    let seq = (1_u64 << 56).to_string();
+    let keyspace = &["--keyspace", "no spaces"];
+    let in_keyspace = |verb: &[&'static str]| [verb, keyspace].concat();
+    for (arguments, words) in [
+        (vec!["get", ""], "an empty key"),
+        (vec!["get", &long], "65536 bytes"),
+        (vec!["put", "", "1"], "an empty key"),
+        (vec!["put", &long, "1"], "65536 bytes"),
+        (vec!["put", "a", "1", "--if-seq", &seq], "--if-seq"),
+        (vec!["del", "a", ""], "an empty key"),
+        (vec!["del", &long, "--must-exist"], "65536 bytes"),
+        (in_keyspace(&["get", "a"]), "keyspace name"),
+        (in_keyspace(&["put", "a", "1"]), "keyspace name"),
+        (in_keyspace(&["levels"]), "keyspace name"),
+        (in_keyspace(&["export"]), "keyspace name"),
+    ] {
+        let of_directory = lsm.run(&arguments);
+        of_directory.failed(2, &[words]);
+        assert!(!lsm.db().exists(), "{words}");
+        assert_eq!(server.run(&arguments).stderr, of_directory.stderr);
+        server.run(&arguments).failed(2, &[words]);
+    }
+    assert_eq!(server.ok(&["scan"]), "");
 }
 
 #[test]
