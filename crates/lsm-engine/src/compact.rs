@@ -102,11 +102,10 @@ impl Inner {
         let started = Instant::now();
         let compaction = &job.compaction;
         let proposal = self.propose(job, note_read)?;
-        let written = proposal.written;
+        let (read, written) = (proposal.read, proposal.written);
         if !self.install_proposal(compaction, proposal)? {
             return Ok(());
         }
-        let read = if compaction.is_trivial_move { 0 } else { compaction.input_bytes() };
         let took = started.elapsed();
         if compaction.level == 0 && read != 0 {
             self.admission.drained(compaction.inputs.iter().map(|table| table.len).sum(), took);

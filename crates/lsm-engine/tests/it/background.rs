@@ -267,27 +267,34 @@ fn a_compaction_whose_keyspace_is_dropped_is_neither_counted_nor_told() {
     assert_eq!(orphans(&fs, &db), [""; 0]);
 }
 
-/// The edit of the first attempt waits, undecided, until the next call; whether that finds its work
-/// done before it begins, or when it is about to install it.
+/// The edit of the first attempt waits, undecided, until a second one is about to install its own.
 #[test]
-fn a_flush_that_was_undecided_is_counted_once() {
-    for (refusal, health) in [(Fault::Enospc, Health::NoSpace), (Fault::Eintr, Health::Running)] {
-        let (_, fs) = disk();
-        let db = open_with(&fs, small_options(0)).unwrap();
-        db.put("k", [7; 300]).unwrap();
-        fs.set_plan(move |op| match (op.file_name(), op.kind) {
-            (Some(FileName::Manifest(_)), OpKind::Write) => Some(Fault::Enospc),
-            (Some(FileName::Manifest(_)), OpKind::Create) => Some(refusal),
-            _ => None,
-        });
-        db.flush().unwrap_err();
-        assert_eq!((db.health(), db.metrics().flushes), (health, 0));
-        fs.clear_plan();
-        db.flush().unwrap();
-        let metrics = db.metrics();
-        assert_eq!((metrics.flushes, metrics.flush_bytes), (1, metrics.disk.tables));
-        assert_eq!(db.get("k").unwrap().unwrap(), &[7; 300]);
-        db.wait_idle().unwrap();
-        assert_eq!(orphans(&fs, &db), [""; 0]);
-    }
+fn a_flush_whose_work_was_done_meanwhile_is_not_told() {
+    let (_, fs) = disk();
+    let told = Arc::new(Mutex::new(0));
+    let flushed = Arc::clone(&told);
+    let listener = move |event: &Event| {
+        if let Event::Flushed { .. } = event {
+            *flushed.lock() += 1;
+        }
+    };
+    let builder = Db::builder(DIR).options(small_options(0)).fs(Arc::new(fs.clone()));
+    let db = builder.listener(listener).open().unwrap();
+    db.put("k", [7; 300]).unwrap();
+    fs.set_plan(|op| match (op.file_name(), op.kind) {
+        (Some(FileName::Manifest(_)), OpKind::Write) => Some(Fault::Enospc),
+        (Some(FileName::Manifest(_)), OpKind::Create) => Some(Fault::Eintr),
+        _ => None,
+    });
+    db.flush().unwrap_err();
+    assert_eq!((db.health(), db.metrics().flushes), (Health::Running, 0));
+    fs.clear_plan();
+    db.flush().unwrap();
+    let metrics = db.metrics();
+    assert_eq!((metrics.flushes, metrics.flush_bytes), (1, metrics.disk.tables));
+    assert_eq!(db.get("k").unwrap().unwrap(), &[7; 300]);
+    db.wait_idle().unwrap();
+    // The tables of the second are not in the tree, nor anywhere else.
+    assert_eq!(*told.lock(), 0);
+    assert_eq!(orphans(&fs, &db), [""; 0]);
 }
