@@ -77,6 +77,7 @@ fn assert_busy(figures: Figures) {
     assert!(100 <= figures.flushes, "{figures:?}");
     assert!(50 <= figures.compactions, "{figures:?}");
     assert!(3 <= figures.levels, "{figures:?}");
+    assert!(50 <= figures.resident, "{figures:?}");
 }
 
 #[test]

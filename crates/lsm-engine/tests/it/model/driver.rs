@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     /// The most levels that held tables at once, in one keyspace.
     pub(crate) levels: usize,
     pub(crate) reopens: u64,
+    /// Reads without the disk that had an answer.
+    pub(crate) resident: u64,
 }
 
 /// One run.
@@ -38,7 +40,7 @@ pub(crate) struct Driver {
     /// The last sequence that readers see.
     pub(super) seq: Seq,
     next_name: usize,
-    figures: Figures,
+    pub(super) figures: Figures,
 }
 
 impl Driver {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use lsm_engine::{Read, Scan, Seq};
+use lsm_engine::{Entry, ErrorKind, Read, Resident, Scan, Seq, Snapshot};
 
 use super::driver::Driver;
 use super::held::{HeldCursor, HeldSnapshot, Shared};
@@ -17,12 +17,16 @@ impl Driver {
     pub(super) fn get(&mut self) {
         let (keyspace, space) = self.pick_space();
         let key = self.input.key();
-        get_from(&mut self.input, &keyspace, &space.borrow(), &key, self.seq);
+        let is_resident = get_from(&mut self.input, &keyspace, &space.borrow(), &key, self.seq);
+        self.figures.resident += u64::from(is_resident);
     }
 
     pub(super) fn get_many(&mut self) {
         let (keyspace, space) = self.pick_space();
         let keys: Vec<_> = (0..self.input.below(12)).map(|_| self.input.key()).collect();
+        if self.input.once_in(2) {
+            return get_entries_from(&keyspace, &space.borrow(), &keys, self.seq);
+        }
         let found = keyspace.get_many(&keys).unwrap();
         assert_eq!(found.len(), keys.len());
         for (key, found) in keys.iter().zip(found) {
@@ -93,15 +97,11 @@ impl Driver {
         let space = spaces[self.input.below(spaces.len())].borrow();
         let is_dropped = self.spaces.iter().all(|(known, _)| known.id() != space.id);
         if is_dropped {
-            // Its name may stand for another keyspace by now, which the snapshot never saw.
-            if let Ok(view) = snapshot.keyspace(&space.name) {
-                assert_eq!(view.scan::<&[u8]>(..).count(), 0);
-            }
-            return;
+            return assert_dropped(snapshot, &space);
         }
         let view = snapshot.keyspace(&space.name).unwrap();
         let seq = snapshot.seq();
-        match self.input.below(4) {
+        match self.input.below(5) {
             0 => {
                 let bounds = self.input.bounds();
                 compare_scan(&mut self.input, view.scan(bounds.clone()), &space, &bounds, seq);
@@ -114,9 +114,14 @@ impl Driver {
                     Shared::clone(spaces.iter().find(|s| s.borrow().id == space.id).unwrap());
                 self.cursors.push(HeldCursor { cursor, space, bounds, seq, at: None });
             }
+            2 => {
+                let keys: Vec<_> = (0..self.input.below(12)).map(|_| self.input.key()).collect();
+                get_entries_from(&view, &space, &keys, seq);
+            }
             _ => {
                 let key = self.input.key();
-                get_from(&mut self.input, &view, &space, &key, seq);
+                let is_resident = get_from(&mut self.input, &view, &space, &key, seq);
+                self.figures.resident += u64::from(is_resident);
             }
         }
     }
@@ -137,6 +142,7 @@ impl Driver {
             for space in &held.spaces {
                 let space = space.borrow();
                 if self.spaces.iter().all(|(known, _)| known.id() != space.id) {
+                    assert_dropped(&held.snapshot, &space);
                     continue;
                 }
                 let view = held.snapshot.keyspace(&space.name).unwrap();
@@ -146,18 +152,43 @@ impl Driver {
     }
 }
 
-/// Reads a key in one of the ways there are.
-fn get_from(input: &mut Input, from: &impl Read, space: &Space, key: &[u8], seq: Seq) {
+/// A keyspace that was dropped is not an empty one, to a snapshot that saw it least of all; and its
+/// name may stand for another by now, which the snapshot never saw.
+fn assert_dropped(snapshot: &Snapshot, space: &Space) {
+    let found = snapshot.keyspace(&space.name).map(|view| view.seq());
+    assert_eq!(found.map_err(|error| error.kind()), Err(ErrorKind::Closed), "{}", space.name);
+}
+
+/// Reads a key in one of the ways there are. Returns whether that was done without the disk.
+fn get_from(input: &mut Input, from: &impl Read, space: &Space, key: &[u8], seq: Seq) -> bool {
     let expected = space.get(key, seq);
     let value = expected.map(|(value, _)| value);
-    match input.below(4) {
+    let as_seen = |entry: &Option<Entry>| {
+        assert_eq!(entry.as_ref().map(|entry| (&entry.value[..], entry.seq)), expected);
+    };
+    match input.below(5) {
         0 => assert_eq!(from.get(key).unwrap().as_deref(), value),
         1 => assert_eq!(from.contains(key).unwrap(), value.is_some()),
         2 => assert_eq!(from.get_with(key, <[u8]>::to_vec).unwrap().as_deref(), value),
-        _ => {
-            let entry = from.get_entry(key).unwrap();
-            assert_eq!(entry.as_ref().map(|entry| (&entry.value[..], entry.seq)), expected);
-        }
+        3 => as_seen(&from.get_entry(key).unwrap()),
+        _ => match from.try_get_resident(key).unwrap() {
+            Resident::Known(entry) => {
+                as_seen(&entry);
+                return true;
+            }
+            Resident::WouldTouchDisk => {}
+        },
+    }
+    false
+}
+
+/// Reads several keys at once.
+fn get_entries_from(from: &impl Read, space: &Space, keys: &[Vec<u8>], seq: Seq) {
+    let found = from.get_entries(keys).unwrap();
+    assert_eq!(found.len(), keys.len());
+    for (key, found) in keys.iter().zip(&found) {
+        let found = found.as_ref().map(|entry| (&entry.value[..], entry.seq));
+        assert_eq!(found, space.get(key, seq), "{}", key.escape_ascii());
     }
 }
 
