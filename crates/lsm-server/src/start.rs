@@ -1,16 +1,19 @@
 //! From the command line to the end of the process.
 //!
-//! 1. The configuration is read and checked, and the directory of the store made and checked.
-//! 2. The socket is bound. From here on `/healthz`, `/readyz` and `/version` answer.
-//! 3. The store is opened, which replays its log.
+//! 1. The configuration is read and checked.
+//! 2. The socket is bound: a server that cannot be reached makes no directory. From here on
+//!    `/healthz`, `/readyz` and `/version` answer.
+//! 3. The directory of the store is made and checked, and the store is opened, which replays its log.
 //! 4. One line on the standard output says that the server is ready, and where.
-//! 5. SIGTERM or SIGINT drains, flushes, closes, and the process ends with 0. A second one ends it at
-//!    once: like a crash, that loses nothing that was answered.
+//! 5. SIGTERM or SIGINT drains, flushes, closes, and the process ends with 0. Another one ends it at
+//!    once: like a crash, that loses nothing that was answered. The same one again within
+//!    [`REPEAT`] is no other: some programs signal a process and then its group.
 
 use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use lsm_engine::{Db, ErrorKind};
@@ -98,28 +101,28 @@ fn run(command: &Command) -> Result<(), Fatal> {
         tracing::warn!("the server runs as root and needs nothing of it");
     }
     config.max_connections = descriptors::connections(config.max_connections);
-    let data_dir = config::prepare_data_dir(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(Server::BLOCKING_THREADS)
         .build()
         .map_err(Fatal::failed)?;
-    let outcome = runtime.block_on(serve(&config, data_dir));
+    let outcome = runtime.block_on(serve(&config));
     // Nothing is left that is worth waiting for: a store that could be closed is closed.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(config: &Config, data_dir: PathBuf) -> Result<(), Fatal> {
+async fn serve(config: &Config) -> Result<(), Fatal> {
     let mut signals = Signals::listen().map_err(Fatal::failed)?;
     let server = Server::bind(config, Timeouts::default())
         .await
         .map_err(|error| Fatal::failed(format_args!("--listen {}: {error}", config.listen)))?;
+    let data_dir = config::prepare_data_dir(&config.data_dir)?;
     let opening = open(config, data_dir.clone());
     let db = tokio::select! {
         opened = opening => opened?,
         () = server.accept() => unreachable!("accepting does not end"),
-        () = signals.next() => {
+        _ = signals.next() => {
             return Err(Fatal { exit: INTERRUPTED, why: "stopped while recovering".into() });
         }
     };
@@ -135,13 +138,14 @@ async fn serve(config: &Config, data_dir: PathBuf) -> Result<(), Fatal> {
     if let Err(fatal) = printed {
         tracing::warn!("listening on http://{} but {}", server.address(), fatal.why);
     }
-    tokio::select! {
+    let first = tokio::select! {
         () = server.accept() => unreachable!("accepting does not end"),
-        () = signals.next() => tracing::info!("closing; a second signal ends the process at once"),
-    }
+        first = signals.next() => first,
+    };
+    tracing::info!("closing; another signal ends the process at once");
     tokio::select! {
         closed = server.close() => closed.map_err(Fatal::from),
-        () = signals.next() => Err(Fatal { exit: INTERRUPTED, why: "stopped while closing".into() }),
+        () = signals.another(first) => Err(Fatal { exit: INTERRUPTED, why: "stopped while closing".into() }),
     }
 }
 
@@ -164,6 +168,22 @@ fn print(text: &str) -> Result<(), Fatal> {
     })
 }
 
+/// A signal of the same kind this soon after the first is that one once more.
+const REPEAT: Duration = Duration::from_millis(500);
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    kind: SignalKind,
+    at: Instant,
+}
+
+impl Received {
+    fn repeats(self, first: Received) -> bool {
+        self.kind == first.kind && self.at.duration_since(first.at) < REPEAT
+    }
+}
+
 /// The signals that end the process.
 struct Signals {
     terminate: Signal,
@@ -178,10 +198,31 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+    async fn next(&mut self) -> Received {
+        let kind = tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        };
+        Received { kind, at: Instant::now() }
+    }
+
+    /// Waits for a signal that is not `first` once more.
+    async fn another(&mut self, first: Received) {
+        while self.next().await.repeats(first) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_signal_directly_behind_the_first_is_no_other() {
+        let at = Instant::now();
+        let first = Received { kind: SignalKind::terminate(), at };
+        let again = |kind, after| Received { kind, at: at + after }.repeats(first);
+        assert!(again(SignalKind::terminate(), Duration::ZERO));
+        assert!(!again(SignalKind::terminate(), REPEAT));
+        assert!(!again(SignalKind::interrupt(), Duration::ZERO));
     }
 }

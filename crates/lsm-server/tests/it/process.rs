@@ -175,6 +175,19 @@ fn s1_s7_refused_configurations_end_with_2_and_name_the_flag() {
 }
 
 #[test]
+fn a_port_that_is_taken_makes_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, out, error) =
+        run(&["--listen", &address, "--data-dir", data.to_str().unwrap()], &[]);
+    assert_eq!((code, out.as_str()), (1, ""), "{error}");
+    assert!(error.contains(&format!("--listen {address}")), "{error}");
+    assert!(!data.exists());
+}
+
+#[test]
 fn settings_come_from_flags_before_the_environment_before_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");
@@ -243,6 +256,8 @@ fn s25_a_second_signal_ends_the_process_at_once() {
         process.address
     ));
     assert_eq!(process.ask("PUT", "/v1/kv/b", "x").unwrap().status, 204);
+    process.signal("TERM");
+    // As it comes from a program that signals a process and its group.
     process.signal("TERM");
     let start = Instant::now();
     while Client::connect_if(process.address).is_some() {
