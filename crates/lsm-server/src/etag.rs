@@ -103,23 +103,27 @@ fn read_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Pro
         return Ok(None);
     }
     let mut tags = Vec::new();
-    let mut count = 0;
+    let (mut element_count, mut tag_count) = (0, 0);
     let mut any = false;
     for line in lines {
         let mut rest = trim(line.as_bytes());
         loop {
-            let after = if let Some(after) = rest.strip_prefix(b"*") {
-                any = true;
+            // What a list has of empty elements says nothing (RFC 9110, section 5.6.1).
+            let after = if rest.is_empty() || rest.starts_with(b",") {
+                rest
+            } else if let Some(after) = rest.strip_prefix(b"*") {
+                (any, tag_count) = (true, tag_count + 1);
                 after
             } else {
                 let (tag, after) = read_tag(rest).ok_or_else(|| {
                     malformed("must be * or a list of entity tags in double quotes")
                 })?;
                 tags.extend(tag);
+                tag_count += 1;
                 after
             };
-            count += 1;
-            if Preconditions::MAX_TAGS < count {
+            element_count += 1;
+            if Preconditions::MAX_TAGS < element_count {
                 return Err(malformed("lists too many tags"));
             }
             match trim(after) {
@@ -130,7 +134,8 @@ fn read_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Pro
         }
     }
     match any {
-        true if count == 1 => Ok(Some(Tags::Any)),
+        _ if tag_count == 0 => Err(malformed("must be * or a list of entity tags")),
+        true if tag_count == 1 => Ok(Some(Tags::Any)),
         true => Err(malformed("* stands alone or not at all")),
         false => Ok(Some(Tags::These(tags))),
     }
@@ -181,6 +186,8 @@ mod tests {
         for (value, seqs) in [
             ("\"42\"", &[42][..]),
             ("\"1\", \"2\" ,\"3\"", &[1, 2, 3]),
+            ("\"1\", ,\"2\"", &[1, 2]),
+            (",\"1\",", &[1]),
             ("W/\"42\"", &[]),
             ("\"042\", \"+42\", \"abc\", \"\", \"18446744073709551615\"", &[]),
         ] {
@@ -198,23 +205,16 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for value in [
-            "",
-            "42",
-            "\"42",
-            "*, *",
-            "*, \"1\"",
-            "\"1\" \"2\"",
-            "\"1\",",
-            ",",
-            "w/\"1\"",
-            "\"a b\"",
-        ] {
+        for value in
+            ["", "42", "\"42", "*, *", "*, \"1\"", "\"1\" \"2\"", ",", ", ,", "w/\"1\"", "\"a b\""]
+        {
             let problem = read(&[("if-match", value)]).unwrap_err();
             assert_eq!(problem.code, Code::BadRequest, "{value}");
         }
         let many = vec!["\"1\""; Preconditions::MAX_TAGS + 1].join(",");
         assert!(read(&[("if-none-match", &many)]).is_err());
+        let empty = ",".repeat(Preconditions::MAX_TAGS) + "\"1\"";
+        assert!(read(&[("if-match", &empty)]).is_err());
     }
 
     #[test]
