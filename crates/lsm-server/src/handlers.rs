@@ -12,6 +12,7 @@ mod health;
 mod legacy;
 mod metrics;
 mod scan;
+mod slowdown;
 mod stats;
 mod tree;
 mod value;

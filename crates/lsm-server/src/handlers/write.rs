@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderName, HeaderValue};
 use lsm_engine::{Condition, Db, Error, ErrorKind, Read as _, Seq, WriteBatch, WriteOptions};
 
+use super::slowdown::Slowdown;
 use super::{batch, legacy, ok_json, value, with_seq};
 use crate::answer::{self, Answer};
 use crate::body::RequestBody;
@@ -87,9 +88,13 @@ pub(super) async fn answer(mut call: Call) -> Result<Answer, Problem> {
         return app.pool.run_write(deadline, move || planned.commit(call.db()?)).await?;
     }
     let Planned { batch, terms, key, success, .. } = planned;
-    let written = call.db()?.write_async(batch, &terms.options(None)).await;
+    let db = call.db()?;
+    let slowdown = Slowdown::begin(db);
+    let written = db.write_async(batch, &terms.options(None)).await;
     let seq = written.map_err(|error| named(&error, key.as_deref()))?;
-    Ok(terms.sign(success.answer(seq), seq))
+    let mut answer = terms.sign(success.answer(seq), seq);
+    slowdown.tell(&mut answer, db, terms.came);
+    Ok(answer)
 }
 
 /// Reads a large body, and drops it before the write waits: the batch has its bytes now, and goes on
@@ -117,8 +122,11 @@ impl Planned {
             // It waited for a thread, and whoever asked was told to expect an answer by now.
             return Err(stalled());
         }
+        let slowdown = Slowdown::begin(db);
         let seq = self.write(db)?;
-        Ok(terms.sign(success.answer(seq), seq))
+        let mut answer = terms.sign(success.answer(seq), seq);
+        slowdown.tell(&mut answer, db, terms.came);
+        Ok(answer)
     }
 
     fn write(self, db: &Db) -> Result<Seq, Problem> {
@@ -215,6 +223,8 @@ fn not_found(key: Option<&[u8]>) -> Problem {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     durability: DurabilityLevel,
+    /// When the request came.
+    came: Instant,
     /// Until when the write may wait for a thread and for the store.
     deadline: Instant,
 }
@@ -225,7 +235,7 @@ impl Terms {
         let levels =
             [DurabilityLevel::Sync, DurabilityLevel::Buffered].map(|level| (level.name(), level));
         let durability = query.choice("durability", &levels)?.unwrap_or(call.app.durability);
-        Ok(Terms { durability, deadline: call.stall_deadline() })
+        Ok(Terms { durability, came: call.came, deadline: call.stall_deadline() })
     }
 
     /// The engine's options under a condition, at the moment of the write.
@@ -238,7 +248,7 @@ impl Terms {
     }
 
     /// Says in the answer what was written when, and what it survives.
-    pub(super) fn sign(&self, answer: Answer, seq: Seq) -> Answer {
+    fn sign(&self, answer: Answer, seq: Seq) -> Answer {
         let mut answer = with_seq(answer, seq);
         let level = HeaderValue::from_static(self.durability.name());
         answer.headers_mut().insert(X_LSM_DURABILITY, level);

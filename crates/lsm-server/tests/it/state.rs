@@ -1,5 +1,6 @@
 //! The server in other states than "ready": S-23 (clients that go away), S-24 (poison), recovery.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -193,9 +194,10 @@ fn writes_that_stall_leave_the_reads_and_the_figures_alone() {
         }
     });
     let value = vec![b'v'; 100 << 10];
+    let slowed = AtomicUsize::new(0);
     let refused = std::thread::scope(|scope| {
         let write = |index| {
-            let (server, value) = (&server, &value);
+            let (server, value, slowed) = (&server, &value, &slowed);
             scope.spawn(move || {
                 // Half of the writes are under a condition, and all are too large to be queued.
                 let absent = ("If-None-Match", "*");
@@ -203,6 +205,10 @@ fn writes_that_stall_leave_the_reads_and_the_figures_alone() {
                 let start = Instant::now();
                 let reply = server.request("PUT", &format!("/v1/kv/{index}"), headers, value);
                 assert!(matches!(reply.status, 204 | 503), "{reply:?}");
+                if let Some(timing) = reply.header("server-timing") {
+                    assert!(timing.starts_with("store;dur="), "{timing}");
+                    slowed.fetch_add(1, Ordering::Relaxed);
+                }
                 assert!(start.elapsed() < STALL + Duration::from_secs(1), "{:?}", start.elapsed());
                 reply.status
             })
@@ -222,6 +228,7 @@ fn writes_that_stall_leave_the_reads_and_the_figures_alone() {
         statuses.filter(|status| *status == 503).count() as u64
     });
     assert_ne!(refused, 0, "no write stalled");
+    assert_ne!(slowed.into_inner(), 0, "no answer tells of the pressure");
     assert_eq!(server.figure("lsm_http_rejected_total{reason=\"busy\"}"), refused);
     drop(release);
     server.stop();
