@@ -285,7 +285,7 @@ impl Db {
     /// How far background work is behind: 0 is idle, at 1 writes are slowed down to its pace.
     #[must_use]
     pub fn write_pressure(&self) -> f64 {
-        self.inner.admission.pressure()
+        self.inner.write_pressure()
     }
 
     /// What the open found and did.

@@ -174,7 +174,7 @@ impl Inner {
             cache_misses: self.cache.misses(),
             memory,
             disk,
-            write_pressure: self.admission.pressure(),
+            write_pressure: self.write_pressure(),
             snapshots: self.snapshots.count(),
         }
     }

@@ -12,10 +12,21 @@ const L0_LIMIT: f64 = 5.0 * L0_TRIGGER as f64;
 const DEBT_LIMIT_TABLES: f64 = 64.0;
 
 impl Inner {
+    /// How far background work is behind: what was measured last, and memory as it is now, since
+    /// generations are sealed where nothing can be measured.
+    pub(crate) fn write_pressure(&self) -> f64 {
+        self.admission.pressure().max(self.memory_pressure())
+    }
+
+    /// How much of the memory that may wait for its flush does.
+    fn memory_pressure(&self) -> f64 {
+        let sealed = self.super_versions.load().sealed.len();
+        sealed as f64 / (self.options.max_sealed as f64 + 1.0)
+    }
+
     /// Measures the pressure anew, and with it how fast writes may come.
     pub(crate) fn update_pressure(&self) {
         let super_version = self.super_versions.load();
-        let memory = super_version.sealed.len() as f64 / (self.options.max_sealed as f64 + 1.0);
         let running = self.background.compacting.lock();
         let mut tree_pressure: f64 = 0.0;
         for (keyspace, tree) in super_version.version.state.version.trees() {
@@ -30,7 +41,7 @@ impl Inner {
             tree_pressure = tree_pressure.max(l0).max(debt as f64 / debt_limit);
         }
         drop(running);
-        self.set_pressure(memory.max(tree_pressure));
+        self.set_pressure(self.memory_pressure().max(tree_pressure));
     }
 
     /// Sets the price of writes, and lets those go that wait although nothing is owed any more.
