@@ -1,14 +1,16 @@
 //! The command line: engines in turn, round by round, each in a process of its own.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 
 use crate::report::{self, Outcome};
 use crate::runner::{self, Plan};
 use crate::store::{EngineFactory, Result, StoreOptions};
+use crate::turn::Turn;
 use crate::workload::{Effort, Workload};
 
 /// Measures stores.
@@ -88,7 +90,7 @@ pub fn main(engines: &[EngineFactory]) -> ExitCode {
     match run(engines, &Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -104,13 +106,13 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     for round in 0..arguments.rounds {
         let mut outcomes = Vec::new();
         for engine in order(&chosen, round) {
-            eprintln!("round {} of {}: {}", round + 1, arguments.rounds, engine.name);
+            say(format_args!("round {} of {}: {}", round + 1, arguments.rounds, engine.name));
             outcomes.extend(run_child(engine)?);
         }
         rounds.push(outcomes);
     }
     if !arguments.json {
-        println!("{}", report::table(&rounds));
+        writeln!(std::io::stdout(), "{}", report::table(&rounds))?;
     }
     Ok(())
 }
@@ -168,25 +170,17 @@ fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
     })
 }
 
-/// Runs one engine in a process of its own, so that each has the memory to itself. Its JSON lines
-/// are passed on.
+/// Runs one engine in a process of its own. Its JSON lines are passed on.
 fn run_child(engine: &EngineFactory) -> Result<Vec<Outcome>> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
-        .args(["--turn", engine.name])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = child.stdout.take().ok_or("the child has no output")?;
-    let mut outcomes = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        println!("{line}");
-        outcomes.push(serde_json::from_str(&line)?);
-    }
-    match child.wait()?.success() {
-        true => Ok(outcomes),
-        false => Err(format!("the run of {} failed", engine.name).into()),
-    }
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1)).args(["--turn", engine.name]);
+    let followed = Turn::start(&mut command)?.follow(&mut std::io::stdout());
+    followed.map_err(|error| format!("the run of {}: {error}", engine.name).into())
+}
+
+/// One line on stderr. A run goes on where nobody reads it.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

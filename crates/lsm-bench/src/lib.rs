@@ -45,6 +45,7 @@ pub mod measure;
 pub mod report;
 pub mod runner;
 pub mod store;
+mod turn;
 pub mod workload;
 
 pub use store::{EngineFactory, Store, StoreOptions};

@@ -68,3 +68,21 @@ fn what_cannot_be_run_is_refused() {
         assert_eq!(output.stdout, b"", "{line}");
     }
 }
+
+#[test]
+fn lines_that_cannot_be_written_end_the_run_and_its_engine() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let dir = folder();
+    let arguments = ["--keys", "2000", "--workloads", "fillseq", "--dir"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-bench"));
+    let output = command.args(arguments).arg(dir.path()).stdout(full()).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("error: the run of lsm: No space left"), "{errors}");
+
+    // Where nobody reads what goes on, it goes on.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-bench"));
+    let output = command.args(arguments).arg(dir.path()).stderr(full()).output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("| workload"));
+}
