@@ -160,11 +160,16 @@ fn a_directory_has_one_opener_by_whatever_name() {
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&data, &link).unwrap();
     for path in [&data, &link] {
-        let started = Instant::now();
-        assert_eq!(Db::open(path).unwrap_err().kind(), ErrorKind::Locked);
-        let read_only = Db::builder(path).open_read_only();
-        assert_eq!(read_only.unwrap_err().kind(), ErrorKind::Locked);
-        assert!(started.elapsed() < Duration::from_secs(1));
+        // A busy machine may hold up one try, and not each of ten.
+        let tries = (0..10).map(|_| {
+            let started = Instant::now();
+            assert_eq!(Db::open(path).unwrap_err().kind(), ErrorKind::Locked);
+            let read_only = Db::builder(path).open_read_only();
+            assert_eq!(read_only.unwrap_err().kind(), ErrorKind::Locked);
+            started.elapsed()
+        });
+        let fastest = tries.min().unwrap();
+        assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     }
     assert_eq!(db.get("k").unwrap().unwrap(), b"v");
     db.close().unwrap();
