@@ -211,6 +211,8 @@ fn a_listener_that_panics_leaves_no_write_without_its_answer() {
         let builder = Db::builder(harness::DIR).options(small_options(1)).listener(panics);
         let db = builder.fs(Arc::new(fs.clone())).open().unwrap();
         db.put("k", "v").unwrap();
+        // No segment is being made, whose writes would fail before that of the batch.
+        db.wait_idle().unwrap();
         fs.set_plan(|op| {
             let is_log = matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)));
             (is_log && op.kind == OpKind::Write).then_some(Fault::Eio)
