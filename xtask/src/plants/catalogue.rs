@@ -33,6 +33,7 @@ pub(super) enum Program {
 const ENGINE: Program = Program::Integration("lsm-engine");
 const MODEL: &str = "model::small_memtables_without_threads";
 const POWER_LOSS: &str = "power_loss::every_synced_write_and_a_prefix_of_the_rest_survive";
+const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_until_it_may";
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
 
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
@@ -90,7 +91,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     },
     engine(15, "FlushedOutOfOrder", "model::small_memtables"),
     engine(16, "ReadErrorIsEnd", FAULTS),
-    engine(17, "UnlinkedUnderReader", MODEL),
+    engine(17, "UnlinkedUnderReader", CURSOR),
     engine(18, "FullDiskPoisons", FAULTS),
     engine(
         19,

@@ -9,6 +9,7 @@ use lsm_engine::base::{FileName, Fs};
 use lsm_engine::{Durability, ErrorKind, Options, Read, WriteBatch, WriteOptions};
 use parking_lot::Mutex;
 
+use crate::harness;
 use crate::support::{memory, open, tiny};
 
 const BUFFERED: WriteOptions =
@@ -156,4 +157,34 @@ fn a_drop_takes_its_place_among_the_writes_at_whatever_point_power_fails() {
         }
     }
     assert!(0 < drops && drops < images.len());
+}
+
+#[test]
+fn a_table_that_a_cursor_has_not_opened_yet_stays_until_it_may() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for key in 0..100_u32 {
+        db.put(key.to_be_bytes(), "old").unwrap();
+    }
+    db.close().unwrap();
+    // An open touches no table, and neither does a cursor that stands nowhere.
+    let db = harness::open(&fs, 0).unwrap();
+    let mut cursor = db.cursor().unwrap();
+    for key in 0..100_u32 {
+        db.put(key.to_be_bytes(), "new").unwrap();
+    }
+    db.compact::<&str>(..).unwrap();
+    db.wait_idle().unwrap();
+    assert_eq!(harness::orphans(&memory, &db).len(), 1, "the cursor's table is still there");
+    let mut count = 0;
+    cursor.seek_to_first().unwrap();
+    while cursor.valid() {
+        assert_eq!(cursor.value(), b"old");
+        count += 1;
+        cursor.next().unwrap();
+    }
+    assert_eq!(count, 100);
+    drop(cursor);
+    db.wait_idle().unwrap();
+    assert_eq!(harness::orphans(&memory, &db), [""; 0]);
 }
