@@ -82,7 +82,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "loom",
-        about: "interleavings of small models, up to two preemptions",
+        about: "interleavings of small models, up to two or three preemptions",
         plan: loom,
     },
     Step {
