@@ -35,82 +35,72 @@ const MODEL: &str = "model::small_memtables_without_threads";
 const POWER_LOSS: &str = "power_loss::every_synced_write_and_a_prefix_of_the_rest_survive";
 const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_until_it_may";
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
-
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
 const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
 
-const fn engine(number: u16, name: &'static str, test: &'static str) -> Entry {
-    Entry { number, name, test: Test { program: ENGINE, name: test } }
-}
-
-const fn in_package(
-    number: u16,
-    name: &'static str,
-    package: &'static str,
-    test: &'static str,
-) -> Entry {
-    Entry { number, name, test: Test { program: Program::Integration(package), name: test } }
-}
-
-const fn model(
-    number: u16,
-    name: &'static str,
-    package: &'static str,
-    test: &'static str,
-) -> Entry {
-    Entry { number, name, test: Test { program: Program::Models(package), name: test } }
+const fn entry(number: u16, name: &'static str, program: Program, test: &'static str) -> Entry {
+    Entry { number, name, test: Test { program, name: test } }
 }
 
 /// Every mistake.
 pub(super) const CATALOGUE: &[Entry] = &[
-    engine(1, "UnlinkedBeforeRename", POWER_LOSS),
-    engine(2, "HoleInLog", POWER_LOSS),
-    in_package(3, "AppendedBehindRemains", "lsm-wal", FULL_DISK),
-    engine(4, "SyncTriedAgain", FAULTS),
-    engine(5, "LogUnlinkedInRecovery", POWER_LOSS),
-    engine(6, "SequenceHandedOutTwice", POWER_LOSS),
-    engine(7, "ReplayedInWrongOrder", POWER_LOSS),
-    engine(8, "DropNotLogged", POWER_LOSS),
-    engine(9, "TombstoneElidedTooEarly", MODEL),
-    in_package(10, "VersionsSplit", "lsm-compaction", CUTS),
-    model(
+    entry(1, "UnlinkedBeforeRename", ENGINE, POWER_LOSS),
+    entry(2, "HoleInLog", ENGINE, POWER_LOSS),
+    entry(3, "AppendedBehindRemains", Program::Integration("lsm-wal"), FULL_DISK),
+    entry(4, "SyncTriedAgain", ENGINE, FAULTS),
+    entry(5, "LogUnlinkedInRecovery", ENGINE, POWER_LOSS),
+    entry(6, "SequenceHandedOutTwice", ENGINE, POWER_LOSS),
+    entry(7, "ReplayedInWrongOrder", ENGINE, POWER_LOSS),
+    entry(8, "DropNotLogged", ENGINE, POWER_LOSS),
+    entry(9, "TombstoneElidedTooEarly", ENGINE, MODEL),
+    entry(10, "VersionsSplit", Program::Integration("lsm-compaction"), CUTS),
+    entry(
         11,
         "SnapshotOverlooked",
-        "lsm-engine",
+        Program::Models("lsm-engine"),
         "snapshot::model::loom_whoever_compacts_keeps_what_a_snapshot_sees",
     ),
-    engine(12, "PublishedBeforeApplied", "concurrency::a_batch_is_seen_whole_by_every_reader"),
-    engine(13, "FilterLacksKeys", MODEL),
-    Entry {
-        number: 14,
-        name: "TurnWithoutSeek",
-        test: Test {
-            program: Program::Unit("lsm-base"),
-            name: "merging::tests::every_walk_goes_as_over_one_sorted_vector",
-        },
-    },
-    engine(15, "FlushedOutOfOrder", "model::small_memtables"),
-    engine(16, "ReadErrorIsEnd", FAULTS),
-    engine(17, "UnlinkedUnderReader", CURSOR),
-    engine(18, "FullDiskPoisons", FAULTS),
-    engine(
+    entry(
+        12,
+        "PublishedBeforeApplied",
+        ENGINE,
+        "concurrency::a_batch_is_seen_whole_by_every_reader",
+    ),
+    entry(13, "FilterLacksKeys", ENGINE, MODEL),
+    entry(
+        14,
+        "TurnWithoutSeek",
+        Program::Unit("lsm-base"),
+        "merging::tests::every_walk_goes_as_over_one_sorted_vector",
+    ),
+    entry(15, "FlushedOutOfOrder", ENGINE, "model::small_memtables"),
+    entry(16, "ReadErrorIsEnd", ENGINE, FAULTS),
+    entry(17, "UnlinkedUnderReader", ENGINE, CURSOR),
+    entry(18, "FullDiskPoisons", ENGINE, FAULTS),
+    entry(
         19,
         "LengthTrusted",
+        ENGINE,
         "flips::a_store_that_was_not_closed_is_right_or_refused_or_says_what_is_gone",
     ),
-    engine(20, "LockIgnored", "open::a_directory_has_one_opener_by_whatever_name"),
-    model(21, "RotatedTopDown", "lsm-memtable", "memtable::model::loom_single_rotation_left"),
-    engine(22, "LogNeverReleased", "open::many_lives_leave_as_many_files_as_one"),
-    engine(101, "SegmentNotSynced", POWER_LOSS),
-    engine(102, "SegmentNameNotSynced", POWER_LOSS),
-    engine(103, "LogNotSynced", POWER_LOSS),
-    engine(104, "ManifestNotSynced", POWER_LOSS),
-    engine(105, "ManifestNameNotSynced", POWER_LOSS),
-    engine(106, "CurrentNotSynced", POWER_LOSS),
-    engine(107, "CurrentNameNotSynced", POWER_LOSS),
-    engine(108, "ParentNotSynced", POWER_LOSS),
-    engine(109, "TableNotSynced", POWER_LOSS),
-    engine(110, "TableNameNotSynced", POWER_LOSS),
+    entry(20, "LockIgnored", ENGINE, "open::a_directory_has_one_opener_by_whatever_name"),
+    entry(
+        21,
+        "RotatedTopDown",
+        Program::Models("lsm-memtable"),
+        "memtable::model::loom_single_rotation_left",
+    ),
+    entry(22, "LogNeverReleased", ENGINE, "open::many_lives_leave_as_many_files_as_one"),
+    entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
+    entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
+    entry(103, "LogNotSynced", ENGINE, POWER_LOSS),
+    entry(104, "ManifestNotSynced", ENGINE, POWER_LOSS),
+    entry(105, "ManifestNameNotSynced", ENGINE, POWER_LOSS),
+    entry(106, "CurrentNotSynced", ENGINE, POWER_LOSS),
+    entry(107, "CurrentNameNotSynced", ENGINE, POWER_LOSS),
+    entry(108, "ParentNotSynced", ENGINE, POWER_LOSS),
+    entry(109, "TableNotSynced", ENGINE, POWER_LOSS),
+    entry(110, "TableNameNotSynced", ENGINE, POWER_LOSS),
 ];
 
 #[cfg(test)]
