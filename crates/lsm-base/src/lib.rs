@@ -68,3 +68,9 @@ pub use merging::MergingCursor;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = "```"]
+#[doc = include_str!("../examples/lost_sync.rs")]
+#[doc = "```"]
+struct Example;

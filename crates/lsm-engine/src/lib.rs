@@ -49,6 +49,12 @@
 #[doc = include_str!("../../../docs/tuning.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = "```"]
+#[doc = include_str!("../examples/tour.rs")]
+#[doc = "```"]
+struct Example;
+
 mod admission;
 mod background;
 mod build;

@@ -71,3 +71,9 @@ pub use memtable::{Entry, Memtable};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = "```"]
+#[doc = include_str!("../examples/generations.rs")]
+#[doc = "```"]
+struct Example;

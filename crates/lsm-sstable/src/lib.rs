@@ -92,3 +92,9 @@ pub use crate::value::{TableEntry, TableValue};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = "```"]
+#[doc = include_str!("../examples/inspect.rs")]
+#[doc = "```"]
+struct Example;

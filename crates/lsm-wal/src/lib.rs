@@ -66,3 +66,9 @@ pub use wal::{Record, Wal, WalOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = "```"]
+#[doc = include_str!("../examples/append_crash_replay.rs")]
+#[doc = "```"]
+struct Example;
