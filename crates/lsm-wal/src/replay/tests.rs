@@ -200,6 +200,18 @@ fn a_torn_tail_is_dropped_with_all_behind_it() {
 }
 
 #[test]
+fn zeros_at_the_end_are_unused_space_unless_something_says_that_it_was_synced() {
+    let whole = Draft::first(1).data(1);
+    let end = Lsn::new(1, whole.bytes.len() as u64);
+    let fs = directory(&[&Draft::first(1)]);
+    // Whatever stood there, nothing of it is left to tell of.
+    let (found, report) = sequences(&fs, FROM).unwrap();
+    assert_eq!((found, report.end.offset), (vec![], SECOND));
+    assert_eq!((report.dropped_records, report.dropped_bytes, report.reason), (0, 0, None));
+    assert_corrupt(&fs, ReplayFrom { synced: end, ..FROM }, 1, SECOND, "the log was synced up to");
+}
+
+#[test]
 fn damage_before_what_a_later_header_calls_synced_is_corruption() {
     let one = Draft::first(1).data(1).data(2);
     let end = Lsn::new(1, one.bytes.len() as u64);
