@@ -1,7 +1,8 @@
 //! Records as they are imported and exported: NDJSON, and CSV.
 //!
 //! NDJSON has the server's items, one a line. An import takes what a server gives, `seq` and the
-//! last line included, and checks that line; so the answer to a scan can be imported as it is.
+//! last line included, and checks that line; so the answer to a scan can be imported as it is. A mark
+//! of the byte order before the first line, as spreadsheets write it, is no part of that line.
 
 mod csv;
 
@@ -23,6 +24,9 @@ use crate::source::Pair;
 /// JSON takes six bytes for a control character (`\u0001`). CSV takes two for a quote, and base64 four
 /// for three.
 const MAX_RECORD_LEN: usize = 6 * (MAX_VALUE_LEN + MAX_KEY_LEN) + 256;
+
+/// What some programs write before the first byte of text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the pairs of an import.
 pub(crate) struct PairReader<R> {
@@ -198,6 +202,9 @@ impl<R: BufRead> LineReader<R> {
             let detail = format!("a record of more than {} bytes", self.longest);
             return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
+        if self.count == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+            self.line.drain(..BYTE_ORDER_MARK.len());
+        }
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).len()))
     }
@@ -290,6 +297,25 @@ mod tests {
         // A file need not have the last line, nor a line end.
         assert_eq!(read(r#"{"key":"a","value":"1"}"#, RecordFormat::Ndjson).unwrap().len(), 1);
         assert_eq!(read("", RecordFormat::Ndjson).unwrap(), []);
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_before_the_first_line_is_no_part_of_it() {
+        let pair = Pair { key: b"a".to_vec(), value: b"1".to_vec() };
+        let item = "{\"key\":\"a\",\"value\":\"1\"}\n";
+        let csv = "key,value,encoding\na,1,\n";
+        for (text, format) in [(item, RecordFormat::Ndjson), (csv, RecordFormat::Csv)] {
+            let marked = read(&format!("\u{feff}{text}"), format).unwrap();
+            assert_eq!(marked, std::slice::from_ref(&pair), "{format:?}");
+            // Anywhere else it is text like any other.
+            assert!(read(&format!("\u{feff}\u{feff}{text}"), format).is_err(), "{format:?}");
+        }
+        let item = format!("{item}\u{feff}{item}");
+        assert!(refusal(&item, RecordFormat::Ndjson).starts_with("line 2: "));
+        let csv = format!("{csv}\u{feff}a,2,\n");
+        let pairs = read(&csv, RecordFormat::Csv).unwrap();
+        assert_eq!(pairs[1].key, "\u{feff}a".as_bytes());
+        assert_eq!(read("\u{feff}", RecordFormat::Ndjson).unwrap(), []);
     }
 
     #[test]
