@@ -6,6 +6,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use ureq::Agent;
+use ureq::http::Request;
+
 use crate::lsm::bare;
 use crate::server::TestServer;
 
@@ -42,6 +45,12 @@ fn steps(markdown: &str) -> Vec<Step> {
     steps
 }
 
+/// What stands below a heading of a page.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    section.split_once("\n## ").unwrap().0
+}
+
 /// A shell in this folder, which finds the program and nothing of our environment.
 fn shell(folder: &Path) -> Command {
     let program = bare::<&str>(&[]);
@@ -75,6 +84,53 @@ fn check(steps: &[Step], folder: &Path) {
     assert_eq!(printed.len(), steps.len());
 }
 
+/// The words of a call of `curl`, as a shell hands them over.
+fn words_of_curl(command: &str, folder: &Path) -> Vec<String> {
+    let script = format!("curl() {{ printf '%s\\036' \"$@\"; }}\n{command}");
+    let Output { stdout, .. } = shell(folder).args(["-c", &script]).output().unwrap();
+    String::from_utf8(stdout).unwrap().split_terminator(MARK).map(str::to_owned).collect()
+}
+
+/// What `curl` prints; of its options those that the page has. A machine that tests may not have it.
+fn curl(words: &[String]) -> String {
+    let (mut request, mut body) = (Request::builder(), None);
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().expect("a value stands behind its option");
+        match word {
+            "-s" => {}
+            "-X" => request = request.method(value()),
+            "-d" => body = Some(value()),
+            "-H" => {
+                let (name, value) = value().split_once(": ").unwrap();
+                request = request.header(name, value);
+            }
+            address => request = request.uri(format!("http://{address}")),
+        }
+    }
+    let agent = Agent::new_with_config(Agent::config_builder().proxy(None).build());
+    let answer = match body {
+        Some(body) => agent.run(request.body(body).unwrap()),
+        None => agent.run(request.body(()).unwrap()),
+    };
+    answer.unwrap().body_mut().read_to_string().unwrap()
+}
+
+#[test]
+fn the_first_page_shows_what_the_server_answers() {
+    let server = TestServer::start(None);
+    let url = server.url();
+    let address = url.strip_prefix("http://").unwrap();
+    let page = page("../../README.md").replace("localhost:8080", address);
+    let mut calls = steps(section(&page, "Thirty seconds"));
+    calls.retain(|step| step.command.starts_with("curl "));
+    assert_eq!(calls.len(), 3);
+    for Step { command, output } in calls {
+        let words = words_of_curl(&command, server.data().parent().unwrap());
+        assert_eq!(curl(&words), output.trim_end(), "$ {command}");
+    }
+}
+
 #[test]
 fn the_page_of_the_program_shows_what_it_prints() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,10 +141,8 @@ fn the_page_of_the_program_shows_what_it_prints() {
 fn the_first_page_shows_what_it_prints_beside_the_server_that_it_has_started() {
     let server = TestServer::start(None);
     let page = page("../../README.md").replace("http://127.0.0.1:8080", &server.url());
-    let (_, section) = page.split_once("\n## On the command line\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
     // The server's directory is `data` here, as it is there.
-    check(&steps(section), server.data().parent().unwrap());
+    check(&steps(section(&page, "On the command line")), server.data().parent().unwrap());
     assert_eq!(server.ok(&["get", "apple"]), "red");
 }
 
