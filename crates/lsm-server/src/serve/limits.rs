@@ -75,3 +75,36 @@ impl Drop for OfAddress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether there are places for connections from these addresses, which stay.
+    fn rejected(connections: &Connections, addresses: &[&str]) -> (Vec<Place>, Vec<Rejection>) {
+        let mut rejected = Vec::new();
+        let take = |address: &&str| connections.take(address.parse().unwrap());
+        let places = addresses
+            .iter()
+            .map(take)
+            .filter_map(|taken| taken.map_err(|why| rejected.push(why)).ok());
+        (places.collect(), rejected)
+    }
+
+    #[test]
+    fn s13_an_address_has_a_share_of_the_places_and_this_machine_has_none_of_its_own() {
+        let connections = Connections::new(7, 2);
+        let (mut held, why) = rejected(&connections, &["192.0.2.1"; 3]);
+        assert_eq!((held.len(), &why[..]), (2, &[Rejection::ConnectionsPerIp][..]));
+        // Who has a whole network of addresses has one share.
+        let (other, why) = rejected(&connections, &["2001:db8::1", "2001:db8::2", "2001:db8::3"]);
+        assert_eq!((other.len(), &why[..]), (2, &[Rejection::ConnectionsPerIp][..]));
+        let (local, why) = rejected(&connections, &["127.0.0.1", "::1", "::ffff:127.0.0.1", "::1"]);
+        assert_eq!((local.len(), &why[..]), (3, &[Rejection::Connections][..]));
+        // A place that is given back can be taken again.
+        held.pop();
+        assert_eq!(rejected(&connections, &["192.0.2.1"]).1, []);
+        drop((held, other, local));
+        assert!(connections.taken.lock().unwrap().is_empty());
+    }
+}
