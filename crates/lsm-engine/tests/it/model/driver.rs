@@ -14,7 +14,7 @@ use super::oracle::Space;
 use crate::support::wait;
 
 /// How many snapshots, and how many cursors, are held at most.
-const MAX_HELD: usize = 6;
+pub(super) const MAX_HELD: usize = 6;
 
 /// What a run did, over all of its opens.
 #[derive(Clone, Copy, Default, Debug)]

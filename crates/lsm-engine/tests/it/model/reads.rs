@@ -5,13 +5,10 @@ use std::ops::Bound;
 
 use lsm_engine::{Entry, ErrorKind, Read, Resident, Scan, Seq, Snapshot};
 
-use super::driver::Driver;
+use super::driver::{Driver, MAX_HELD};
 use super::held::{HeldCursor, HeldSnapshot, Shared};
 use super::input::Input;
 use super::oracle::{Bounds, Space};
-
-/// How many snapshots, and how many cursors, are held at most.
-const MAX_HELD: usize = 6;
 
 impl Driver {
     pub(super) fn get(&mut self) {
