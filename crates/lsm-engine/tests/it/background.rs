@@ -1,7 +1,7 @@
 //! Background work that fails: who waits for it is told, and the rest goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lsm_base::FileName;
@@ -233,19 +233,22 @@ fn a_listener_that_panics_leaves_no_write_without_its_answer() {
     });
 }
 
+/// A store without threads, and how many events of a sort its listener was told.
+fn open_counting(fs: &FaultFs, is_counted: fn(&Event) -> bool) -> (Db, Arc<AtomicU64>) {
+    let told = Arc::new(AtomicU64::new(0));
+    let own = Arc::clone(&told);
+    let listener = move |event: &Event| {
+        own.fetch_add(u64::from(is_counted(event)), Ordering::SeqCst);
+    };
+    let builder = Db::builder(DIR).options(small_options(0)).fs(Arc::new(fs.clone()));
+    (builder.listener(listener).open().unwrap(), told)
+}
+
 /// What happens to a keyspace while its compaction runs is no compaction.
 #[test]
 fn a_compaction_whose_keyspace_is_dropped_is_neither_counted_nor_told() {
     let (_, fs) = disk();
-    let told = Arc::new(Mutex::new(0));
-    let compacted = Arc::clone(&told);
-    let listener = move |event: &Event| {
-        if let Event::Compacted { .. } = event {
-            *compacted.lock() += 1;
-        }
-    };
-    let builder = Db::builder(DIR).options(small_options(0)).fs(Arc::new(fs.clone()));
-    let db = builder.listener(listener).open().unwrap();
+    let (db, told) = open_counting(&fs, |event| matches!(event, Event::Compacted { .. }));
     let doomed = db.keyspace("doomed").unwrap();
     for value in ["1", "2"] {
         doomed.put("k", value).unwrap();
@@ -264,7 +267,7 @@ fn a_compaction_whose_keyspace_is_dropped_is_neither_counted_nor_told() {
     db.compact::<&str>(..).unwrap();
     fs.clear_hooks();
     assert_eq!(db.keyspaces().unwrap().len(), 1, "the compaction was to write a table");
-    assert_eq!((db.metrics().compactions, *told.lock()), (0, 0));
+    assert_eq!((db.metrics().compactions, told.load(Ordering::SeqCst)), (0, 0));
     db.wait_idle().unwrap();
     assert_eq!(orphans(&fs, &db), [""; 0]);
 }
@@ -273,15 +276,7 @@ fn a_compaction_whose_keyspace_is_dropped_is_neither_counted_nor_told() {
 #[test]
 fn a_flush_whose_work_was_done_meanwhile_is_not_told() {
     let (_, fs) = disk();
-    let told = Arc::new(Mutex::new(0));
-    let flushed = Arc::clone(&told);
-    let listener = move |event: &Event| {
-        if let Event::Flushed { .. } = event {
-            *flushed.lock() += 1;
-        }
-    };
-    let builder = Db::builder(DIR).options(small_options(0)).fs(Arc::new(fs.clone()));
-    let db = builder.listener(listener).open().unwrap();
+    let (db, told) = open_counting(&fs, |event| matches!(event, Event::Flushed { .. }));
     db.put("k", [7; 300]).unwrap();
     fs.set_plan(|op| match (op.file_name(), op.kind) {
         (Some(FileName::Manifest(_)), OpKind::Write) => Some(Fault::Enospc),
@@ -297,6 +292,6 @@ fn a_flush_whose_work_was_done_meanwhile_is_not_told() {
     assert_eq!(db.get("k").unwrap().unwrap(), &[7; 300]);
     db.wait_idle().unwrap();
     // The tables of the second are not in the tree, nor anywhere else.
-    assert_eq!(*told.lock(), 0);
+    assert_eq!(told.load(Ordering::SeqCst), 0);
     assert_eq!(orphans(&fs, &db), [""; 0]);
 }

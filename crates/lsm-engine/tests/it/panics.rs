@@ -15,14 +15,27 @@ use parking_lot::Mutex;
 
 use crate::support::{bounded, memory, open, tiny, wait};
 
-/// A store whose next log segment is ready.
-fn idle(background_threads: usize) -> (Arc<dyn Fs>, FaultFs, Db) {
-    let disk = memory();
-    let fs = FaultFs::new(Arc::clone(&disk));
-    let options = Options { background_threads, ..tiny() };
-    let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &options);
-    db.wait_idle().unwrap();
-    (disk, fs, db)
+/// Lets a file system panic under a store that holds one key and whose next log segment is ready.
+/// Afterwards writes have stopped, reads go on, and the next open finds what was written before.
+fn stops_writes(background_threads: usize, scenario: impl FnOnce(&FaultFs, &Db) + Send + 'static) {
+    bounded(move || {
+        let disk = memory();
+        let fs = FaultFs::new(Arc::clone(&disk));
+        let options = Options { background_threads, ..tiny() };
+        let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &options);
+        db.wait_idle().unwrap();
+        db.put("before", "v").unwrap();
+        scenario(&fs, &db);
+        fs.clear_hooks();
+        assert!(matches!(db.health(), Health::Poisoned(_)));
+        assert_eq!(db.put("x", "v").unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(db.get("before").unwrap().unwrap(), b"v");
+        assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
+        let db = open(&disk, &tiny());
+        assert_eq!(db.get("before").unwrap().unwrap(), b"v");
+        assert!(!db.contains("x").unwrap());
+    });
 }
 
 fn is_log(op: &Op) -> bool {
@@ -67,24 +80,9 @@ fn put(db: &Db, key: &str, durability: Durability) -> bool {
     catch_unwind(AssertUnwindSafe(put)).is_ok()
 }
 
-/// Writes have stopped, reads go on, and the next open finds what was written before.
-fn check_stopped(disk: &Arc<dyn Fs>, fs: &FaultFs, db: Db) {
-    fs.clear_hooks();
-    assert!(matches!(db.health(), Health::Poisoned(_)));
-    assert_eq!(db.put("x", "v").unwrap_err().kind(), ErrorKind::Poisoned);
-    assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
-    assert_eq!(db.get("before").unwrap().unwrap(), b"v");
-    assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
-    let db = open(disk, &tiny());
-    assert_eq!(db.get("before").unwrap().unwrap(), b"v");
-    assert!(!db.contains("x").unwrap());
-}
-
 #[test]
 fn one_at_an_append_of_a_thread_answers_what_is_queued() {
-    bounded(|| {
-        let (disk, fs, db) = idle(1);
-        db.put("before", "v").unwrap();
+    stops_writes(1, |fs, db| {
         let late = Late::default();
         let (others, handle) = (late.clone(), db.clone());
         fs.before_each(move |op| {
@@ -93,17 +91,14 @@ fn one_at_an_append_of_a_thread_answers_what_is_queued() {
                 panic!("planned");
             }
         });
-        assert!(!put(&db, "k", Durability::Buffered));
+        assert!(!put(db, "k", Durability::Buffered));
         assert_eq!(late.outcomes(), [NOT_BEGUN]);
-        check_stopped(&disk, &fs, db);
     });
 }
 
 #[test]
 fn one_at_an_append_for_others_answers_them() {
-    bounded(|| {
-        let (disk, fs, db) = idle(1);
-        db.put("before", "v").unwrap();
+    stops_writes(1, |fs, db| {
         let late = Late::default();
         let (others, handle, appends) = (late.clone(), db.clone(), AtomicUsize::new(0));
         fs.before_each(move |op| {
@@ -124,17 +119,14 @@ fn one_at_an_append_for_others_answers_them() {
                 }
             }
         });
-        assert!(put(&db, "k", Durability::Buffered), "another thread leads for the others");
+        assert!(put(db, "k", Durability::Buffered), "another thread leads for the others");
         assert_eq!(late.outcomes(), [UNDECIDED, UNDECIDED, NOT_BEGUN, NOT_BEGUN]);
-        check_stopped(&disk, &fs, db);
     });
 }
 
 #[test]
 fn one_at_a_sync_answers_all_who_wait_for_the_disk() {
-    bounded(|| {
-        let (disk, fs, db) = idle(1);
-        db.put("before", "v").unwrap();
+    stops_writes(1, |fs, db| {
         let late = Late::default();
         let (others, handle) = (late.clone(), db.clone());
         fs.before_each(move |op| {
@@ -144,38 +136,31 @@ fn one_at_a_sync_answers_all_who_wait_for_the_disk() {
                 panic!("planned");
             }
         });
-        assert!(!put(&db, "k", Durability::Sync));
+        assert!(!put(db, "k", Durability::Sync));
         assert_eq!(late.outcomes(), [UNDECIDED, UNDECIDED]);
-        check_stopped(&disk, &fs, db);
     });
 }
 
 #[test]
 fn one_in_a_flush_that_a_write_waits_for_stops_writes() {
-    bounded(|| {
-        let (disk, fs, db) = idle(0);
-        db.put("before", "v").unwrap();
+    stops_writes(0, |fs, db| {
         fs.before_each(|op| {
             let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
             assert!(!is_table || op.kind != OpKind::Create, "planned");
         });
-        let refused = (0..).find(|i: &u32| !put(&db, &format!("{i:0900}"), Durability::Buffered));
+        let refused = (0..).find(|i: &u32| !put(db, &format!("{i:0900}"), Durability::Buffered));
         assert!(!db.contains(format!("{:0900}", refused.unwrap())).unwrap());
-        check_stopped(&disk, &fs, db);
     });
 }
 
 #[test]
 fn one_in_a_call_that_changes_files_stops_writes() {
-    bounded(|| {
-        let (disk, fs, db) = idle(0);
-        db.put("before", "v").unwrap();
+    stops_writes(0, |fs, db| {
         fs.before_each(|op| {
             let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
             assert!(!is_manifest || !op.kind.is_sync(), "planned");
         });
         catch_unwind(AssertUnwindSafe(|| db.keyspace("new"))).unwrap_err();
-        check_stopped(&disk, &fs, db);
     });
 }
 
@@ -191,7 +176,7 @@ fn a_call_made_while_its_thread_panics_stops_nothing() {
     }
 
     bounded(|| {
-        let (_, _, db) = idle(1);
+        let db = open(&memory(), &tiny());
         let last = Last(db.clone());
         let panics = move || {
             let _last = last;
