@@ -129,3 +129,13 @@ fn reads_need_a_store_that_a_workload_filled() {
     let good = [Workload::FillBatch, Workload::ReadRandom, Workload::Overwrite, Workload::ReadSeq];
     assert!(plan(Path::new("unused"), &good).check().is_ok());
 }
+
+/// In memory, which `/dev/shm` is, nothing is ever on disk.
+#[test]
+fn a_synced_workload_in_memory_is_refused() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let run_in_memory = |workload| run(&btree_map::FACTORY, &plan(dir.path(), &[workload]));
+    let error = run_in_memory(Workload::FillSync).unwrap_err().to_string();
+    assert!(error.ends_with(" measures nothing"), "{error}");
+    assert_eq!(run_in_memory(Workload::FillSeq).unwrap().len(), 1);
+}
