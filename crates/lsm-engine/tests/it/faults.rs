@@ -345,7 +345,9 @@ fn no_fault_loses_what_was_acknowledged() {
         scope.spawn(work);
         scope.spawn(work);
     });
-    println!("{} faults in {:.1?}", runs.into_inner(), started.elapsed());
+    let runs = runs.into_inner();
+    println!("{runs} faults in {:.1?}", started.elapsed());
+    assert!(trace.len() as u64 <= runs, "{runs} faults at {} operations", trace.len());
     let failures = failures.into_inner().unwrap();
     assert!(
         failures.is_empty(),

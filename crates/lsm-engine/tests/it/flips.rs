@@ -57,6 +57,7 @@ fn sweep(is_closed: bool) {
     thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(work))));
     let (count, errors) = (places.len(), errors.into_inner());
     println!("{count} changes of {files:?}, {errors} opens refused, {:.1?}", started.elapsed());
+    assert!(10_000 <= count && 1_000 <= errors, "{count} changes, {errors} opens refused");
 }
 
 #[test]

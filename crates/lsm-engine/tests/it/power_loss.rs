@@ -19,10 +19,15 @@ const STEPS: u64 = 2_000;
 
 fn survive(seed: u64, steps: u64, threads: usize) {
     let started = Instant::now();
-    let plan = Plan { threads, every: from_env("LSM_CUT_EVERY", 1), images_per_name: 12 };
+    let every = from_env("LSM_CUT_EVERY", 1);
+    let plan = Plan { threads, every, images_per_name: 12 };
     let count = cut_everywhere(&Script::new(seed, steps as usize), &plan, |_, _| None);
     let Count { images, recoveries } = count.unwrap();
     println!("{images} images, {recoveries} recoveries in {:.1?}", started.elapsed());
+    // Some two images for each step that is acknowledged as synced, and several for each that changes
+    // the disk; two recoveries or more of each.
+    let least = steps * (1 + 4 / every);
+    assert!(least <= images && 2 * images <= recoveries, "{images} images of {steps} steps");
 }
 
 #[test]
