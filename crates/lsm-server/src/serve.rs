@@ -203,10 +203,8 @@ async fn serve_connection(
     let state = Arc::new(ConnectionState::default());
     let timeouts = app.timeouts;
     let io = TokioIo::new(WatchedStream::new(stream, state.clone(), timeouts));
-    let service = service_fn(|request| {
-        let answer = service::serve(app.clone(), peer.ip(), state.clone(), request);
-        async { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
+    let service =
+        service_fn(|request| service::serve(app.clone(), peer.ip(), state.clone(), request));
     let connection = http1::Builder::new()
         // Without a timer hyper drops its timeouts in silence.
         .timer(TokioTimer::new())
