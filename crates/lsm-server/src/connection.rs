@@ -4,7 +4,8 @@
 //!
 //! - the head of a request has to be whole a while after its first byte, and the first head a while
 //!   after the connection was made;
-//! - a peer that reads nothing of its answer for a while, or next to nothing for long, is let go;
+//! - a peer that reads nothing of its answer for a while, or next to nothing for long, is let go by
+//!   a reset, so that it learns of it whatever its window is;
 //! - heads are scanned for what makes smuggling possible ([`HeadScanner`]).
 //!
 //! And it tells a body that has to fail when everything before it is on its way.
@@ -154,6 +155,10 @@ impl WatchedStream {
         let sending = *self.sending.get_or_insert_with(|| Sending::new(Instant::now()));
         self.write_deadline.set_at(sending.deadline(self.timeouts.write_stall));
         ready!(self.write_deadline.poll(cx));
+        // The system would keep what the peer has not read, for minutes and up to megabytes, and send
+        // it at a pace at which the peer might see neither data nor an end. Failing to say so leaves
+        // it at that.
+        let _ = self.stream.set_zero_linger();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -91,7 +91,7 @@ fn s10_a_body_that_does_not_come_is_given_up() {
 }
 
 #[test]
-fn s10_a_client_that_does_not_read_is_closed() {
+fn s10_a_client_that_does_not_read_is_reset() {
     let server = with_timeouts(|timeouts| timeouts.write_stall = SHORT);
     let value = vec![b'v'; 8 << 20];
     server.put("large", &value);
@@ -111,7 +111,9 @@ fn s10_a_client_that_does_not_read_is_closed() {
         assert!(rejected.elapsed() < Duration::from_secs(10), "{open}");
         std::thread::yield_now();
     }
-    assert!(client.rest().len() < 8 * value.len());
+    // An end in order would stand behind all that the system still holds, which a client with a small
+    // window gets a few bytes at a time.
+    assert!(client.ends_in_reset());
 }
 
 #[test]

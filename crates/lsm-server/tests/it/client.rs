@@ -152,6 +152,18 @@ impl Client {
         self.ahead.is_empty() && !self.more()
     }
 
+    /// Reads everything until the connection ends, and says whether that was by a reset.
+    pub(crate) fn ends_in_reset(&mut self) -> bool {
+        let mut space = [0; 64 << 10];
+        loop {
+            match self.read(&mut space) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     /// Whether the server closes before so much time has passed.
     pub(crate) fn closes_within(&mut self, patience: Duration) -> bool {
         self.stream.set_read_timeout(Some(patience)).unwrap();
