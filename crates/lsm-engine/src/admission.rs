@@ -1,238 +1,274 @@
 //! Admission: writes are slowed down before they have to stop.
 //!
-//! The pressure *u* says how far background work is behind: 0 is idle, 1 is as far as it may get.
-//! It is the largest of three parts: memory that waits for its flush, tables in level 0, and bytes
-//! that compaction owes. Up to u = 0.5 writes are free. Beyond, they may come at a multiple m(u)
-//! of the rate D at which background work was seen to retire bytes:
+//! Under [pressure](crate::pressure) writes may come at a certain rate. Each takes a ticket for its
+//! bytes, behind those that came before it, and goes when the bytes up to there are *released*, which
+//! they are at that rate. So all callers together keep it, and a change of the rate holds at once
+//! for those who wait already:
 //!
 //! ```text
-//! m(u)  ∞ |
-//!       3 |    ╲             (0.6, 3)
-//!     1.5 |       ╲          (0.75, 1.5)
-//!       1 |           ╲      (0.9, 1)
-//!     0.7 |              ╲   (1, 0.7)
-//!         0.5   0.6 0.75 0.9 1   u
+//!          released           tail
+//!             v                v
+//! ------------+--------+-------+     bytes of all tickets
+//!   these go        these wait
 //! ```
 //!
-//! So the rate bends and never breaks: it meets D while there is still room. A write pays for its
-//! bytes before it queues, and sleeps only when at least 100 µs are owed, so that many small
-//! writes do not sleep for one microsecond each. What the callers of a moment owe adds up, so all of
-//! them together keep the rate. A single payment is capped at [`MAX_COST`], however slow background
-//! work seems to be; and when the pressure has passed, so has what was owed.
+//! Invariant: released <= tail. What was not used in time is no credit for later.
+//!
+//! A write sleeps only when it would for at least 100 µs, so that many small writes do not sleep for
+//! one microsecond each. And each 64 KiB of a write add [`MAX_COST`] at most: where there is room
+//! yet, a write does not wait for as long as the flush of all of it may take on a slow disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// The most that one write adds to the time that it, and what comes behind it, waits.
-const MAX_COST: Duration = Duration::from_secs(1);
+/// The most that a write adds to the time that it, and what comes behind it, waits: so much for each
+/// [`PIECE`] that it begins.
+const MAX_COST: Duration = Duration::from_millis(10);
+const PIECE: u64 = 64 << 10;
 
-/// Delays below this are carried forward instead of slept.
+/// Waits below this are not slept.
 const MIN_DELAY: Duration = Duration::from_micros(100);
 
-/// The rate at which background work is taken to retire bytes until it was seen, in bytes a second.
-const ASSUMED_RATE: f64 = 64e6;
+/// After so long a wait is looked at again.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Decides how fast writes may come.
+/// Bytes a second; `None` is without limit.
+pub(crate) type Rate = Option<f64>;
+
+/// Decides when a write may come.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// Picoseconds that a byte costs; 0 is free.
-    price: AtomicU64,
-    /// The pressure, as the bits of an `f64`.
-    pressure: AtomicU64,
     account: Mutex<Account>,
-    relieved: Condvar,
+    changed: Condvar,
 }
 
-#[derive(Debug)]
-struct Account {
-    /// A moment that has passed.
-    opened: Instant,
-    /// Until when the bytes admitted so far are paid.
-    paid_until: Instant,
-    /// Bytes a second that background work retires, as a moving average.
-    drain_rate: f64,
-}
+/// The place of a write among all bytes that ever had to wait: it may go when those up to there are
+/// released.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub(crate) struct Ticket(pub(crate) f64);
 
 /// A write would have to wait for longer than it is ready to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TooLate;
 
+#[derive(Debug)]
+struct Account {
+    /// When `released` was right.
+    now: Instant,
+    /// What has held since then.
+    rate: Rate,
+    released: f64,
+    tail: f64,
+}
+
 impl Admission {
     pub(crate) fn new(now: Instant) -> Admission {
         Admission {
-            price: AtomicU64::new(0),
-            pressure: AtomicU64::new(0f64.to_bits()),
-            account: Mutex::new(Account { opened: now, paid_until: now, drain_rate: ASSUMED_RATE }),
-            relieved: Condvar::new(),
+            account: Mutex::new(Account { now, rate: None, released: 0.0, tail: 0.0 }),
+            changed: Condvar::new(),
         }
     }
 
-    /// How far background work is behind.
-    pub(crate) fn pressure(&self) -> f64 {
-        f64::from_bits(self.pressure.load(Ordering::Relaxed))
-    }
-
-    /// Whether writes cost nothing now.
-    pub(crate) fn is_free(&self) -> bool {
-        self.price.load(Ordering::Relaxed) == 0
-    }
-
-    /// Notes how many bytes a piece of background work retired in which time.
-    pub(crate) fn drained(&self, bytes: u64, took: Duration) {
-        let seconds = took.as_secs_f64();
-        // A tiny piece says more about its fixed costs than about the rate.
-        if bytes < 1 << 16 || seconds == 0.0 {
-            return;
-        }
+    /// Waits until a write of `bytes` may go, at whatever rate holds meanwhile. Returns how long
+    /// that took.
+    pub(crate) fn admit(
+        &self,
+        bytes: u64,
+        deadline: Option<Instant>,
+        rate: impl Fn() -> Rate,
+    ) -> Result<Duration, TooLate> {
+        let Some(first_rate) = rate() else { return Ok(Duration::ZERO) };
+        let started = Instant::now();
         let mut account = self.account.lock();
-        account.drain_rate += 0.3 * (bytes as f64 / seconds - account.drain_rate);
-    }
-
-    /// Sets the pressure, and with it the price of a byte.
-    pub(crate) fn set_pressure(&self, pressure: f64) {
-        let mut account = self.account.lock();
-        let price = match rate_factor(pressure) {
-            Some(factor) => 1e12 / (factor * account.drain_rate).max(1.0),
-            None => 0.0,
-        };
-        self.pressure.store(pressure.to_bits(), Ordering::Relaxed);
-        let before = self.price.swap(price as u64, Ordering::Relaxed);
-        if price as u64 == 0 {
-            account.paid_until = account.opened;
-        }
-        drop(account);
-        if (price as u64) < before {
-            self.relieved.notify_all();
-        }
-    }
-
-    /// Pays for a write of `bytes`, waiting if need be. Returns how long that took.
-    pub(crate) fn admit(&self, bytes: u64, deadline: Option<Instant>) -> Result<Duration, TooLate> {
-        if self.price.load(Ordering::Relaxed) == 0 {
-            return Ok(Duration::ZERO);
-        }
-        let now = Instant::now();
-        let Some(due) = self.reserve(now, bytes, deadline)? else { return Ok(Duration::ZERO) };
-        let mut account = self.account.lock();
-        while self.price.load(Ordering::Relaxed) != 0 {
-            if self.relieved.wait_until(&mut account, due).timed_out() {
-                break;
+        let ticket = account.take(started, bytes, deadline, Some(first_rate))?;
+        while let Some(due) = ticket.and_then(|ticket| account.due(ticket)) {
+            if deadline.is_some_and(|deadline| deadline < due) {
+                return Err(TooLate);
             }
+            self.changed.wait_until(&mut account, due);
+            account.advance(Instant::now(), rate());
         }
-        Ok(now.elapsed())
+        Ok(ticket.map_or(Duration::ZERO, |_| started.elapsed()))
     }
 
-    /// Pays at `now` for a write of `bytes`. Returns until when it has to wait, if it does.
+    /// Takes a ticket for a write of `bytes` that comes at `now`, unless it may go at once.
     pub(crate) fn reserve(
         &self,
         now: Instant,
         bytes: u64,
         deadline: Option<Instant>,
-    ) -> Result<Option<Instant>, TooLate> {
-        let price = self.price.load(Ordering::Relaxed);
-        if price == 0 {
-            return Ok(None);
+        rate: Rate,
+    ) -> Result<Option<Ticket>, TooLate> {
+        match rate {
+            None => Ok(None),
+            rate => self.account.lock().take(now, bytes, deadline, rate),
         }
-        let cost = Duration::from_nanos(bytes.saturating_mul(price) / 1_000);
+    }
+
+    /// When the write with this ticket may go; `None` is now.
+    pub(crate) fn due(&self, now: Instant, ticket: Ticket, rate: Rate) -> Option<Instant> {
         let mut account = self.account.lock();
-        let due = account.paid_until.max(now) + cost.min(MAX_COST);
-        let waits = now + MIN_DELAY <= due;
-        if waits && deadline.is_some_and(|deadline| deadline < due) {
-            return Err(TooLate);
-        }
-        account.paid_until = due;
-        Ok(waits.then_some(due))
+        account.advance(now, rate);
+        account.due(ticket)
+    }
+
+    /// Lets those who wait look again at the rate.
+    pub(crate) fn rate_changed(&self) {
+        // Under the lock nobody is between the look and the wait.
+        drop(self.account.lock());
+        self.changed.notify_all();
     }
 }
 
-/// m(u): by how much writes may outrun background work; `None` is without limit.
-fn rate_factor(pressure: f64) -> Option<f64> {
-    const POINTS: [(f64, f64); 5] = [(0.5, 8.0), (0.6, 3.0), (0.75, 1.5), (0.9, 1.0), (1.0, 0.7)];
-    if pressure <= POINTS[0].0 {
-        return None;
+impl Account {
+    /// Releases what the time until `now` has paid; from now on it is paid at `rate`.
+    fn advance(&mut self, now: Instant, rate: Rate) {
+        let passed = now.saturating_duration_since(self.now).as_secs_f64();
+        let paid = self.rate.map_or(f64::INFINITY, |rate| rate * passed);
+        self.released = match rate {
+            None => self.tail,
+            Some(_) => (self.released + paid).min(self.tail),
+        };
+        (self.now, self.rate) = (self.now.max(now), rate);
     }
-    let segment = POINTS.windows(2).find(|pair| pressure <= pair[1].0);
-    let Some(&[(u0, m0), (u1, m1)]) = segment else { return Some(POINTS[4].1 / pressure) };
-    Some(m0 + (m1 - m0) * (pressure - u0) / (u1 - u0))
+
+    /// Takes the next ticket; `None` if it would be due at once.
+    fn take(
+        &mut self,
+        now: Instant,
+        bytes: u64,
+        deadline: Option<Instant>,
+        rate: Rate,
+    ) -> Result<Option<Ticket>, TooLate> {
+        self.advance(now, rate);
+        let max_cost = MAX_COST.as_secs_f64() * bytes.div_ceil(PIECE) as f64;
+        let most = rate.map_or(f64::INFINITY, |rate| rate * max_cost);
+        let ticket = Ticket(self.tail + (bytes as f64).min(most));
+        let due = self.due(ticket);
+        if due.is_some_and(|due| deadline.is_some_and(|deadline| deadline < due)) {
+            return Err(TooLate);
+        }
+        self.tail = ticket.0;
+        Ok(due.map(|_| ticket))
+    }
+
+    /// When a ticket is due at the rate of now; `None` if it needs no wait.
+    fn due(&self, ticket: Ticket) -> Option<Instant> {
+        let seconds = (ticket.0 - self.released).max(0.0) / self.rate?;
+        let wait = Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64()));
+        (MIN_DELAY <= wait).then(|| self.now + wait)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
-    #[test]
-    fn the_rate_bends_without_a_step() {
-        assert_eq!(rate_factor(0.0), None);
-        assert_eq!(rate_factor(0.5), None);
-        let mut last = f64::MAX;
-        for step in 501..2_000 {
-            let factor = rate_factor(f64::from(step) / 1_000.0).unwrap();
-            assert!(factor <= last && 0.0 < factor, "at {step}: {factor} after {last}");
-            assert!(last == f64::MAX || last - factor < 0.06, "a step at {step}");
-            last = factor;
-        }
-        assert!((rate_factor(0.9).unwrap() - 1.0).abs() < 1e-9);
+    const RATE: f64 = 64e6;
+
+    /// A clock that stands still, and an account at its beginning.
+    fn prepared() -> (Instant, Admission) {
+        let now = Instant::now();
+        (now, Admission::new(now))
     }
 
-    #[test]
-    fn a_write_pays_for_its_bytes() {
-        let now = Instant::now();
-        let admission = Admission::new(now);
-        assert_eq!(admission.admit(1 << 30, None), Ok(Duration::ZERO));
-        admission.set_pressure(1.0);
-        let price = admission.price.load(Ordering::Relaxed) as f64;
-        assert!((price - 1e12 / (0.7 * ASSUMED_RATE)).abs() < 2.0);
-        // Small writes are carried forward.
-        assert_eq!(admission.admit(100, None), Ok(Duration::ZERO));
-        let soon = Some(Instant::now() + Duration::from_millis(1));
-        assert_eq!(admission.admit(1 << 30, soon), Err(TooLate));
-        admission.set_pressure(0.2);
-        assert_eq!(admission.admit(1 << 30, None), Ok(Duration::ZERO));
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
     }
 
     #[test]
     fn callers_together_keep_the_rate() {
         const WRITES: u32 = 100;
-        let now = Instant::now();
-        let admission = Admission::new(now);
-        admission.set_pressure(1.0);
-        let rate = 0.7 * ASSUMED_RATE;
-        let mut due = now;
+        let (now, admission) = prepared();
+        let mut last = None;
         for _ in 0..WRITES {
-            due = admission.reserve(now, 1 << 20, None).unwrap().expect("it is far above the rate");
+            last = admission.reserve(now, 1 << 20, None, Some(RATE)).unwrap();
         }
-        let expected = f64::from(WRITES << 20) / rate;
+        let due = admission.due(now, last.unwrap(), Some(RATE)).unwrap();
+        let expected = f64::from(WRITES << 20) / RATE;
         let waited = (due - now).as_secs_f64();
         assert!((waited - expected).abs() < 0.01 * expected, "{waited} s for {expected} s");
-        // One write alone costs no more than so much.
-        let last = admission.reserve(now, 1 << 40, None).unwrap().unwrap();
-        assert_eq!(last - due, MAX_COST);
-        // Nothing is owed when the pressure comes again.
-        admission.set_pressure(0.0);
-        admission.set_pressure(1.0);
-        assert_eq!(admission.reserve(now, 100, None), Ok(None));
+        // What comes later waits behind them, less the time that has passed.
+        let later = now + seconds(1.0);
+        let ticket = admission.reserve(later, 1 << 20, None, Some(RATE)).unwrap().unwrap();
+        let expected = f64::from((WRITES + 1) << 20) / RATE - 1.0;
+        let waited = (admission.due(later, ticket, Some(RATE)).unwrap() - later).as_secs_f64();
+        assert!((waited - expected).abs() < 0.01, "{waited} s for {expected} s");
+    }
+
+    #[test]
+    fn a_change_of_the_rate_holds_for_those_who_wait() {
+        let (now, admission) = prepared();
+        let ticket = admission.reserve(now, 10_000_000, None, Some(1e7)).unwrap().unwrap();
+        let close_to = |due: Option<Instant>, expected: f64| {
+            let waits = (due.unwrap() - now).as_secs_f64();
+            assert!((waits - expected).abs() < 1e-3, "{waits} s, not {expected} s");
+        };
+        close_to(admission.due(now, ticket, Some(1e7)), 1.0);
+        // Half of it at the first rate, the rest at twice that, and then at a tenth.
+        let half = now + seconds(0.5);
+        close_to(admission.due(half, ticket, Some(2e7)), 0.75);
+        close_to(admission.due(half, ticket, Some(1e6)), 5.5);
+        assert_eq!(admission.due(half, ticket, None), None);
+        // Nothing is owed when pressure comes again.
+        assert_eq!(admission.reserve(half, 100, None, Some(1e7)), Ok(None));
+    }
+
+    #[test]
+    fn time_in_which_nobody_came_is_no_credit() {
+        let (now, admission) = prepared();
+        assert_eq!(admission.reserve(now, 100, None, Some(RATE)), Ok(None));
+        let later = now + seconds(100.0);
+        let ticket = admission.reserve(later, RATE as u64, None, Some(RATE)).unwrap().unwrap();
+        let waits = admission.due(later, ticket, Some(RATE)).unwrap() - later;
+        assert!(seconds(0.99) < waits, "{waits:?}");
+    }
+
+    #[test]
+    fn a_write_adds_a_bounded_time_by_its_size() {
+        for (bytes, most) in [(100, MAX_COST), (PIECE, MAX_COST), (PIECE + 1, 2 * MAX_COST)] {
+            let (now, admission) = prepared();
+            let ticket = admission.reserve(now, bytes, None, Some(1.0)).unwrap().unwrap();
+            let waits = admission.due(now, ticket, Some(1.0)).unwrap() - now;
+            assert!((waits.as_secs_f64() - most.as_secs_f64()).abs() < 1e-6, "{waits:?}");
+        }
     }
 
     #[test]
     fn who_has_no_time_to_wait_is_let_through_where_nothing_is_waited() {
-        let now = Instant::now();
-        let admission = Admission::new(now);
-        admission.set_pressure(0.9);
-        assert_eq!(admission.reserve(now, 100, Some(now)), Ok(None));
-        assert_eq!(admission.reserve(now, 1 << 20, Some(now)), Err(TooLate));
-        assert_eq!(admission.reserve(now, 100, Some(now)), Ok(None));
+        let (now, admission) = prepared();
+        assert_eq!(admission.reserve(now, 100, Some(now), Some(RATE)), Ok(None));
+        assert_eq!(admission.reserve(now, 1 << 20, Some(now), Some(RATE)), Err(TooLate));
+        // What was refused is not charged.
+        assert_eq!(admission.reserve(now, 100, Some(now), Some(RATE)), Ok(None));
+        assert_eq!(admission.admit(1 << 20, Some(now), || Some(RATE)), Err(TooLate));
+        assert_eq!(admission.admit(1 << 40, Some(now), || None), Ok(Duration::ZERO));
     }
 
     #[test]
-    fn the_drain_rate_follows_what_is_seen() {
-        let admission = Admission::new(Instant::now());
-        for _ in 0..40 {
-            admission.drained(10_000_000, Duration::from_secs(1));
-        }
-        assert!((admission.account.lock().drain_rate - 1e7).abs() < 1e5);
-        admission.drained(1, Duration::from_secs(1));
-        assert!((admission.account.lock().drain_rate - 1e7).abs() < 1e5);
+    fn a_thread_that_waits_goes_as_soon_as_it_may() {
+        let (_, admission) = prepared();
+        let is_free = std::sync::atomic::AtomicBool::new(false);
+        let rate = || {
+            let is_free = is_free.load(std::sync::atomic::Ordering::Acquire);
+            (!is_free).then_some(1.0)
+        };
+        thread::scope(|scope| {
+            let waits: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| admission.admit(1 << 30, None, rate))).collect();
+            // Each adds some minutes to the account.
+            let each = MAX_COST.as_secs_f64() * ((1 << 30) / PIECE) as f64;
+            while admission.account.lock().tail < 4.0 * each {
+                thread::yield_now();
+            }
+            is_free.store(true, std::sync::atomic::Ordering::Release);
+            admission.rate_changed();
+            for wait in waits {
+                let took = wait.join().unwrap().unwrap();
+                assert!(Duration::ZERO < took && took < Duration::from_secs(60), "{took:?}");
+            }
+        });
     }
 }

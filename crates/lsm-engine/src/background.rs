@@ -1,7 +1,8 @@
 //! Background work: who does it, and how it is woken.
 //!
-//! - the *keeper* makes the next log segment ready, starts the write-back of the log, unlinks what
-//!   is obsolete, fits the cache into the memory budget and scrubs;
+//! - the *keeper* makes the next log segment ready, starts the write-back of the log, fits the cache
+//!   into the memory budget and scrubs;
+//! - the *cleaner* unlinks what is obsolete;
 //! - the *flusher* turns sealed generations into tables, oldest first;
 //! - the *compactors* keep the shape of the tree.
 //!
@@ -121,9 +122,12 @@ impl Background {
         if compactors == 0 {
             return Ok(());
         }
-        let mut work: Vec<(&str, Work)> =
-            vec![("lsm-keeper", Inner::keep), ("lsm-flusher", Inner::flush_oldest)];
-        work.resize(2 + compactors, ("lsm-compactor", Inner::compact_once));
+        let mut work: Vec<(&str, Work)> = vec![
+            ("lsm-keeper", Inner::keep),
+            ("lsm-flusher", Inner::flush_oldest),
+            ("lsm-cleaner", Inner::give_back),
+        ];
+        work.resize(work.len() + compactors, ("lsm-compactor", Inner::compact_once));
         inner.background.signal.lock().workers = vec![Worker::default(); work.len()];
         for (worker, (name, work)) in work.into_iter().enumerate() {
             let shared = Arc::clone(inner);
@@ -346,7 +350,11 @@ impl Inner {
         let _call = self.begin_call()?;
         if self.options.background_threads == 0 {
             self.background.set_aside.release(self);
-            while self.flush_oldest()? || self.compact_once()? || self.keep()? {}
+            while self.flush_oldest()?
+                || self.compact_once()?
+                || self.give_back()?
+                || self.keep()?
+            {}
             self.check_writable()?;
             return self.background.set_aside.failure();
         }

@@ -23,6 +23,7 @@ use crate::health::HealthCell;
 use crate::inner::{Inner, WriteSide, random_u64};
 use crate::open_tree::OpenVersion;
 use crate::options::{Options, Resolved};
+use crate::pressure::Pressure;
 use crate::recovery::{Recovered, Recovery, keyspace_ids};
 use crate::replay_buffer::ARENA_SLACK;
 use crate::scrub::Scrub;
@@ -148,7 +149,8 @@ impl DbBuilder {
         let generation = Generation::new(1, wal.active_segment(), arena);
         let active = GenerationView::empty(generation);
         let prefixes = common_prefixes(&state);
-        let commit = Commit::new(next_seq, active.clone(), keyspace_ids(&state), prefixes);
+        let commit =
+            Commit::new(next_seq, active.clone(), keyspace_ids(&state), prefixes, wal.remaining());
         let versions = VersionSet::new(Arc::clone(&state), manifest_number, Some(journal));
         let parts = Parts {
             state,
@@ -181,6 +183,7 @@ impl DbBuilder {
             metrics: Default::default(),
             health: parts.health,
             background: Background::default(),
+            pressure: Pressure::new(),
             admission: Admission::new(Instant::now()),
             scrub: Mutex::new(Scrub::new(Instant::now())),
             recovery: parts.report,

@@ -79,7 +79,7 @@ impl Inner {
         let end = self.wal().close()?;
         let edit = VersionEdit { clean_close: Some(position(end)), ..VersionEdit::default() };
         self.install_edit(edit)?;
-        // The last that is unlinked: what the keeper had not come to.
+        // The last that is unlinked: what the cleaner had not come to.
         self.obsolete.remove(self)?;
         Ok(())
     }

@@ -40,6 +40,7 @@ use self::publication::Publication;
 use self::request::Outcome;
 pub(crate) use self::request::Request;
 use self::state::CommitState;
+use crate::admission::Ticket;
 use crate::error::{Error, Result};
 use crate::generation::GenerationView;
 use crate::inner::Inner;
@@ -59,9 +60,10 @@ impl Commit {
         active: GenerationView,
         keyspaces: BTreeSet<KeyspaceId>,
         prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
+        log_room: u64,
     ) -> Commit {
         let visible = Seq::new(next_seq.get() - 1);
-        let state = CommitState::new(next_seq, active, keyspaces, prefixes);
+        let state = CommitState::new(next_seq, active, keyspaces, prefixes, log_room);
         Commit { handover: Handover::new(state, visible), delayed: Delayed::default() }
     }
 
@@ -95,7 +97,7 @@ impl Commit {
         }
     }
 
-    /// Queues a batch that was checked and is admitted at `due`, or now. Waits for nothing. What
+    /// Queues a batch that was checked and goes when its ticket is due, or now. Waits for nothing. What
     /// one thread queues is committed in that order.
     ///
     /// Requires: the attendants were started, and the close waits for this call.
@@ -105,12 +107,13 @@ impl Commit {
         batch: WriteBatch,
         durability: Durability,
         deadline: Option<Instant>,
-        due: Option<Instant>,
+        ticket: Option<Ticket>,
     ) -> Arc<Request> {
         let attendants = &self.handover.attendants;
         let request = Request::of_future(batch, durability, deadline, attendants);
         let request = Arc::new(request);
-        if self.delayed.hold_back(&request, due, || self.handover.enqueue(Arc::clone(&request))) {
+        if self.delayed.hold_back(&request, ticket, || self.handover.enqueue(Arc::clone(&request)))
+        {
             attendants.lead.raise();
         } else {
             self.handover.lead_in_passing(inner);
@@ -164,13 +167,14 @@ impl Commit {
     /// The thread that leads for futures: admits delayed writes, and leads what is queued.
     pub(crate) fn attend_lead(&self, inner: &Inner) {
         self.handover.attend_lead(inner, || {
-            let now = (!inner.admission.is_free()).then(Instant::now);
-            self.admit_due(inner, now)
+            self.admit(inner, |ticket| {
+                inner.admission.due(Instant::now(), ticket, inner.permitted_rate())
+            })
         });
     }
 
-    /// Has the writes admitted that pressure held back, because it has passed.
-    pub(crate) fn relieve(&self) {
+    /// Has it looked again at the writes that pressure holds back.
+    pub(crate) fn rate_changed(&self) {
         if !self.delayed.is_empty() {
             self.handover.attendants.lead.raise();
         }
@@ -184,13 +188,13 @@ impl Commit {
     /// Answers what is still on its way, and lets the attendants end. Requires: the database is
     /// closed, and no asynchronous write is being queued.
     pub(crate) fn stop(&self, inner: &Inner) {
-        self.admit_due(inner, None);
+        self.admit(inner, |_| None);
         self.handover.finish(inner);
     }
 
-    /// Queues the delayed writes that are due at `now`, or all. Returns when the next one is.
-    fn admit_due(&self, inner: &Inner, now: Option<Instant>) -> Option<Instant> {
-        let (next, waits) = self.delayed.take_due(now, |request| self.handover.enqueue(request));
+    /// Queues the delayed writes for which `due` says no moment. Returns when the next one is due.
+    fn admit(&self, inner: &Inner, due: impl Fn(Ticket) -> Option<Instant>) -> Option<Instant> {
+        let (next, waits) = self.delayed.take_due(due, |request| self.handover.enqueue(request));
         let is_last = next.is_none() && !waits.is_empty();
         waits.into_iter().for_each(|waited| inner.note_stall(waited));
         if is_last {

@@ -107,9 +107,6 @@ impl Inner {
             return Ok(());
         }
         let took = started.elapsed();
-        if compaction.level == 0 && read != 0 {
-            self.admission.drained(compaction.inputs.iter().map(|table| table.len).sum(), took);
-        }
         self.note(Event::Compacted {
             keyspace: compaction.keyspace,
             reason: compaction.reason,

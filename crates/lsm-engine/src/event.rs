@@ -62,9 +62,8 @@ pub enum Event {
 /// Receives events: return quickly, and do not call the store.
 ///
 /// It is called by the threads of the database that do background work, between two pieces of it;
-/// with no [`background_threads`](crate::Options::background_threads), by each call at its end. On
-/// a caller's thread come besides the delay that [`write_pressure`](crate::Db::write_pressure) asks
-/// of a write, before that is begun, and with the close what is left to tell.
+/// with no [`background_threads`](crate::Options::background_threads), by each call at its end. The
+/// close tells what is left.
 ///
 /// No lock is held meanwhile, and no write waits for its answer behind the call. A listener that
 /// does not return keeps its thread from other work. If it panics on a thread of the database,

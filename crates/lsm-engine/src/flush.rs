@@ -43,7 +43,6 @@ impl Inner {
             return Ok(false);
         };
         let started = Instant::now();
-        self.update_pressure();
         let last_seq = view.generation.last_seq().expect("a sealed generation has a last sequence");
         if self.visible() < last_seq {
             self.commit().sync(self)?;
@@ -59,7 +58,8 @@ impl Inner {
             return Ok(true);
         }
         let took = started.elapsed();
-        self.admission.drained(view.generation.arena.used() as u64, took);
+        let log_bytes = view.generation.log_bytes();
+        self.pressure.drained(log_bytes.expect("a sealed generation knows its bytes"), took);
         self.background.flush_watch.note(view.generation.number, 1.0);
         self.note(Event::Flushed { tables, bytes, took });
         Ok(true)

@@ -21,24 +21,37 @@ pub(crate) struct Generation {
     pub(crate) segment: u64,
     /// The memory of its memtables.
     pub(crate) arena: Arc<Arena>,
-    /// The last sequence in it; set when it is sealed.
-    last_seq: Mutex<Option<Seq>>,
+    /// Set when it is sealed.
+    sealed: Mutex<Option<Sealed>>,
+}
+
+/// What is known of a generation that takes no more writes.
+#[derive(Clone, Copy, Debug)]
+struct Sealed {
+    last_seq: Seq,
+    log_bytes: u64,
 }
 
 impl Generation {
     pub(crate) fn new(number: u64, segment: u64, arena: Arc<Arena>) -> Arc<Generation> {
-        Arc::new(Generation { number, segment, arena, last_seq: Mutex::new(None) })
+        Arc::new(Generation { number, segment, arena, sealed: Mutex::new(None) })
     }
 
-    /// Records that nothing after `last_seq` will enter this generation.
-    pub(crate) fn seal(&self, last_seq: Seq) {
-        let previous = self.last_seq.lock().replace(last_seq);
+    /// Records that nothing after `last_seq` will enter this generation, whose records take
+    /// `log_bytes`.
+    pub(crate) fn seal(&self, last_seq: Seq, log_bytes: u64) {
+        let previous = self.sealed.lock().replace(Sealed { last_seq, log_bytes });
         assert!(previous.is_none(), "a generation is sealed once");
     }
 
     /// The last sequence of a sealed generation.
     pub(crate) fn last_seq(&self) -> Option<Seq> {
-        *self.last_seq.lock()
+        self.sealed.lock().map(|sealed| sealed.last_seq)
+    }
+
+    /// The bytes that the records of a sealed generation take in the log.
+    pub(crate) fn log_bytes(&self) -> Option<u64> {
+        self.sealed.lock().map(|sealed| sealed.log_bytes)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::health::HealthCell;
 use crate::metrics::Counters;
 use crate::obsolete::Obsolete;
 use crate::options::Resolved;
+use crate::pressure::Pressure;
 use crate::recovery::RecoveryReport;
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotRegister;
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Counters,
     pub(crate) health: HealthCell,
     pub(crate) background: Background,
+    pub(crate) pressure: Pressure,
     pub(crate) admission: Admission,
     pub(crate) scrub: Mutex<Scrub>,
     pub(crate) recovery: RecoveryReport,
@@ -198,8 +200,9 @@ impl Inner {
     /// from an answer. So this is for threads that hold no lock, have no request in the queue of
     /// writes, and have left nothing half done.
     pub(crate) fn tell(&self) {
+        let Some(listener) = &self.listener else { return };
         while let Some(event) = self.untold.pop() {
-            self.emit(&event);
+            listener.on_event(&event);
         }
     }
 
@@ -209,13 +212,6 @@ impl Inner {
             self.tell();
         }
         result
-    }
-
-    /// Calls the listener. Requires: what [`tell`](Self::tell) does.
-    pub(crate) fn emit(&self, event: &Event) {
-        if let Some(listener) = &self.listener {
-            listener.on_event(event);
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! 3. The log is replayed into memtables, and these are flushed into new, synced tables.
 //! 4. A new segment is made ready; a fresh MANIFEST with the whole state, and the first sequence
 //!    that may be handed out, is written and synced; CURRENT names it.
-//! 5. Files of ours that nothing names are removed; what cannot be is left to the keeper. If the disk
+//! 5. Files of ours that nothing names are removed; what cannot be is left to the cleaner. If the disk
 //!    is too full for steps 3 and 4, those that were never named, or not for long enough, go before.
 //!
 //! A crash at any point leaves either the old CURRENT with everything that it needs, or the new

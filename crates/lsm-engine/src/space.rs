@@ -1,7 +1,8 @@
 //! Space on the disk, and room in log and memory: what gives it, and who waits for it.
 //!
-//! What installed edits have made obsolete is given back first, whether the disk is full or not:
-//! it may be full of nothing else.
+//! What installed edits have made obsolete is given back whether the disk is full or not: it may be
+//! full of nothing else. A worker of its own does that, because it takes long where files are large,
+//! and a writer may be about to need the next log segment.
 
 use std::time::Instant;
 
@@ -15,20 +16,15 @@ use crate::memory::memtable_bytes;
 const SMALL_SPACE: u64 = 2 << 20;
 
 impl Inner {
-    /// Unlinks what is obsolete, looks whether a full disk has space again, makes the next log
-    /// segment ready, lets the system write what was logged, fits the block cache into the memory
-    /// budget, and scrubs.
+    /// Looks whether a full disk has space again, makes the next log segment ready, lets the system
+    /// write what was logged, fits the block cache into the memory budget, and scrubs.
     pub(crate) fn keep(&self) -> Result<bool> {
         self.fit_memory();
         self.scrub(Instant::now());
-        // First what gives space back: a disk may be full of nothing else.
-        let given_back = self.give_back();
-        let prepared = match self.check_writable().is_ok() || self.try_resume()? {
-            true => !self.wal().is_ready(0) && self.prepare_segment(0).map(|()| true)?,
-            false => false,
-        };
+        let is_running = self.check_writable().is_ok() || self.try_resume()?;
+        let prepared = is_running && self.prepare_next()?;
         self.wal().start_writeback();
-        Ok(given_back? || prepared)
+        Ok(prepared)
     }
 
     /// Unlinks tables, MANIFESTs and log segments that an installed edit has made obsolete. Returns
@@ -45,9 +41,28 @@ impl Inner {
         Ok(removed? != 0 || released != 0)
     }
 
+    /// Makes the next log segment ready. Returns whether there was none.
+    fn prepare_next(&self) -> Result<bool> {
+        if self.wal().is_ready(0) {
+            return Ok(false);
+        }
+        if self.wal().prepare(0).is_err_and(|error| error.is_no_space()) {
+            // A disk may be full of what the cleaner has not come to. If that fails, it says so.
+            let _ = self.give_back();
+        }
+        self.prepare_segment(0).map(|()| true)
+    }
+
     /// Makes a log segment ready that holds a record of this length.
     pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
-        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))
+        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))?;
+        self.segment_is_ready();
+        Ok(())
+    }
+
+    fn segment_is_ready(&self) {
+        self.pressure.set_has_next(true);
+        self.rate_changed();
     }
 
     /// The first log segment that is still needed.

@@ -5,6 +5,7 @@
 //! sequence is published, and tables replace memtables in one step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use lsm_base::{KeyspaceId, Kind, Result, Seq};
@@ -71,13 +72,19 @@ impl SuperVersion {
 #[derive(Debug)]
 pub(crate) struct SuperVersions {
     current: ArcSwap<SuperVersion>,
+    /// How many sealed generations it has.
+    sealed: AtomicUsize,
     /// Held while the next is made from the current one.
     install: Mutex<()>,
 }
 
 impl SuperVersions {
     pub(crate) fn new(first: SuperVersion) -> SuperVersions {
-        SuperVersions { current: ArcSwap::from_pointee(first), install: Mutex::new(()) }
+        SuperVersions {
+            sealed: AtomicUsize::new(first.sealed.len()),
+            current: ArcSwap::from_pointee(first),
+            install: Mutex::new(()),
+        }
     }
 
     /// Pins the current one for the length of a call.
@@ -88,6 +95,11 @@ impl SuperVersions {
     /// Pins the current one for longer.
     pub(crate) fn load_full(&self) -> Arc<SuperVersion> {
         self.current.load_full()
+    }
+
+    /// How many sealed generations the current one has: a moment later there may be others.
+    pub(crate) fn sealed(&self) -> usize {
+        self.sealed.load(Ordering::Relaxed)
     }
 
     /// Replaces the view of the active generation by one with a further memtable.
@@ -128,6 +140,7 @@ impl SuperVersions {
         let _guard = self.install.lock();
         let mut next = SuperVersion::clone(&self.current.load());
         change(&mut next);
+        self.sealed.store(next.sealed.len(), Ordering::Relaxed);
         self.current.store(Arc::new(next));
     }
 }

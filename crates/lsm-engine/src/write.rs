@@ -156,9 +156,11 @@ impl Inner {
         let now = Instant::now();
         let deadline = deadline(options, now);
         let bytes = batch.as_bytes().len() as u64;
-        let due = self.admission.reserve(now, bytes, deadline).map_err(|_| Error::busy())?;
+        let rate = self.permitted_rate();
+        let ticket = self.admission.reserve(now, bytes, deadline, rate);
+        let ticket = ticket.map_err(|_| Error::busy())?;
         let durability = options.durability.unwrap_or(self.options.durability);
-        let request = self.commit().write_async(self, batch, durability, deadline, due);
+        let request = self.commit().write_async(self, batch, durability, deadline, ticket);
         Ok(WriteFuture(State::Queued(request)))
     }
 
@@ -178,25 +180,23 @@ impl Inner {
             // Nobody works meanwhile, so waiting would bring nothing.
             return Ok(());
         }
-        let took = self.admission.admit(bytes, deadline).map_err(|_| Error::busy())?;
+        let rate = || self.permitted_rate();
+        let took = self.admission.admit(bytes, deadline, rate).map_err(|_| Error::busy())?;
         if !took.is_zero() {
-            self.count_stall(took);
-            // Told here, since waking a worker for each such write would cost more than it tells:
-            // the write has begun nothing that another could wait for.
-            self.emit(&Event::Stalled { took });
+            self.note_stall(took);
+            if self.permitted_rate().is_none() {
+                // For a worker, which tells it. As long as there is pressure, they come by
+                // themselves.
+                self.background.changed();
+            }
         }
         Ok(())
     }
 
-    /// Notes that a write which others may stand behind was held back on account of background
-    /// work.
+    /// Notes that a write was held back on account of background work.
     pub(crate) fn note_stall(&self, took: Duration) {
-        self.count_stall(took);
-        self.note(Event::Stalled { took });
-    }
-
-    fn count_stall(&self, took: Duration) {
         self.metrics.stall_nanos.record(took.as_nanos() as u64);
+        self.note(Event::Stalled { took });
     }
 }
 
@@ -221,31 +221,30 @@ mod tests {
             batch.put(key.to_be_bytes(), vec![7; len]);
             db.write_async(batch, &WriteOptions::durability(Durability::Buffered))
         };
-        inner.set_pressure(1.0);
-        // It is due after some 20 ms: when it is done, the attendant waits for the next ones.
-        let first = put(0, 1 << 20);
-        // Now background work is very slow, and each write costs the most that one may: a second.
-        for _ in 0..200 {
-            inner.admission.drained(1 << 16, Duration::from_secs(1_000));
-        }
-        inner.set_pressure(1.0);
-        let mut writes: Vec<_> = (1..100).map(|key| put(key, 1_000)).collect();
         let wait = |mut write: WriteFuture| {
             let mut context = Context::from_waker(Waker::noop());
             while Pin::new(&mut write).poll(&mut context).is_pending() {
                 thread::yield_now();
             }
         };
-        wait(first);
+        inner.set_tree_pressure(1.0);
+        // It is due after some 160 ms, and comes without that anything changes.
+        wait(put(0, 1 << 20));
+        // Now background work is very slow, and each write costs the most that one may: 0.6 s.
+        for _ in 0..200 {
+            inner.pressure.drained(1 << 16, Duration::from_secs(1_000));
+        }
+        inner.set_tree_pressure(1.0);
+        let mut writes: Vec<_> = (1..10).map(|key| put(key, 4 << 20)).collect();
         assert_eq!(db.seq().get(), 1, "the others wait");
         let passed = Instant::now();
-        inner.set_pressure(0.0);
+        inner.set_tree_pressure(0.0);
         while let Some(write) = writes.pop() {
             wait(write);
         }
         let took = passed.elapsed();
-        assert!(took < Duration::from_millis(700), "{took:?}: the first is due after a second");
-        assert_eq!(db.seq().get(), 100);
+        assert!(took < Duration::from_secs(3), "{took:?}: the last is due after 6 s");
+        assert_eq!(db.seq().get(), 10);
     }
 
     #[test]
@@ -256,17 +255,17 @@ mod tests {
         db.wait_idle().unwrap();
         let inner = db.inner();
         for _ in 0..200 {
-            inner.admission.drained(1 << 16, Duration::from_secs(1_000));
+            inner.pressure.drained(1 << 16, Duration::from_secs(1_000));
         }
-        inner.set_pressure(1.0);
+        inner.set_tree_pressure(1.0);
         let mut writes: Vec<_> = (0..10_u8)
             .map(|key| {
                 let mut batch = WriteBatch::new();
-                batch.put([key], [7; 1_000]);
+                batch.put([key], vec![7; 1 << 20]);
                 db.write_async(batch, &WriteOptions::durability(Durability::Buffered))
             })
             .collect();
-        // They are held back for a second, and the close comes before.
+        // The first is held back for 0.2 s, and the close comes before.
         let closed = panic::catch_unwind(AssertUnwindSafe(|| db.close()));
         assert!(!matches!(closed, Ok(Ok(()))), "the listener is told of them");
         let mut context = Context::from_waker(Waker::noop());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::request::Request;
+use crate::admission::Ticket;
 
 /// The writes that are held back, in the order of their calls.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(super) struct Delayed(Mutex<VecDeque<Held>>);
 struct Held {
     request: Arc<Request>,
     since: Instant,
-    due: Instant,
+    ticket: Ticket,
 }
 
 impl Delayed {
@@ -28,37 +29,36 @@ impl Delayed {
         self.0.lock().is_empty()
     }
 
-    /// Holds a write back until `due`, or for as long as one before it. Else, calls `enqueue`,
-    /// before any later write can be. Returns whether it is held back.
+    /// Holds a write back until its ticket is due, or for as long as one before it. Else, calls
+    /// `enqueue`, before any later write can be. Returns whether it is held back.
     pub(super) fn hold_back(
         &self,
         request: &Arc<Request>,
-        due: Option<Instant>,
+        ticket: Option<Ticket>,
         enqueue: impl FnOnce(),
     ) -> bool {
         let mut held = self.0.lock();
-        let last = held.back().map(|last| last.due);
-        let Some(due) = due.max(last) else {
+        let Some(ticket) = ticket.or(held.back().map(|last| last.ticket)) else {
             enqueue();
             return false;
         };
-        held.push_back(Held { request: Arc::clone(request), since: Instant::now(), due });
+        held.push_back(Held { request: Arc::clone(request), since: Instant::now(), ticket });
         true
     }
 
-    /// Calls `enqueue` with each write that is due at `now`, or with all. Returns when the next one
-    /// is due, and for how long each of these was held back.
+    /// Calls `enqueue` with each write for whose ticket `due` says no moment. Returns when the next
+    /// one is due, and for how long each of these was held back.
     pub(super) fn take_due(
         &self,
-        now: Option<Instant>,
+        due: impl Fn(Ticket) -> Option<Instant>,
         mut enqueue: impl FnMut(Arc<Request>),
     ) -> (Option<Instant>, Vec<Duration>) {
         let mut waits = Vec::new();
         // Queued under the lock: a write that comes now must not get ahead.
         let mut held = self.0.lock();
         while let Some(first) = held.front() {
-            if now.is_some_and(|now| now < first.due) {
-                return (Some(first.due), waits);
+            if let Some(due) = due(first.ticket) {
+                return (Some(due), waits);
             }
             let first = held.pop_front().expect("there is a first");
             waits.push(first.since.elapsed());
@@ -84,14 +84,15 @@ mod tests {
         let mut enqueued = 0;
         assert!(!delayed.hold_back(&free, None, || enqueued += 1));
         assert_eq!(enqueued, 1);
-        let start = Instant::now();
-        let due = start + Duration::from_secs(60);
+        let due = Instant::now() + Duration::from_secs(60);
         let (first, behind) = (request(), request());
-        assert!(delayed.hold_back(&first, Some(due), || unreachable!()));
+        let ticket = Ticket(1.0);
+        assert!(delayed.hold_back(&first, Some(ticket), || unreachable!()));
         assert!(delayed.hold_back(&behind, None, || unreachable!()));
-        assert_eq!(delayed.take_due(Some(start), |_| unreachable!()), (Some(due), Vec::new()));
+        let is_due = |_| Some(due);
+        assert_eq!(delayed.take_due(is_due, |_| unreachable!()), (Some(due), Vec::new()));
         let mut order = Vec::new();
-        let (next, waits) = delayed.take_due(Some(due), |request| order.push(request));
+        let (next, waits) = delayed.take_due(|_| None, |request| order.push(request));
         assert_eq!((next, waits.len()), (None, 2));
         assert!(Arc::ptr_eq(&order[0], &first) && Arc::ptr_eq(&order[1], &behind));
     }

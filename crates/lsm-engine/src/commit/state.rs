@@ -31,6 +31,9 @@ pub(super) struct CommitState {
     group: Vec<Arc<Request>>,
     group_arena: usize,
     group_log: u64,
+    /// Bytes of the records of the active generation, and how many its segment can take.
+    log_bytes: u64,
+    log_room: u64,
 }
 
 impl CommitState {
@@ -39,6 +42,7 @@ impl CommitState {
         active: GenerationView,
         keyspaces: BTreeSet<KeyspaceId>,
         prefixes: BTreeMap<KeyspaceId, Vec<u8>>,
+        log_room: u64,
     ) -> CommitState {
         let writer = active.generation.arena.writer().expect("a new arena has its writer");
         CommitState {
@@ -51,6 +55,8 @@ impl CommitState {
             group: Vec::new(),
             group_arena: 0,
             group_log: 0,
+            log_bytes: 0,
+            log_room,
         }
     }
 
@@ -111,12 +117,14 @@ impl CommitState {
         for (keyspace, memtable) in memtables.filter(|(id, _)| self.keyspaces.contains(id)) {
             self.prefixes.insert(*keyspace, memtable.common_prefix());
         }
-        self.active.generation.seal(self.last_applied);
+        self.active.generation.seal(self.last_applied, self.log_bytes);
+        (self.log_bytes, self.log_room) = (0, wal.remaining());
         let arena = Arena::new(inner.options.memtable_size.max(arena_bound) + ARENA_SLACK);
         let number = self.active.generation.number + 1;
         self.writer = arena.writer().expect("a new arena has its writer");
         self.active = GenerationView::empty(Generation::new(number, segment, arena));
         inner.super_versions.begin_generation(self.active.clone());
+        self.note_fill(inner);
         inner.background.changed();
         true
     }
@@ -141,14 +149,26 @@ impl CommitState {
         let mut seq = mem::replace(&mut self.next_seq, next_seq);
         let end = if records.is_empty() { wal.appended_lsn() } else { wal.append(&records)? };
         let appended = records.iter().map(|record| Wal::record_len(record.payload.len() as u64));
-        inner.metrics.wal_appended_bytes.add(appended.sum());
+        let appended = appended.sum();
+        inner.metrics.wal_appended_bytes.add(appended);
+        self.log_bytes += appended;
         for request in group {
             request.set_end(end);
             if let Some(batch) = request.accepted_batch() {
                 seq = self.apply(inner, batch, seq);
             }
         }
+        self.note_fill(inner);
         Ok(())
+    }
+
+    /// Tells admission what part of the active generation is full: of its arena or of its segment.
+    fn note_fill(&self, inner: &Inner) {
+        let arena = &self.active.generation.arena;
+        let memory = arena.used() as f64 / arena.capacity() as f64;
+        let log = self.log_bytes as f64 / self.log_room.max(1) as f64;
+        inner.pressure.set_fill(memory.max(log).min(1.0));
+        inner.pressure.set_has_next(inner.wal().is_ready(0));
     }
 
     /// Applies a batch whose first operation has the sequence `seq`; returns the one behind it.

@@ -123,7 +123,7 @@ fn a_file_that_cannot_be_unlinked_keeps_no_store_from_being_opened() {
         assert_eq!(db.prefix("").count(), 200);
         assert_eq!(harness::orphans(&fs, &db), orphans[..1], "full: {is_full}");
         assert_eq!(db.wait_idle().unwrap_err().kind(), ErrorKind::Io);
-        // The keeper tries again.
+        // The cleaner tries again.
         fs.clear_plan();
         db.wait_idle().unwrap();
         assert_eq!(harness::orphans(&fs, &db), [""; 0]);

@@ -78,7 +78,8 @@ fn each_write_waits_as_long_as_it_is_ready_to() {
             let task = db.write_async(batch, &options(None));
             // Sooner or later these stand behind the patient ones.
             for _ in 0..100 {
-                let busy = db.put_with("x", "v", &options(Some(Duration::from_millis(1))));
+                let short = options(Some(Duration::from_millis(1)));
+                let busy = db.put_with("x", [7; 900], &short);
                 assert_eq!(busy.unwrap_err().kind(), ErrorKind::Busy);
             }
             gate.set(false);
