@@ -102,7 +102,12 @@ impl DbBuilder {
         if !self.fs.exists(&current)? {
             return Err(lsm_base::Error::MissingFile(current).into());
         }
-        let lock = self.fs.lock_existing(&FileName::Lock.path(&self.dir))?;
+        let lock_path = FileName::Lock.path(&self.dir);
+        let lock =
+            self.fs.lock_existing(&lock_path).map_err(|error| match error.is_not_found() {
+                true => lsm_base::Error::MissingFile(lock_path),
+                false => error,
+            })?;
         let recovery = Recovery { fs: &self.fs, dir: &self.dir, options: &options };
         let mut read = recovery.read_only()?;
         let active = read.generations.remove(0);

@@ -1,11 +1,11 @@
 //! What an open finds, does and leaves behind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsm_base::fs::{Fault, FaultFs, Keep, OpKind, StdFs};
-use lsm_base::{FileName, Fs};
+use lsm_base::{Error as Base, FileName, Fs};
 use lsm_engine::{Db, Durability, ErrorKind, Read, WriteOptions};
 
 use crate::harness::{self, DIR, changes_the_disk, kill, on, open, orphans, tree, write_file};
@@ -210,6 +210,18 @@ fn an_open_for_reading_only_changes_nothing() {
         let changes: Vec<_> = changes.filter(|op| op.kind != OpKind::Lock).collect();
         assert!(changes.is_empty(), "{changes:?}");
     }
+}
+
+/// It may not make the file that it would lock, and says which one it wants.
+#[test]
+fn an_open_for_reading_only_names_a_lock_that_is_gone() {
+    let (memory, fs) = harness::disk();
+    open(&fs, 0).unwrap().close().unwrap();
+    let lock = FileName::Lock.path(Path::new(DIR));
+    memory.remove(&lock).unwrap();
+    let error = Db::builder(DIR).fs(Arc::new(memory.clone())).open_read_only().unwrap_err();
+    assert!(matches!(error.base(), Some(Base::MissingFile(path)) if *path == lock), "{error}");
+    assert!(!memory.exists(&lock).unwrap());
 }
 
 /// Contract P-2: an open jumps beyond whatever may have been handed out and lost.
