@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
@@ -232,6 +232,8 @@ fn common_prefixes(state: &State) -> BTreeMap<KeyspaceId, Vec<u8>> {
 }
 
 /// The memory that this process may use, in bytes: the machine's, or a GiB if it does not say.
+/// Looked up once: the files of the system that tell cost more than the open of a small store.
 fn machine_memory() -> usize {
-    lsm_base::fs::machine_memory().unwrap_or(1 << 30)
+    static MEMORY: OnceLock<usize> = OnceLock::new();
+    *MEMORY.get_or_init(|| lsm_base::fs::machine_memory().unwrap_or(1 << 30))
 }

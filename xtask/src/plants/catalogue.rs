@@ -81,7 +81,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         19,
         "LengthTrusted",
         ENGINE,
-        "flips::a_store_that_was_not_closed_is_right_or_refused_or_says_what_is_gone",
+        "sweep::a_damaged_store_that_was_not_closed_is_right_or_refused_1",
     ),
     entry(20, "LockIgnored", ENGINE, "open::a_directory_has_one_opener_by_whatever_name"),
     entry(

@@ -10,14 +10,14 @@ use lsm_base::fs::{Keep, MemFs};
 use lsm_base::{Error as Base, FileName, Fs};
 use lsm_engine::{Db, ErrorKind, Result};
 
-use crate::harness::specimen::{Specimen, open, open_read_only};
+use crate::harness::specimen::{Loss, Specimen, open, open_read_only};
 use crate::harness::{DIR, names, patch_file, read_file, write_file};
 
 /// What a disk writes whole.
-const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 
 /// No more records of a specimen's log begin in one sector, or reach into it.
-const RECORDS_IN_SECTOR: u32 = 6;
+pub(crate) const RECORDS_IN_SECTOR: u32 = 7;
 
 /// Two stores with files of the same names.
 struct Pair {
@@ -68,7 +68,9 @@ fn first_error(opened: Result<Db>) -> Option<lsm_engine::Error> {
         Ok(db) => db,
         Err(error) => return Some(error),
     };
-    db.prefix("").find_map(Result::err).or_else(|| db.verify().unwrap().damage.into_iter().next())
+    let spaces = db.keyspaces().unwrap_or_default();
+    let damaged = spaces.iter().find_map(|space| space.prefix("").find_map(Result::err));
+    damaged.or_else(|| db.verify().unwrap().damage.into_iter().next())
 }
 
 fn file_of(error: &lsm_engine::Error) -> String {
@@ -87,7 +89,9 @@ fn a_whole_file_of_another_store_is_refused_by_name() {
         for name in &pair.names {
             for open in [open, open_read_only] {
                 let image = pair.with([name]);
-                pair.mine.judge(open(&image), 0).unwrap_or_else(|why| panic!("{name}: {why}"));
+                pair.mine
+                    .judge(open(&image), Loss::NONE)
+                    .unwrap_or_else(|why| panic!("{name}: {why}"));
                 let error = first_error(open(&pair.with([name])));
                 match (FileName::parse(name).unwrap(), error) {
                     // It says the same in both stores.
@@ -124,7 +128,9 @@ fn all_files_of_one_kind_of_another_store_are_refused() {
             let theirs = names(&pair.this, |name| name != FileName::Lock && is_kind(name));
             for open in [open, open_read_only] {
                 let image = pair.with(&theirs);
-                pair.mine.judge(open(&image), 0).unwrap_or_else(|why| panic!("{what}: {why}"));
+                pair.mine
+                    .judge(open(&image), Loss::NONE)
+                    .unwrap_or_else(|why| panic!("{what}: {why}"));
                 assert!(first_error(open(&pair.with(&theirs))).is_some(), "{what}");
             }
         }
@@ -156,7 +162,7 @@ fn a_sector_of_another_store_is_refused_or_taken_for_a_torn_end() {
                     let image = pair.this.crash(Keep::Everything);
                     patch_file(&image, name, at as u64, theirs);
                     let open = if (at / SECTOR).is_multiple_of(2) { open } else { open_read_only };
-                    let judged = pair.mine.judge(open(&image), RECORDS_IN_SECTOR);
+                    let judged = pair.mine.judge(open(&image), Loss::told(RECORDS_IN_SECTOR));
                     judged.unwrap_or_else(|why| panic!("{name} at {at}: {why}"));
                     count += 1;
                 }

@@ -1,5 +1,8 @@
 //! The engine from outside.
 
+mod allocations;
+#[expect(unsafe_code, reason = "an allocator is unsafe to write; this one counts and passes on")]
+mod allocator;
 mod asynchronous;
 mod background;
 mod bad_input;
@@ -32,4 +35,5 @@ mod settings;
 mod snapshots;
 mod stalls;
 mod support;
+mod sweep;
 mod verify;

@@ -1,49 +1,11 @@
 //! A scan allocates nothing for an entry: what it needs is there after the first walk.
-//!
-//! This is a program of its own because it counts what its allocator is asked for.
 
-#![expect(unsafe_code, reason = "an allocator is unsafe to write; this one counts and passes on")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
 use lsm_engine::base::fs::MemFs;
 use lsm_engine::{Compression, Db, DbBuilder, DbCursor, Durability, Options, Read, ReadMode};
 
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it came; counting touches a cell of the
-// thread that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: what the implementation says above.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: what the implementation says above.
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `ptr` came from `System`.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    // SAFETY: what the implementation says above.
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `realloc`, and `ptr` came from `System`.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::allocator;
 
 const ENTRIES: u32 = 10_000;
 
@@ -72,7 +34,7 @@ fn options() -> Options {
 }
 
 fn walk_forwards(cursor: &mut DbCursor) -> u64 {
-    let before = COUNT.with(Cell::get);
+    let before = allocator::count();
     let mut entries = 0;
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
@@ -81,11 +43,11 @@ fn walk_forwards(cursor: &mut DbCursor) -> u64 {
         cursor.next().unwrap();
     }
     assert_eq!(entries, ENTRIES);
-    COUNT.with(Cell::get) - before
+    allocator::count() - before
 }
 
 fn walk_backwards(cursor: &mut DbCursor) -> u64 {
-    let before = COUNT.with(Cell::get);
+    let before = allocator::count();
     let mut entries = 0;
     cursor.seek_to_last().unwrap();
     while cursor.valid() {
@@ -93,7 +55,7 @@ fn walk_backwards(cursor: &mut DbCursor) -> u64 {
         cursor.prev().unwrap();
     }
     assert_eq!(entries, ENTRIES);
-    COUNT.with(Cell::get) - before
+    allocator::count() - before
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! One place of one file is not what was written there, for every place of every file.
+//!
+//! Every byte of a small store that has every kind of block gets each of its bits turned, and is
+//! made 0x00 and 0xff; every file is cut at every length, and grows; sectors of 512 bytes are wiped,
+//! and change places with each other; files are lost, and change places. What is read then is what
+//! was written, or the answer is an error that names a file of the store and a place in it: never
+//! anything else, no panic, no allocation beyond a limit, and none takes longer than [`LONGEST`]. A store that was not closed may also have lost the end of its log that no later
+//! record vouches for, and says so unless nothing but zeros is left.
+
+mod damage;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lsm_base::fs::{Keep, MemFs};
+use lsm_base::{Error as Base, FileName};
+use lsm_engine::Error;
+
+use self::damage::{Damage, Files};
+use crate::allocator;
+use crate::harness::specimen::{Specimen, open, open_read_only};
+use crate::harness::{DIR, from_env, names, read_file};
+
+/// The sweep of a store is cut into so many tests, which run beside each other.
+const PARTS: usize = 4;
+
+/// What a part of either store is damaged at least: fewer would say that something is not swept any
+/// more. The closed one has more tables.
+const LEAST_NOT_CLOSED: usize = 37_500;
+const LEAST_CLOSED: usize = 64_500;
+const _: () = assert!(400_000 <= PARTS * (LEAST_NOT_CLOSED + LEAST_CLOSED));
+
+/// The most that an open for reading and what follows it may ask for at once, whatever the bytes
+/// say: a memtable and as much again, while the longest file has 4 KiB.
+const LARGEST_ALLOCATION: usize = 32 << 10;
+
+/// The same of an open for writing, which brings the log into tables: the builder's buffer.
+const LARGEST_TO_WRITE: usize = 1 << 20;
+
+/// Far beyond what an open takes on a busy machine.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// One store, and what damage has done to it so far.
+struct Sweep {
+    specimen: Specimen,
+    store: MemFs,
+    files: Files,
+    refused: usize,
+    slowest: Duration,
+    largest: usize,
+}
+
+impl Sweep {
+    fn of(is_closed: bool) -> Sweep {
+        let specimen = Specimen { owner: 'a', is_closed };
+        let store = specimen.make();
+        let names = names(&store, |_| true);
+        let files = names.into_iter().map(|name| (name.clone(), read_file(&store, &name)));
+        let (slowest, largest) = (Duration::ZERO, 0);
+        Sweep { specimen, files: Files(files.collect()), store, refused: 0, slowest, largest }
+    }
+
+    /// Damages the store, and judges what it answers to an open for writing or for reading.
+    fn try_damage(&mut self, damage: &Damage, for_writing: bool) -> Result<(), String> {
+        let image = self.store.crash(Keep::Everything);
+        damage.apply(&self.files, &image);
+        allocator::take_largest();
+        let started = Instant::now();
+        let judged = panic::catch_unwind(AssertUnwindSafe(|| {
+            let opened = if for_writing { open(&image) } else { open_read_only(&image) };
+            self.specimen.judge(opened, damage.may_lose(&self.files))
+        }));
+        self.slowest = self.slowest.max(started.elapsed());
+        let largest = allocator::take_largest();
+        self.largest = self.largest.max(largest);
+        if (if for_writing { LARGEST_TO_WRITE } else { LARGEST_ALLOCATION }) < largest {
+            return Err(format!("an allocation of {largest} bytes"));
+        }
+        if LONGEST < self.slowest {
+            return Err(format!("it took {:?}", self.slowest));
+        }
+        let refusal = judged.map_err(|_| "it panicked".to_owned())??;
+        self.refused += usize::from(refusal.is_some());
+        match refusal.and_then(|error| misplaced(&error, damage, &self.files, &image)) {
+            None => Ok(()),
+            Some(why) => Err(why),
+        }
+    }
+}
+
+/// What is wrong with where an error says that the damage is.
+fn misplaced(error: &Error, damage: &Damage, files: &Files, image: &MemFs) -> Option<String> {
+    let Some(Base::Corruption { path, offset, .. }) = error.base() else { return None };
+    let name = path.strip_prefix(Path::new(DIR)).ok()?.to_str()?;
+    // What a table lacks shows in no other file.
+    let is_other = damage.place().is_some_and(|hit| {
+        matches!(FileName::parse(files.name(hit)), Some(FileName::Table(_)))
+            && files.name(hit) != name
+    });
+    let is_outside = (read_file(image, name).len() as u64) < *offset;
+    (is_other || is_outside).then(|| error.to_string())
+}
+
+/// Does every [`PARTS`]th damage, `part` first; `LSM_SWEEP_ONLY` is the number of a single one.
+fn sweep(is_closed: bool, part: usize) {
+    let started = Instant::now();
+    let mut sweep = Sweep::of(is_closed);
+    let damages = sweep.files.damages();
+    let only = from_env("LSM_SWEEP_ONLY", u64::MAX) as usize;
+    let mut count = 0;
+    for (number, damage) in damages.iter().enumerate().skip(part).step_by(PARTS) {
+        if only != usize::MAX && only != number {
+            continue;
+        }
+        // Neighbours are opened differently, and so is one place by different damage.
+        let for_writing = (number / PARTS).is_multiple_of(3);
+        if let Err(why) = sweep.try_damage(damage, for_writing) {
+            panic!("{}: {why} (LSM_SWEEP_ONLY={number})", damage.describe(&sweep.files));
+        }
+        count += 1;
+    }
+    let Sweep { refused, slowest, largest, files, .. } = sweep;
+    println!(
+        "{count} of {} damages of {}, {refused} refused, slowest {slowest:.1?}, largest \
+         allocation {largest}, in {:.1?}",
+        damages.len(),
+        files.list(),
+        started.elapsed(),
+    );
+    if only == usize::MAX {
+        let least = if is_closed { LEAST_CLOSED } else { LEAST_NOT_CLOSED };
+        assert!(least <= count, "{count} damages");
+        assert!(count / 3 < refused && refused < count, "{refused} of {count} were refused");
+    }
+}
+
+#[test]
+fn a_damaged_store_that_was_closed_is_right_or_refused_1() {
+    sweep(true, 0);
+}
+
+#[test]
+fn a_damaged_store_that_was_closed_is_right_or_refused_2() {
+    sweep(true, 1);
+}
+
+#[test]
+fn a_damaged_store_that_was_closed_is_right_or_refused_3() {
+    sweep(true, 2);
+}
+
+#[test]
+fn a_damaged_store_that_was_closed_is_right_or_refused_4() {
+    sweep(true, 3);
+}
+
+#[test]
+fn a_damaged_store_that_was_not_closed_is_right_or_refused_1() {
+    sweep(false, 0);
+}
+
+#[test]
+fn a_damaged_store_that_was_not_closed_is_right_or_refused_2() {
+    sweep(false, 1);
+}
+
+#[test]
+fn a_damaged_store_that_was_not_closed_is_right_or_refused_3() {
+    sweep(false, 2);
+}
+
+#[test]
+fn a_damaged_store_that_was_not_closed_is_right_or_refused_4() {
+    sweep(false, 3);
+}
