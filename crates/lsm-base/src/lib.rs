@@ -49,6 +49,8 @@ pub mod cursor;
 pub mod error;
 pub mod file_name;
 pub mod fs;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 pub mod key;
 pub mod merging;
 pub mod metrics;

@@ -1,4 +1,7 @@
-//! What tests of every crate share: a random source that is a function of its seed alone.
+//! What tests of every crate share: a random source that is a function of its seed alone, and the
+//! replay of what fuzzing has found.
+
+pub mod corpus;
 
 /// SplitMix64: a seeded generator of eight bytes of state, the same on every machine.
 ///

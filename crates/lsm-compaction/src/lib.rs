@@ -39,6 +39,8 @@ pub mod compaction;
 pub mod compaction_iter;
 pub mod edit;
 pub mod elision;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 pub mod in_progress;
 pub mod item;
 pub mod job;

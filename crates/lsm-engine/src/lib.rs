@@ -70,6 +70,8 @@ mod failure;
 mod file_numbers;
 mod filter_checks;
 mod flush;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod generation;
 mod health;
 mod inner;

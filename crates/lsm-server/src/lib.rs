@@ -32,6 +32,8 @@ mod descriptors;
 mod engine_options;
 #[cfg(feature = "server")]
 mod etag;
+#[cfg(all(feature = "server", any(test, feature = "testing")))]
+pub mod fuzz;
 #[cfg(feature = "server")]
 mod guard;
 #[cfg(feature = "server")]

@@ -78,6 +78,14 @@ pub(crate) fn seal_region(out: &mut Vec<u8>, start: usize, id: u64, offset: u64,
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// Makes the checksum of a sealed region right; nothing is done to one that is too short for it.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn reseal_region(bytes: &mut [u8], id: u64, offset: u64, region: u16) {
+    if let Some((content, checksum)) = bytes.split_last_chunk_mut::<CHECKSUM_LEN>() {
+        *checksum = region_checksum(id, offset, region, content).to_le_bytes();
+    }
+}
+
 /// The content of a sealed region, if its checksum is right.
 pub(crate) fn open_region(bytes: &[u8], id: u64, offset: u64, region: u16) -> Result<&[u8], Flaw> {
     let Some((content, stored)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
@@ -228,6 +236,12 @@ impl Directory {
             sections.push(section);
         }
         Ok(Directory { sections })
+    }
+
+    /// Makes the checksum of a sealed directory right.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn reseal(bytes: &mut [u8], id: u64, offset: u64) {
+        reseal_region(bytes, id, offset, DIRECTORY);
     }
 
     /// The one section of this type, if there is one.

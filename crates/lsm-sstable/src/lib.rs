@@ -67,6 +67,8 @@ mod fences;
 mod filter;
 mod flaw;
 mod format;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod inspect;
 #[expect(unsafe_code, reason = "a memory map; see the head of the file")]
 mod map;

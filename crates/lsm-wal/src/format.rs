@@ -329,6 +329,36 @@ pub(crate) fn encode_record(
     *sum = payload_checksum(place, padded).to_le_bytes();
 }
 
+/// Makes number, owner and checksum of a file header right, and the capacity of a segment. Gives the
+/// epoch; `None` if there is no whole header.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn seal_file_header(bytes: &mut [u8], number: u64, capacity: u64) -> Option<u64> {
+    let header = bytes.first_chunk_mut::<{ FILE_HEADER_LEN as usize }>()?;
+    header[16..24].copy_from_slice(&number.to_le_bytes());
+    header[32..40].copy_from_slice(&capacity.to_le_bytes());
+    header[40..56].fill(0);
+    let epoch = Reader::new(&header[24..32]).u64()?;
+    let (content, checksum) = header.split_last_chunk_mut::<8>()?;
+    *checksum = checksum64(region_seed(epoch, 0, REGION_FILE_HEADER), content).to_le_bytes();
+    Some(epoch)
+}
+
+/// Makes the checksums of the record at `offset` right. Gives its end; `None` if it goes beyond the
+/// file.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn seal_record(bytes: &mut [u8], epoch: u64, offset: u64) -> Option<u64> {
+    let rest = bytes.get_mut(offset as usize..)?;
+    let len = record_len(u64::from(Reader::new(rest.get(4..)?).u32()?));
+    let record = rest.get_mut(..usize::try_from(len).ok()?)?;
+    let place = Place { number: 0, epoch, offset };
+    let (header, body) = record.split_at_mut_checked(RECORD_HEADER_LEN)?;
+    let sum = checksum32(region_seed(epoch, offset, REGION_RECORD_HEADER), &header[4..]);
+    header[..4].copy_from_slice(&sum.to_le_bytes());
+    let (padded, checksum) = body.split_last_chunk_mut::<8>()?;
+    *checksum = payload_checksum(place, padded).to_le_bytes();
+    Some(offset + len)
+}
+
 /// Whether `body`, all of a record behind its header, carries the right checksum for its place.
 pub(crate) fn body_is_whole(place: Place, body: &[u8]) -> bool {
     let Some((padded, checksum)) = body.split_last_chunk::<8>() else { return false };

@@ -44,6 +44,8 @@
 #![forbid(unsafe_code)]
 
 mod format;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod inspect;
 mod journal;
 mod lsn;

@@ -74,6 +74,9 @@ fn a_package_inside_a_crate_has_the_arrows_of_that_crate() {
     assert_eq!(with(fuzz, "[dependencies]\nlsm-wal = { path = \"..\" }\n"), 0);
     assert_eq!(with(fuzz, "[dependencies]\nlsm-base = { path = \"\" }\n"), 0);
     assert_eq!(with(fuzz, "[dependencies]\nlsm-sstable = { path = \"\" }\n"), 1);
+    let all = "xtask/fuzz/Cargo.toml";
+    let testing = "[dependencies]\nlsm-wal = { path = \"\", features = [\"testing\"] }\n";
+    assert_eq!(with(all, testing), 0);
     let peers = "xtask/peers/Cargo.toml";
     assert_eq!(with(peers, "[dependencies]\nlsm-bench = { path = \"\" }\n"), 0);
     assert_eq!(with(peers, "[dependencies]\nlsm-server = { path = \"\" }\n"), 1);
