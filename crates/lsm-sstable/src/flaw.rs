@@ -33,6 +33,16 @@ impl Flaw {
         Flaw::Unsupported(detail.into())
     }
 
+    /// The same of a region of `len` bytes in the file. What lies behind those lies in a payload that
+    /// was decompressed and has no place of its own: the region's beginning stands for it.
+    #[must_use]
+    pub(crate) fn within(self, len: u64) -> Flaw {
+        match self {
+            Flaw::Corrupt { at, detail } if len <= at => Flaw::Corrupt { at: 0, detail },
+            other => other,
+        }
+    }
+
     /// The error for a region that begins at `offset` of the file `path`.
     #[cold]
     pub(crate) fn at(self, path: &Path, offset: u64) -> Error {

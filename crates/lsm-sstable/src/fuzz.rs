@@ -296,8 +296,50 @@ mod tests {
     fn the_corpus_of_tables() {
         let (none, lz4) = (Compression::None, Compression::Lz4);
         let seeds = [(0, lz4), (1, lz4), (1, none), (3, lz4), (3, none)];
-        let seeds = seeds.map(|(flags, compression)| table_input(flags, compression));
+        let mut seeds = seeds.map(|(flags, compression)| table_input(flags, compression)).to_vec();
+        seeds.push([&[1], &dense_file()[..]].concat());
         corpus::replay("table", &seeds, corpus::RUNS, table);
+    }
+
+    /// A table of one block, which is much longer than its file once it is decompressed.
+    fn dense_file() -> Vec<u8> {
+        let fs = MemFs::new();
+        let path = std::path::Path::new("/000007.sst");
+        let options = TableOptions { block_size: 64 << 10, ..TableOptions::default() };
+        let space = (KeyspaceId(3), "users");
+        let mut builder = TableBuilder::new(fs.create(path).unwrap(), 0x5eed, space, options);
+        for (number, kind) in (0..4).zip([Kind::Put, Kind::Delete, Kind::Put, Kind::Put]) {
+            let value = if kind == Kind::Put { &[b'v'; 9000][..] } else { b"" };
+            builder.add(InternalKeyRef::new(&[number], Seq::new(7), kind), value).unwrap();
+        }
+        builder.finish().unwrap();
+        let file = fs.open(path).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_flaw_of_a_compressed_block_is_placed_within_the_file() {
+        let built = dense_file();
+        assert!(built.len() < 2000, "{} bytes", built.len());
+        let mut flaws = 0;
+        for at in 0..200 {
+            for bit in 0..8 {
+                let mut bytes = built.clone();
+                bytes[at] ^= 1 << bit;
+                repair(&mut bytes).unwrap();
+                for mode in [ReadMode::Pread, ReadMode::Map] {
+                    let Err(Error::Corruption { offset, detail, .. }) = read_table(&bytes, mode)
+                    else {
+                        continue;
+                    };
+                    assert!(offset <= built.len() as u64, "{offset}: {detail}");
+                    flaws += 1;
+                }
+            }
+        }
+        assert!(500 < flaws, "{flaws}");
     }
 
     #[test]

@@ -241,7 +241,8 @@ impl OpenTable {
     /// The error for a flaw of a block.
     #[cold]
     pub(crate) fn flaw(&self, index: usize, flaw: Flaw) -> Error {
-        flaw.at(self.file.path(), self.place(index).offset)
+        let Place { offset, len } = self.place(index);
+        flaw.within(len as u64).at(self.file.path(), offset)
     }
 
     /// Forgets which blocks were checked.
