@@ -362,6 +362,11 @@ fn every_segment_from_the_floor_to_the_highest_used_must_exist() {
     missing(&directory(&[&one]), ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, SECOND)), ..FROM }, 2);
     missing(&MemFs::new(), ReplayFrom { highest_used: u64::MAX, ..FROM }, 1);
+    // Nor does an end before every record spare the segment.
+    let nowhere = [Lsn::new(0, SECOND), Lsn::new(1, 0), Lsn::new(1, FIRST)];
+    for clean_end in nowhere.map(Some) {
+        missing(&directory(&[]), ReplayFrom { clean_end, ..FROM }, 1);
+    }
 }
 
 #[test]

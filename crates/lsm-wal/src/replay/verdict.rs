@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lsm_base::{FileName, Fs, Result};
+use lsm_base::{Error, FileName, Fs, Result};
 
 use super::segments::{self, Beyond, Survey, Surveyed, Walk};
 use super::{ReplayFrom, corruption_at};
@@ -141,10 +141,8 @@ impl Evidence<'_> {
 
     /// A log that was closed is whole, and ends where it was said to.
     fn judge_closed(&self, whole: &Whole, clean_end: Lsn) -> Result<Verdict> {
-        let corrupt = |at, why| {
-            let detail = format!("{why}, but the log was closed at {clean_end}");
-            Err(corruption_at(self.dir, at, detail))
-        };
+        let corrupt =
+            |at, why| Err(self.loss(at, format!("{why}, but the log was closed at {clean_end}")));
         if whole.end != clean_end || !whole.is_closed {
             let (at, why) = self.first_loss(whole, clean_end);
             return corrupt(at, why);
@@ -168,7 +166,7 @@ impl Evidence<'_> {
         if end < synced {
             let (at, why) = self.first_loss(whole, synced);
             let detail = format!("{why}, but the log was synced up to {synced}");
-            return Err(corruption_at(self.dir, at, detail));
+            return Err(self.loss(at, detail));
         }
         let mut verdict = Verdict { end, dropped_records: 0, dropped_bytes: 0, reason: None };
         for (&number, Examined { walk, beyond }) in self.examined.range(end.segment..) {
@@ -188,6 +186,14 @@ impl Evidence<'_> {
             format!("{why} in {file} at {}", at.offset)
         });
         Ok(verdict)
+    }
+
+    /// The error for what is gone at a place: all of its segment, or something in it.
+    fn loss(&self, at: Lsn, detail: String) -> Error {
+        match self.examined.contains_key(&at.segment) {
+            true => corruption_at(self.dir, at, detail),
+            false => Error::MissingFile(FileName::Log(at.segment).path(self.dir)),
+        }
     }
 
     /// What is wrong first, of a log that ends before `promised`.
