@@ -1,9 +1,10 @@
-//! The fuzz target of this crate: a sequence of operations against a sorted map. See
-//! [`lsm_base::testing::corpus`].
+//! Fuzz targets of this crate: a sequence of operations against a sorted map, and the opening of a
+//! store whose MANIFEST and log are whole and say anything. See [`lsm_base::testing::corpus`].
 //!
 //! ```text
-//! input       settings u8 | operation*
-//! operation   code u8 | key u8 | argument u8
+//! input of `operations`   settings u8 | operation*     operation := code u8 | key u8 | argument u8
+//! input of `recovery`     edit* | 0 u16 | record*      edit := length u16, payload of the MANIFEST
+//!                                                      record := sequence u64, length u16, batch
 //! ```
 //!
 //! A value is a function of the key, the argument and how many operations came before, so that every
@@ -12,16 +13,28 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
+use lsm_base::coding::Reader;
 use lsm_base::fs::{Fault, FaultFs, Keep, MemFs};
+use lsm_base::{FileName, Fs, Seq};
+use lsm_wal::{JournalWriter, Record, Wal, WalOptions};
 
+use crate::manifest;
 use crate::{
-    Compression, Db, Keyspace, Options, Read, ReadMode, Snapshot, WriteBatch, WriteOptions,
+    Compression, Db, ErrorKind, Keyspace, Options, Read, ReadMode, Snapshot, WriteBatch,
+    WriteOptions,
 };
 
 /// The most operations of one input.
 const MAX_OPERATIONS: usize = 400;
+
+/// Where the stores are.
+const DIR: &str = "db";
+
+/// Whose MANIFEST and log `recovery` opens.
+const DB_ID: u128 = 7;
 
 /// What a keyspace holds.
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -36,6 +49,74 @@ pub fn operations(bytes: &[u8]) {
     run.check();
     run.reopen();
     run.check();
+}
+
+/// A store is opened for reading and for writing, or both say what is wrong with which of its files.
+pub fn recovery(bytes: &[u8]) {
+    let memory = MemFs::new();
+    write_store(&memory, bytes).expect("the disk takes everything");
+    let builder = || {
+        let options = Options {
+            memory_budget: Some(64 << 10),
+            memtable_size: Some(16 << 10),
+            max_log_bytes: Some(8 << 10),
+            background_threads: 0,
+            read_mode: Some(ReadMode::Pread),
+            ..Options::default()
+        };
+        Db::builder(DIR).options(options).fs(Arc::new(memory.clone()))
+    };
+    let read = builder().open_read_only().and_then(|db| read_all(&db));
+    let written = builder().open().and_then(|db| read_all(&db));
+    for error in [read.as_ref().err(), written.as_ref().err()].into_iter().flatten() {
+        let kinds = [ErrorKind::Corruption, ErrorKind::MissingFile, ErrorKind::UnsupportedFormat];
+        assert!(kinds.contains(&error.kind()), "{error}");
+    }
+    if let (Ok(read), Ok(written)) = (&read, &written) {
+        assert_eq!(read, written);
+    }
+    if let Ok(written) = written {
+        let again = builder().open().and_then(|db| read_all(&db));
+        assert_eq!(again.expect("it was opened before"), written);
+    }
+}
+
+/// Writes CURRENT, a MANIFEST of one journal record for each edit, and a log.
+fn write_store(fs: &MemFs, bytes: &[u8]) -> lsm_base::Result<()> {
+    let dir = Path::new(DIR);
+    fs.create_dir(dir)?;
+    drop(fs.lock(&FileName::Lock.path(dir))?);
+    let mut reader = Reader::new(bytes);
+    let path = FileName::Manifest(1).path(dir);
+    let mut journal = JournalWriter::create(fs, &path, 1, 0x5eed, DB_ID)?;
+    while let Some(edit) = short_slice(&mut reader).filter(|edit| !edit.is_empty()) {
+        journal.append(edit)?;
+    }
+    manifest::set_current(fs, dir, 1)?;
+    let options = WalOptions { segment_size: 16 << 10, owner: DB_ID, ..WalOptions::default() };
+    let wal = Wal::create(Arc::new(fs.clone()), dir, options, 1, Box::new(|| 0x5eed))?;
+    while let Some(first_seq) = reader.u64() {
+        let payload = short_slice(&mut reader).unwrap_or_default();
+        let first_seq = Seq::new(first_seq & Seq::MAX.get());
+        // One that does not ascend, or finds no room, is left out.
+        let _ = wal.append(&[Record { first_seq, payload }]);
+    }
+    wal.sync(wal.appended_lsn())
+}
+
+fn short_slice<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let len = usize::from(reader.u16()?).min(reader.rest().len());
+    reader.bytes(len)
+}
+
+/// What each keyspace holds.
+fn read_all(db: &Db) -> crate::Result<Vec<(String, Model)>> {
+    let entries = |space: &Keyspace| {
+        let pairs =
+            space.prefix("").map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())));
+        pairs.collect::<crate::Result<_>>()
+    };
+    db.keyspaces()?.iter().map(|space| Ok((space.name().to_owned(), entries(space)?))).collect()
 }
 
 struct Run {
@@ -74,7 +155,7 @@ impl Run {
     }
 
     fn open(&mut self) {
-        let builder = Db::builder("db").options(self.options.clone());
+        let builder = Db::builder(DIR).options(self.options.clone());
         self.db = Some(builder.fs(Arc::new(self.fs.clone())).open().expect("the store opens"));
     }
 
@@ -237,9 +318,61 @@ fn value_of(number: usize, key: u8, argument: u8) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use lsm_base::KeyspaceId;
     use lsm_base::testing::{SplitMix64, corpus};
+    use lsm_compaction::edit::{CreatedKeyspace, LogFloor, LogPosition};
+    use lsm_compaction::{State, VersionEdit};
 
     use super::*;
+
+    #[test]
+    fn the_corpus_of_recoveries() {
+        let begun = VersionEdit {
+            first_seq: Some(Seq::new(1)),
+            next_file_number: Some(2),
+            log_floor: Some(LogFloor { first_segment: 1, ..LogFloor::default() }),
+            ..VersionEdit::default()
+        };
+        let first = State::new(DB_ID).apply(&begun).unwrap().snapshot_edit();
+        let grown = VersionEdit {
+            last_seq: Some(Seq::new(3)),
+            next_keyspace_id: Some(2),
+            created_keyspaces: vec![CreatedKeyspace {
+                id: KeyspaceId(1),
+                name: "other".into(),
+                unknown: Vec::new(),
+            }],
+            ..VersionEdit::default()
+        };
+        let closed = VersionEdit {
+            clean_close: Some(LogPosition { segment: 1, offset: 300 }),
+            ..VersionEdit::default()
+        };
+        let mut batch = WriteBatch::new();
+        batch.put("key", "value");
+        batch.put_in(KeyspaceId(1), "other", "value");
+        let input = |edits: &[&VersionEdit]| {
+            let mut bytes = Vec::new();
+            let mut put = |part: &[u8]| {
+                bytes.extend_from_slice(&(part.len() as u16).to_le_bytes());
+                bytes.extend_from_slice(part);
+            };
+            edits.iter().for_each(|edit| put(&edit.encode()));
+            put(&[]);
+            for seq in [4_u64, 9] {
+                bytes.extend_from_slice(&seq.to_le_bytes());
+                bytes.extend_from_slice(&(batch.as_bytes().len() as u16).to_le_bytes());
+                bytes.extend_from_slice(batch.as_bytes());
+            }
+            bytes
+        };
+        let seeds = [input(&[&first, &grown]), input(&[&first]), input(&[&first, &grown, &closed])];
+        let memory = MemFs::new();
+        write_store(&memory, &seeds[0]).unwrap();
+        let db = Db::builder(DIR).fs(Arc::new(memory)).open_read_only().unwrap();
+        assert_eq!(read_all(&db).unwrap().iter().map(|space| space.1.len()).sum::<usize>(), 2);
+        corpus::replay("recovery", &seeds, corpus::RUNS, recovery);
+    }
 
     #[test]
     fn the_corpus_of_operations() {

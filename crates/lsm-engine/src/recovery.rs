@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsm_base::batch::BatchReader;
+use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::edit::{LogFloor, LogPosition};
@@ -305,6 +306,10 @@ impl Recovery<'_> {
             return Err(Error::MissingFile(name.path(self.dir)));
         }
         let (state, journal) = manifest::read(self.fs, self.dir, number)?;
+        if FILE_NUMBER_END <= state.log_floor.first_segment {
+            let detail = format!("the log begins at {}", state.log_floor.first_segment);
+            return Err(Error::corruption(&name.path(self.dir), 0, detail));
+        }
         for table in state.version.tables() {
             let name = FileName::Table(table.number);
             if !files.contains(&name) {
