@@ -10,6 +10,9 @@ use crate::harness::{DIR, patch_file, write_file};
 /// The files of a store, by name, with what they hold.
 pub(super) struct Files(pub(super) Vec<(String, Vec<u8>)>);
 
+/// No more records than this fit a segment of a specimen's log.
+const RECORDS_IN_SEGMENT: u32 = 45;
+
 /// One piece of damage; files go by their index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Damage {
@@ -52,8 +55,12 @@ impl Files {
         for (file, (_, bytes)) in self.0.iter().enumerate() {
             for (at, &was) in bytes.iter().enumerate() {
                 let turned = (0..8).map(|bit| was ^ 1 << bit);
-                let set = [0x00, 0xff].into_iter().filter(|byte| (byte ^ was).count_ones() > 1);
-                damages.extend(turned.chain(set).map(|byte| Damage::Byte { file, at, byte }));
+                // Some are the same, or none: the numbers depend on nothing but the lengths.
+                damages.extend(turned.chain([0x00, 0xff]).map(|byte| Damage::Byte {
+                    file,
+                    at,
+                    byte,
+                }));
             }
             damages.extend((0..bytes.len()).map(|len| Damage::Cut { file, len }));
             for by in [1, 7, 8, 64, SECTOR, 4096] {
@@ -110,6 +117,10 @@ impl Damage {
             Damage::Byte { .. } => 1,
             Damage::Wiped { .. } => RECORDS_IN_SECTOR,
             Damage::SectorsSwapped { .. } => 2 * RECORDS_IN_SECTOR,
+            // Nothing names the last segment until a later one does, or the MANIFEST.
+            Damage::Lost { file } if files.is_log(*file) && !files.is_log(file + 1) => {
+                return Loss { records: RECORDS_IN_SEGMENT, is_told: false };
+            }
             _ => 0,
         };
         if !files.is_log(self.file()) {
