@@ -180,7 +180,8 @@ impl Op {
         match self.fault {
             Some(Fault::Enospc) => io::ErrorKind::StorageFull.into(),
             Some(Fault::Eintr) => io::ErrorKind::Interrupted.into(),
-            // EIO has no kind of its own; 5 is its number on every Unix.
+            // These have no kind of their own; the numbers are those of every Unix.
+            Some(Fault::Emfile) => io::Error::from_raw_os_error(24),
             _ => io::Error::from_raw_os_error(5),
         }
     }

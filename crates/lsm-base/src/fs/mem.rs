@@ -70,6 +70,8 @@ struct Disk {
     /// Whoever touches a file holds this for reading, so that a crash falls between operations.
     tree: RwLock<Tree>,
     space: Space,
+    /// How many handles there are, locks included.
+    handles: AtomicU64,
 }
 
 /// The bytes of all files that have a name or a handle, against what there is.
@@ -94,6 +96,13 @@ impl MemFs {
     /// What is there stays when it is more; it only cannot grow.
     pub fn set_capacity(&self, bytes: u64) {
         self.disk.space.capacity.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many handles of files are in use, those of locks included: what would be descriptors of
+    /// a process.
+    #[must_use]
+    pub fn handle_count(&self) -> u64 {
+        self.disk.handles.load(Ordering::Relaxed)
     }
 
     /// Begins the sequence of random orders in which directories are listed anew.
@@ -121,12 +130,14 @@ impl MemFs {
     fn with_tree(tree: Tree, capacity: u64) -> MemFs {
         let used = AtomicU64::new(tree.used());
         let space = Space { used, capacity: AtomicU64::new(capacity) };
-        MemFs { disk: Arc::new(Disk { tree: RwLock::new(tree), space }) }
+        let disk = Disk { tree: RwLock::new(tree), space, handles: AtomicU64::new(0) };
+        MemFs { disk: Arc::new(disk) }
     }
 
     /// A handle of the file. Requires: the tree is locked, so that the file has a name until then.
     fn handle(&self, path: &Path, inode: Arc<Inode>, access: Access) -> MemFile {
         inode.lock().handles += 1;
+        self.disk.handles.fetch_add(1, Ordering::Relaxed);
         MemFile { disk: Arc::clone(&self.disk), inode, path: path.to_owned(), access }
     }
 
@@ -285,6 +296,7 @@ impl MemFile {
 
 impl Drop for MemFile {
     fn drop(&mut self) {
+        self.disk.handles.fetch_sub(1, Ordering::Relaxed);
         let mut file = self.inode.lock();
         file.handles -= 1;
         if file.is_gone() {

@@ -1,96 +1,17 @@
 //! A process that runs out of file descriptors: calls fail, and nothing stops for good.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_base::Fs;
-use lsm_base::fs::{self, DirEntry, FaultFs, FileLock, MemFs};
-use lsm_engine::{Db, ErrorKind, Health, Options, Read, Result};
+use lsm_base::FileName;
+use lsm_base::fs::{Fault, FaultFs, Op, OpKind};
+use lsm_engine::{Db, ErrorKind, Health, Read, Result};
 
 use crate::harness::{self, small_options};
-
-/// A file system before another one that has no descriptor for one call.
-#[derive(Clone, Debug)]
-struct Scarce {
-    inner: MemFs,
-    calls: Arc<AtomicU64>,
-    /// The calls that need a descriptor and get none.
-    fails: std::ops::Range<u64>,
-}
-
-impl Scarce {
-    fn take(&self, op: &'static str, path: &Path) -> lsm_base::Result<()> {
-        const EMFILE: i32 = 24;
-        if self.fails.contains(&self.calls.fetch_add(1, Ordering::Relaxed)) {
-            let error = std::io::Error::from_raw_os_error(EMFILE);
-            return Err(lsm_base::Error::io(op, path, error));
-        }
-        Ok(())
-    }
-}
-
-impl Fs for Scarce {
-    fn absolute(&self, path: &Path) -> lsm_base::Result<PathBuf> {
-        self.inner.absolute(path)
-    }
-
-    fn create(&self, path: &Path) -> lsm_base::Result<Arc<dyn fs::File>> {
-        self.take("create", path)?;
-        self.inner.create(path)
-    }
-
-    fn open(&self, path: &Path) -> lsm_base::Result<Arc<dyn fs::File>> {
-        self.take("open", path)?;
-        self.inner.open(path)
-    }
-
-    fn open_writable(&self, path: &Path) -> lsm_base::Result<Arc<dyn fs::File>> {
-        self.take("open", path)?;
-        self.inner.open_writable(path)
-    }
-
-    fn list(&self, dir: &Path) -> lsm_base::Result<Vec<DirEntry>> {
-        self.take("list", dir)?;
-        self.inner.list(dir)
-    }
-
-    fn lock(&self, path: &Path) -> lsm_base::Result<Box<dyn FileLock>> {
-        self.take("open", path)?;
-        self.inner.lock(path)
-    }
-
-    fn lock_existing(&self, path: &Path) -> lsm_base::Result<Box<dyn FileLock>> {
-        self.take("open", path)?;
-        self.inner.lock_existing(path)
-    }
-
-    fn create_dir(&self, dir: &Path) -> lsm_base::Result<()> {
-        self.inner.create_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> lsm_base::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> lsm_base::Result<()> {
-        self.inner.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> lsm_base::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn exists(&self, path: &Path) -> lsm_base::Result<bool> {
-        self.inner.exists(path)
-    }
-
-    fn free_space(&self, dir: &Path) -> lsm_base::Result<u64> {
-        self.inner.free_space(dir)
-    }
-}
 
 const KEYS: u32 = 300;
 
@@ -109,25 +30,43 @@ fn use_store(db: &Db) -> Result<()> {
 }
 
 fn open(fs: &FaultFs) -> Result<Db> {
-    harness::open_with(fs, small_options(0))
+    harness::open(fs, 0)
+}
+
+/// Has no descriptor for these of the calls that need one, and counts all that do.
+fn shortage(fails: Range<u64>) -> (Arc<AtomicU64>, impl FnMut(&Op) -> Option<Fault> + Send) {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let plan = move |op: &Op| {
+        let is_short =
+            op.kind.needs_descriptor() && fails.contains(&counted.fetch_add(1, Ordering::Relaxed));
+        is_short.then_some(Fault::Emfile)
+    };
+    (calls, plan)
+}
+
+/// A disk that is full for every second of the MANIFEST's records, so that MANIFESTs are begun
+/// anew, which they seldom are.
+fn manifest_breaker() -> impl FnMut(&Op) -> Option<Fault> + Send {
+    let mut appends = 0;
+    move |op| {
+        let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+        let is_append = is_manifest && op.kind == OpKind::Write && 1_000 < op.offset;
+        appends += u32::from(is_append);
+        (is_append && appends.is_multiple_of(2)).then_some(Fault::Enospc)
+    }
 }
 
 /// Uses a store while these calls get no descriptor. `false` if there were not as many calls.
-fn run(fails: std::ops::Range<u64>, break_manifest: bool) -> bool {
-    let memory = MemFs::new();
+fn run(fails: Range<u64>, break_manifest: bool) -> bool {
     let start = fails.start;
-    let scarce = Scarce { inner: memory.clone(), calls: Arc::default(), fails };
-    let fs = FaultFs::new(Arc::new(scarce.clone()));
-    if break_manifest {
-        // So that MANIFESTs are begun anew, which they seldom are.
-        let mut appends = 0;
-        fs.set_plan(move |op| {
-            let is_manifest = matches!(op.file_name(), Some(lsm_base::FileName::Manifest(_)));
-            let is_append = is_manifest && op.kind == fs::OpKind::Write && 1_000 < op.offset;
-            appends += u32::from(is_append);
-            (is_append && appends.is_multiple_of(2)).then_some(fs::Fault::Enospc)
-        });
-    }
+    let (memory, fs) = harness::disk();
+    let (calls, mut shortage) = shortage(fails);
+    let mut breaker = break_manifest.then(manifest_breaker);
+    fs.set_plan(move |op| {
+        let broken = breaker.as_mut().and_then(|breaker| breaker(op));
+        shortage(op).or(broken)
+    });
     let db = match open(&fs).or_else(|_| open(&fs)) {
         Ok(db) => db,
         Err(error) => panic!("an open after call {start} failed, twice: {error}"),
@@ -137,7 +76,7 @@ fn run(fails: std::ops::Range<u64>, break_manifest: bool) -> bool {
     }
     assert_eq!(db.health(), Health::Running, "call {start}");
     db.close().unwrap();
-    let has_failed = start < scarce.calls.load(Ordering::Relaxed);
+    let has_failed = start < calls.load(Ordering::Relaxed);
     let db = open(&harness::on(&memory)).unwrap();
     assert_eq!(db.prefix("").count(), KEYS as usize, "call {start}");
     assert_eq!(db.keyspaces().unwrap().len(), 1, "call {start}");
@@ -162,8 +101,7 @@ const CHILD: &str = "LSM_DESCRIPTORS_CHILD";
 #[test]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD).map(PathBuf::from) else { return };
-    let options = Options { background_threads: 0, ..small_options(0) };
-    let db = Db::builder(dir).options(options).open().unwrap();
+    let db = Db::builder(dir).options(small_options(0)).open().unwrap();
     let mut failures = 0;
     for free in 0..6 {
         let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();

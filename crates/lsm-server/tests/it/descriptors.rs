@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsm_base::fs::{Fault, FaultFs, Op, OpKind, StdFs};
+use lsm_base::fs::{Fault, FaultFs, StdFs};
 
 use crate::client::Client;
 use crate::harness::{Setup, TestServer};
@@ -93,9 +93,7 @@ fn s13_what_a_shortage_refuses_may_be_tried_again() {
         let has_hint = reply.header("retry-after") == Some("1");
         reply.status == 503 && reply.code() == "busy" && has_hint
     };
-    let needs_descriptor = |op: &Op| matches!(op.kind, OpKind::Create | OpKind::Open);
-    // An interrupted call passes as a shortage does.
-    faults.set_plan(move |op| needs_descriptor(op).then_some(Fault::Eintr));
+    faults.set_plan(|_| Some(Fault::Emfile));
     assert!(is_busy("GET", "/v1/kv/flushed", b""), "the table is not open");
     let value = vec![b'v'; 256 << 10];
     let refused = (0..40).find(|index| is_busy("PUT", &format!("/v1/kv/{index}"), &value));

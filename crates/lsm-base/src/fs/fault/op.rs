@@ -85,6 +85,16 @@ impl OpKind {
         matches!(self, OpKind::SyncDir | OpKind::SyncData | OpKind::SyncAll)
     }
 
+    /// Whether the system has to hand out a descriptor for it. A sync of a directory is done by the
+    /// handle that came with the lock.
+    #[must_use]
+    pub const fn needs_descriptor(self) -> bool {
+        matches!(
+            self,
+            OpKind::Create | OpKind::Open | OpKind::OpenWritable | OpKind::List | OpKind::Lock
+        )
+    }
+
     /// Whether it changes bytes, lengths or names: without these operations a file system stays as
     /// it is. [`OpKind::Lock`] is one, because it may create its file.
     #[must_use]
@@ -134,6 +144,9 @@ pub enum Fault {
     Enospc,
     /// It does nothing and answers EINTR.
     Eintr,
+    /// It does nothing and answers EMFILE, as what needs a new descriptor does in a process that has
+    /// no more of them.
+    Emfile,
     /// It does what it should and answers EIO all the same.
     EioAfter,
     /// A read or write moves at most so many bytes, and says so.
@@ -154,6 +167,7 @@ impl Fault {
     pub const fn applies_to(self, op: &Op) -> bool {
         match self {
             Fault::Eio | Fault::Enospc | Fault::Eintr | Fault::EioAfter => true,
+            Fault::Emfile => op.kind.needs_descriptor(),
             Fault::Short(len) => {
                 matches!(op.kind, OpKind::Read | OpKind::Write) && (len as u64) < op.len
             }

@@ -79,6 +79,30 @@ fn an_error_leaves_the_medium_alone() {
 }
 
 #[test]
+fn only_what_needs_a_descriptor_runs_out_of_them() {
+    let bench = Bench::new();
+    bench.fs.fail_from(0, Fault::Emfile);
+    let dir = Path::new(DIR);
+    let errors = [
+        bench.fs.create(&path("new")).unwrap_err(),
+        bench.fs.open(&path("000001.log")).unwrap_err(),
+        bench.fs.open_writable(&path("000001.log")).unwrap_err(),
+        bench.fs.list(dir).unwrap_err(),
+        bench.fs.lock(&path("LOCK")).unwrap_err(),
+        bench.fs.lock_existing(&path("000001.log")).unwrap_err(),
+    ];
+    for error in &errors {
+        let Error::Io { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.raw_os_error(), Some(24));
+    }
+    bench.file.write_all_at(b"new", 0).unwrap();
+    bench.file.sync_data().unwrap();
+    bench.fs.sync_dir(dir).unwrap();
+    bench.fs.rename(&path("000001.log"), &path("x")).unwrap();
+    assert_eq!(bench.fs.injected(), errors.len() as u64);
+}
+
+#[test]
 fn what_is_done_may_be_reported_as_failed() {
     let bench = Bench::new();
     bench.next_goes_wrong(Fault::EioAfter);

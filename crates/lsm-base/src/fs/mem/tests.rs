@@ -256,6 +256,21 @@ fn a_removed_file_keeps_its_space_until_its_last_handle() {
 }
 
 #[test]
+fn handles_are_counted_until_they_end() {
+    let fs = MemFs::new();
+    let file = write(&fs, "a", b"1");
+    let other = fs.open(&path("a")).unwrap();
+    let lock = fs.lock(&path("LOCK")).unwrap();
+    fs.lock(&path("LOCK")).unwrap_err();
+    assert_eq!((fs.handle_count(), fs.crash(Keep::Everything).handle_count()), (3, 0));
+    fs.remove(&path("a")).unwrap();
+    drop((file, lock));
+    assert_eq!(fs.handle_count(), 1);
+    drop(other);
+    assert_eq!(fs.handle_count(), 0);
+}
+
+#[test]
 fn listings_come_in_an_order_that_the_seed_decides() {
     let listing = |seed| {
         let fs = MemFs::new();
