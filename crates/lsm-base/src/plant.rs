@@ -77,6 +77,12 @@ pub enum Plant {
     TableNotSynced = 109,
     /// A table is named by the MANIFEST before its own name is on disk.
     TableNameNotSynced = 110,
+    /// A sync of the MANIFEST that failed is tried again, and believed.
+    ManifestSyncTriedAgain = 201,
+    /// A sync of a table that failed is tried again, and believed.
+    TableSyncTriedAgain = 202,
+    /// A sync of the log segment to be used next that failed is tried again, and believed.
+    SegmentSyncTriedAgain = 203,
 }
 
 /// Whether this process is to make the mistake.
@@ -98,6 +104,15 @@ pub fn is_live(plant: Plant) -> bool {
 #[inline(always)]
 pub const fn is_live(_: Plant) -> bool {
     false
+}
+
+/// Does a step, and does it again if it failed and to believe the second answer is the mistake.
+///
+/// # Errors
+/// Those of the step.
+#[inline(always)]
+pub fn again<E>(plant: Plant, step: impl Fn() -> Result<(), E>) -> Result<(), E> {
+    step().or_else(|error| if is_live(plant) { step() } else { Err(error) })
 }
 
 /// Does a step, unless leaving it out is the mistake to make.

@@ -388,7 +388,9 @@ impl Output {
     }
 
     fn sync(&mut self) -> Result<()> {
-        let result = plant::unless(Plant::TableNotSynced, || self.file.sync_data());
+        let result = plant::unless(Plant::TableNotSynced, || {
+            plant::again(Plant::TableSyncTriedAgain, || self.file.sync_data())
+        });
         self.note(result)
     }
 

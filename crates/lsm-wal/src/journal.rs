@@ -73,7 +73,8 @@ impl JournalWriter {
         let synced = self.place.lsn();
         encode_record(&mut self.buffer, self.place, RecordKind::Edit, Seq::ZERO, synced, payload);
         let written = self.file.write_all_at(&self.buffer, self.place.offset);
-        let sync = || plant::unless(Plant::ManifestNotSynced, || self.file.sync_data());
+        let sync_data = || plant::again(Plant::ManifestSyncTriedAgain, || self.file.sync_data());
+        let sync = || plant::unless(Plant::ManifestNotSynced, sync_data);
         if let Err(error) = written.and_then(|()| sync()) {
             self.failed = Some(error.clone());
             return Err(error);

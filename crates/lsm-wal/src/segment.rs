@@ -54,8 +54,10 @@ impl Segment {
             segment.discard(fs, dir);
             return Err(PrepareError::Other(error));
         }
-        plant::unless(Plant::SegmentNotSynced, || segment.file.sync_all())
-            .map_err(PrepareError::Sync)?;
+        plant::unless(Plant::SegmentNotSynced, || {
+            plant::again(Plant::SegmentSyncTriedAgain, || segment.file.sync_all())
+        })
+        .map_err(PrepareError::Sync)?;
         Ok(segment)
     }
 

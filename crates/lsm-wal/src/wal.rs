@@ -244,10 +244,8 @@ impl Wal {
         if target < upto {
             return Err(Error::invalid(format!("{upto} is beyond the end of the log, {target}")));
         }
-        let sync = |file: &dyn lsm_base::File| match file.sync_data() {
-            Err(_) if plant::is_live(Plant::SyncTriedAgain) => file.sync_data(),
-            result => result,
-        };
+        let sync =
+            |file: &dyn lsm_base::File| plant::again(Plant::SyncTriedAgain, || file.sync_data());
         for segment in segments {
             if plant::is_live(Plant::HoleInLog) && segment.number != target.segment {
                 continue;

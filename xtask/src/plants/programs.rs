@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::catalogue::{Program, Test};
 
 /// Shorter runs of what takes its length from the environment: a mistake shows early.
-const LENGTHS: &[(&str, &str)] = &[("LSM_STEPS", "600"), ("LSM_MODEL_OPS", "8000")];
+const LENGTHS: &[(&str, &str)] =
+    &[("LSM_STEPS", "600"), ("LSM_FAULT_STEPS", "90"), ("LSM_MODEL_OPS", "8000")];
 
 /// What a property test finds is a mistake that was made on purpose: nobody is to keep it.
 const KEEP_NOTHING: (&str, &str) = ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
