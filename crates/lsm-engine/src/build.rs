@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::{Cursor, FileName, Fs, KeyspaceId, Result, Seq};
-use lsm_compaction::job::{self, Aborted, Cause, Recheck};
+use lsm_compaction::job::{self, Aborted, Cause};
 use lsm_compaction::picker::PickerOptions;
 use lsm_compaction::{
     Elision, JobContext, LEVELS, NewTable, Outcome, OutputOptions, TableMeta, Tree,
@@ -62,7 +62,7 @@ impl TableFactory<'_> {
                 max_grandparent_bytes: picker_options.max_grandparent_bytes(),
             },
             expected_entries: merge.entries,
-            recheck: Recheck::Sample,
+            recheck: self.options.recheck,
         };
         let mut new_table = || self.new_table();
         job::run(merge.inputs, context, &mut new_table, is_cancelled).map_err(|aborted| {

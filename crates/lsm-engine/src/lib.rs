@@ -114,7 +114,7 @@ pub use lsm_base::{KeyspaceId, Seq, WriteBatch};
 pub use lsm_compaction::edit::FORMAT_VERSION;
 pub use lsm_sstable::Resident;
 pub use metrics::{DiskUse, MemoryUse, Metrics};
-pub use options::{Compression, Condition, Durability, Options, ReadMode, WriteOptions};
+pub use options::{Compression, Condition, Durability, Options, ReadMode, Recheck, WriteOptions};
 pub use progress::Progress;
 pub use read::{Read, View};
 pub use recovery::RecoveryReport;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use lsm_base::Seq;
+pub use lsm_compaction::job::Recheck;
 pub use lsm_sstable::{Compression, ReadMode};
 use lsm_wal::MAX_FILE_LEN;
 
@@ -60,6 +61,8 @@ pub struct Options {
     /// How many bytes of log may wait for memtables to be flushed. A log segment is as long as
     /// a memtable, or half of this if that is less, and always below 4 GiB. Unset: four memtables.
     pub max_log_bytes: Option<u64>,
+    /// How much of each new table is read back before it counts. Its inputs go only after that.
+    pub recheck: Recheck,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             background_threads: 1,
             read_mode: None,
             max_log_bytes: None,
+            recheck: Recheck::Sample,
         }
     }
 }
@@ -110,6 +114,7 @@ pub(crate) struct Resolved {
     pub(crate) compaction_interval: Duration,
     pub(crate) background_threads: usize,
     pub(crate) read_mode: Option<ReadMode>,
+    pub(crate) recheck: Recheck,
     pub(crate) machine_memory: usize,
     /// The length of a log segment: a generation is sealed too when its segment is full.
     pub(crate) segment_size: u64,
@@ -167,6 +172,7 @@ impl Options {
             compaction_interval: self.compaction_interval,
             background_threads: self.background_threads,
             read_mode: self.read_mode,
+            recheck: self.recheck,
             machine_memory,
             segment_size,
             max_sealed: sealed_room.min(log_room).clamp(1, 3),

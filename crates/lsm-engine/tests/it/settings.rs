@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use lsm_engine::{Health, Options, Read, WriteOptions};
+use lsm_base::FileName;
+use lsm_base::fs::OpKind;
+use lsm_engine::{Health, Options, Read, Recheck, WriteOptions};
 
+use crate::harness;
 use crate::support::{bounded, builder, memory, open, tiny};
 
 #[test]
@@ -81,4 +84,25 @@ fn times_of_every_length_work() {
             db.close().unwrap();
         }
     });
+}
+
+#[test]
+fn a_full_recheck_reads_every_byte_of_a_new_table() {
+    let read = |recheck| {
+        let (_, fs) = harness::disk();
+        let db = harness::open_with(&fs, Options { recheck, ..harness::small_options(0) }).unwrap();
+        for i in 0..40_u32 {
+            db.put(i.to_be_bytes(), [i as u8; 200]).unwrap();
+        }
+        fs.clear_trace();
+        db.flush().unwrap();
+        let trace = fs.trace();
+        let is_table = |name| matches!(name, Some(FileName::Table(_)));
+        let reads = trace.iter().filter(|op| op.kind == OpKind::Read && is_table(op.file_name()));
+        (reads.map(|op| op.len).sum::<u64>(), db.metrics().disk.tables)
+    };
+    let (sampled, len) = read(Recheck::Sample);
+    assert!(sampled < len, "{sampled} of {len}");
+    let (all, len) = read(Recheck::Full);
+    assert!(len <= all, "{all} of {len}");
 }
