@@ -1,157 +1,197 @@
-//! The store against a model, under many settings.
+//! The store against a model, under many sets of options.
 //!
-//! Each run is a stream of random operations that is a function of its seed: writes of every kind,
-//! reads of every kind, snapshots and cursors that are held while the store is flushed, compacted,
-//! and its keyspaces come and go. After every operation the store must have answered what the
-//! model answers. Background threads make runs differ in timing, never in what they must answer.
+//! A stream of random operations is a function of its seed: writes and reads of every kind,
+//! snapshots and cursors that are held while the store is flushed, compacted, closed, opened again
+//! and crashed, and its keyspaces come and go. Each set of options takes the same streams. After
+//! every operation the store must have answered what the model answers, and at the end of a stream
+//! all sets must have come to the same content. Options and background threads make runs differ in
+//! files and timing, never in what they must answer.
 //!
-//! `LSM_MODEL_SEED` sets the seed, `LSM_MODEL_OPS` the number of operations of each run.
+//! A stream that fails is run again without ever more of its operations (`model/shrink.rs`), and
+//! what is left is printed with the seed.
+//!
+//! `LSM_MODEL_SEED` sets the first seed, `LSM_MODEL_OPS` the number of operations of a stream,
+//! `LSM_MODEL_ONLY` their numbers, and `LSM_MODEL_SHRINK` for how many seconds to shrink.
 
+mod disk;
 mod driver;
 mod held;
 mod input;
+mod lives;
 mod oracle;
 mod reads;
+mod sets;
+mod shrink;
 
+use std::cell::Cell;
 use std::env;
+use std::panic::{self, AssertUnwindSafe};
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lsm_engine::{Compression, Db, DbBuilder, Options, ReadMode};
+use lsm_engine::Options;
 
+use self::disk::{Directory, Disk, Memory};
 use self::driver::{Driver, Figures};
-use crate::support::{builder, memory, tiny};
+use self::sets::Set;
 
-/// Operations of one run in memory; with the one in a directory, eight runs make 200,000.
-const OPS: u64 = 28_000;
+/// How many streams each set takes.
+const STREAMS: u64 = 3;
 
-/// Operations of the run in a directory, where syncs take their time.
-const OPS_IN_DIRECTORY: u64 = 4_000;
+/// The operations of a stream.
+const OPS: u64 = 12_000;
 
-/// Says how to repeat a run that failed.
-struct Place {
-    set: &'static str,
-    seed: u64,
-    op: u64,
-}
+/// The operations of the one stream in a directory, where syncs take their time.
+const OPS_IN_DIRECTORY: u64 = 6_000;
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!(
-                "set {}: LSM_MODEL_SEED={} failed at operation {}",
-                self.set, self.seed, self.op
-            );
-        }
-    }
-}
+/// What all sets together make at least.
+const ALL_OPS: u64 = 1_000_000;
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {
     env::var(name).ok()?.parse().ok()
 }
 
-fn run(set: &'static str, ops: u64, reopen: impl Fn() -> DbBuilder + 'static) -> Figures {
-    let seed = variable("LSM_MODEL_SEED").unwrap_or(0x5eed);
-    let started = Instant::now();
-    let mut place = Place { set, seed, op: 0 };
-    // Sets differ in their operations too.
-    let mixed = set.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31) ^ u64::from(byte));
-    let mut driver = Driver::new(mixed, reopen);
-    let ops = variable("LSM_MODEL_OPS").unwrap_or(ops);
-    while place.op < ops {
-        driver.step();
-        place.op += 1;
+/// Runs operations of a stream on a new store.
+fn run_ops(seed: u64, disk: Box<dyn Disk>, ops: &[u64], at: &Cell<usize>) -> (Figures, u64) {
+    let mut driver = Driver::new(seed, disk);
+    for (index, op) in ops.iter().enumerate() {
+        at.set(index);
+        driver.step(*op);
     }
-    let figures = driver.finish();
-    println!("{set}: {figures:?} in {:?}", started.elapsed());
-    figures
+    driver.finish()
 }
 
-fn run_in_memory(set: &'static str, options: Options) -> Figures {
-    let fs = memory();
-    run(set, OPS, move || builder(&fs, &options))
+/// Runs a stream; if it fails, says which operations are enough for that.
+fn run_stream(set: &str, seed: u64, len: u64, disk: &dyn Fn() -> Box<dyn Disk>) -> (Figures, u64) {
+    let only: Option<String> = variable("LSM_MODEL_ONLY");
+    let only = only.map(|list| list.split(',').map(|op| op.parse().unwrap()).collect());
+    let ops: Vec<u64> = only.unwrap_or_else(|| (0..len).collect());
+    let at = Cell::new(0);
+    let run =
+        |ops: &[u64]| panic::catch_unwind(AssertUnwindSafe(|| run_ops(seed, disk(), ops, &at)));
+    let panicked = match run(&ops) {
+        Ok(result) => return result,
+        Err(panicked) => panicked,
+    };
+    eprintln!("set {set}: LSM_MODEL_SEED={seed} failed at operation {}", ops[at.get()]);
+    // Whoever makes mistakes on purpose wants to know that they are noticed, and no more.
+    let seconds = variable("LSM_MODEL_SHRINK").unwrap_or(if cfg!(plants) { 0 } else { 60 });
+    let failed = ops[..=at.get()].to_vec();
+    let left = shrink::shrink(failed, Duration::from_secs(seconds), |ops| run(ops).is_err());
+    let numbers: Vec<_> = left.iter().map(u64::to_string).collect();
+    let names: Vec<_> = left.iter().map(|op| Driver::describe(seed, *op)).collect();
+    eprintln!("set {set}: these {} fail too: {names:#?}", left.len());
+    eprintln!("LSM_MODEL_SEED={seed} LSM_MODEL_ONLY={}", numbers.join(","));
+    panic::resume_unwind(panicked);
+}
+
+/// Runs every stream under each of the sets, which must come to the same content.
+fn run_sets(sets: &[Set], check: fn(&str, Figures)) {
+    let first_seed = variable("LSM_MODEL_SEED").unwrap_or(0x5eed);
+    let len = variable("LSM_MODEL_OPS").unwrap_or(OPS);
+    let mut contents: Vec<Option<u64>> = vec![None; STREAMS as usize];
+    for Set { name, options } in sets {
+        let started = Instant::now();
+        let mut sum = Figures::default();
+        for (seed, content) in (first_seed..).zip(&mut contents) {
+            let disk = || Box::new(Memory::new(options.clone())) as Box<dyn Disk>;
+            let (figures, found) = run_stream(name, seed, len, &disk);
+            sum.add(figures);
+            let known = *content.get_or_insert(found);
+            assert_eq!(found, known, "{name} and {} differ at seed {seed}", sets[0].name);
+        }
+        println!("{name}: {sum:?} in {:?}", started.elapsed());
+        if is_usual() {
+            assert_eq!(sum.ops, STREAMS * OPS);
+            check_usual(name, sum);
+            check(name, sum);
+        }
+    }
+}
+
+/// Whether this run is as long as it is by itself.
+fn is_usual() -> bool {
+    ["LSM_MODEL_OPS", "LSM_MODEL_ONLY"].iter().all(|name| env::var_os(name).is_none())
+}
+
+/// What every set must have come across.
+fn check_usual(name: &str, figures: Figures) {
+    assert!(20 <= figures.reopens, "{name}: {figures:?}");
+    assert!(20 <= figures.crashes, "{name}: {figures:?}");
+    assert!(300 <= figures.turns, "{name}: {figures:?}");
+    assert!(30 <= figures.woken, "{name}: {figures:?}");
+    assert!(50 <= figures.resident, "{name}: {figures:?}");
 }
 
 /// Every set with the smallest memtables is busy in the background all the time.
-fn assert_busy(figures: Figures) {
-    assert!(100 <= figures.flushes, "{figures:?}");
-    assert!(50 <= figures.compactions, "{figures:?}");
-    assert!(3 <= figures.levels, "{figures:?}");
-    assert!(50 <= figures.resident, "{figures:?}");
+fn check_busy(name: &str, figures: Figures) {
+    assert!(100 <= figures.flushes, "{name}: {figures:?}");
+    assert!(50 <= figures.compactions, "{name}: {figures:?}");
+    assert!(3 <= figures.levels, "{name}: {figures:?}");
 }
 
 #[test]
 fn small_memtables() {
-    assert_busy(run_in_memory("small memtables", tiny()));
+    run_sets(&sets::small_memtables(), check_busy);
 }
 
 #[test]
 fn small_memtables_without_threads() {
-    let options = Options {
-        background_threads: 0,
-        block_size: 128,
-        table_size: 2 << 10,
-        max_log_bytes: Some(8 << 10),
-        ..tiny()
-    };
-    assert_busy(run_in_memory("small memtables without threads", options));
+    run_sets(&sets::small_memtables_without_threads(), |name, figures| {
+        check_busy(name, figures);
+        if name.contains("three generations") {
+            assert!(2 <= figures.sealed, "{name}: {figures:?}");
+        }
+    });
 }
 
 #[test]
 fn small_memtables_with_a_block_for_each_entry() {
-    let options = Options {
-        block_size: 1,
-        block_cache_size: Some(1),
-        bloom_bits_per_key: 0,
-        compression: Compression::None,
-        read_mode: Some(ReadMode::Pread),
-        background_threads: 1,
-        ..tiny()
-    };
-    assert_busy(run_in_memory("small memtables with a block for each entry", options));
+    run_sets(&sets::small_memtables_with_a_block_for_each_entry(), check_busy);
 }
 
 #[test]
-fn small_memtables_and_small_tables() {
-    let options = Options {
-        table_size: 4 << 10,
-        block_cache_size: Some(8 << 10),
-        bloom_bits_per_key: 32,
-        read_mode: Some(ReadMode::Pread),
-        ..tiny()
-    };
-    assert_busy(run_in_memory("small memtables and small tables", options));
+fn blocks_tables_and_caches() {
+    run_sets(&sets::blocks_tables_and_caches(), |_, _| ());
+}
+
+#[test]
+fn logs_and_memory() {
+    run_sets(&sets::logs_and_memory(), |name, figures| {
+        if name == "buffered by default" {
+            assert!(10 <= figures.lost, "{name}: {figures:?}");
+        }
+    });
+}
+
+#[test]
+fn threads_and_changes() {
+    run_sets(&sets::threads_and_changes(), |_, _| ());
 }
 
 #[test]
 fn a_real_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("data");
-    let options = Options { memtable_size: Some(32 << 10), table_size: 32 << 10, ..tiny() };
-    run("a real directory", OPS_IN_DIRECTORY, move || Db::builder(&path).options(options.clone()));
+    let seed = variable("LSM_MODEL_SEED").unwrap_or(0x5eed);
+    let len = variable("LSM_MODEL_OPS").unwrap_or(OPS_IN_DIRECTORY);
+    let disk = || Box::new(Directory::new(sets::a_real_directory())) as Box<dyn Disk>;
+    let (figures, content) = run_stream("a real directory", seed, len, &disk);
+    println!("a real directory: {figures:?}");
+    let memory = || Box::new(Memory::new(vec![Options::default()])) as Box<dyn Disk>;
+    let (_, expected) = run_stream("default options", seed, len, &memory);
+    assert_eq!(content, expected, "they differ at seed {seed}");
 }
 
 #[test]
-fn default_options() {
-    run_in_memory("default options", Options::default());
-}
-
-#[test]
-fn a_short_log() {
-    let options =
-        Options { memtable_size: Some(128 << 10), max_log_bytes: Some(8 << 10), ..tiny() };
-    run_in_memory("a short log", options);
-}
-
-#[test]
-fn medium_memtables_without_threads() {
-    let options = Options {
-        memtable_size: Some(128 << 10),
-        table_size: 8 << 10,
-        bloom_bits_per_key: 1,
-        compression: Compression::None,
-        background_threads: 0,
-        ..Options::default()
-    };
-    run_in_memory("medium memtables without threads", options);
+fn all_sets_together_make_a_million_operations() {
+    let groups = [
+        sets::small_memtables(),
+        sets::small_memtables_without_threads(),
+        sets::small_memtables_with_a_block_for_each_entry(),
+        sets::blocks_tables_and_caches(),
+        sets::logs_and_memory(),
+        sets::threads_and_changes(),
+    ];
+    let sets = groups.iter().map(Vec::len).sum::<usize>() as u64;
+    assert!(24 <= sets, "{sets}");
+    assert!(ALL_OPS <= sets * STREAMS * OPS, "{sets}");
 }

@@ -4,14 +4,64 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use lsm_engine::{
-    Condition, Db, DbBuilder, Durability, ErrorKind, Keyspace, Metrics, Read, Seq, WriteBatch,
-    WriteOptions,
+    Condition, Db, Durability, ErrorKind, Keyspace, Metrics, Read, Seq, WriteBatch, WriteOptions,
 };
 
+use super::disk::Disk;
 use super::held::{HeldCursor, HeldSnapshot, Shared};
 use super::input::Input;
 use super::oracle::Space;
 use crate::support::wait;
+
+/// An operation of a commit.
+pub(crate) type Write = (Shared, Vec<u8>, Option<Vec<u8>>);
+
+/// A commit that a power loss may take.
+pub(crate) struct Commit {
+    pub(super) last: Seq,
+    pub(super) ops: Vec<Write>,
+}
+
+/// What an operation may be: its share among a thousand, its name, and how it is done.
+const ACTIONS: [(usize, &str, Action); 24] = [
+    (330, "put, or seldom delete", |driver| driver.put_or_delete(4)),
+    (60, "put or delete", |driver| driver.put_or_delete(1)),
+    (70, "batch", Driver::write_batch),
+    (80, "conditional write", Driver::write_if),
+    (100, "get", Driver::get),
+    (25, "get many", Driver::get_many),
+    (50, "scan", Driver::scan),
+    (15, "prefix", Driver::prefix),
+    (30, "hold a cursor", Driver::hold_cursor),
+    (120, "move a cursor", Driver::step_cursor),
+    (15, "hold a snapshot", Driver::hold_snapshot),
+    (65, "read a snapshot", Driver::read_snapshot),
+    (3, "create a keyspace", Driver::create_keyspace),
+    (2, "drop a keyspace", Driver::drop_keyspace),
+    (3, "flush", Driver::flush),
+    (2, "read from cursors that slept", Driver::wake_cursors),
+    (6, "wait for background work", |driver| driver.db().wait_idle().unwrap()),
+    (5, "sync", Driver::sync),
+    (1, "verify", Driver::verify),
+    (2, "compact", Driver::compact),
+    (12, "look at levels", Driver::look_at_levels),
+    (1, "crash", Driver::crash),
+    (1, "die", Driver::die),
+    (2, "reopen", Driver::reopen),
+];
+
+type Action = fn(&mut Driver);
+
+fn action(input: &mut Input) -> (&'static str, Action) {
+    let mut place = input.below(1_000);
+    for (share, name, act) in ACTIONS {
+        if place < share {
+            return (name, act);
+        }
+        place -= share;
+    }
+    unreachable!("the shares make a thousand")
+}
 
 /// How many snapshots, and how many cursors, are held at most.
 pub(super) const MAX_HELD: usize = 6;
@@ -19,20 +69,53 @@ pub(super) const MAX_HELD: usize = 6;
 /// What a run did, over all of its opens.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Figures {
+    pub(crate) ops: u64,
     pub(crate) flushes: u64,
     pub(crate) compactions: u64,
     /// The most levels that held tables at once, in one keyspace.
     pub(crate) levels: usize,
     pub(crate) reopens: u64,
+    /// Power losses, process deaths among them.
+    pub(crate) crashes: u64,
+    /// Commits that a power loss took, and that were written again.
+    pub(crate) lost: u64,
+    /// The most generations that waited for their flush at once.
+    pub(crate) sealed: usize,
+    /// Cursors that went the other way from an entry to an entry.
+    pub(crate) turns: u64,
+    /// Cursors that were first read from long after they were made.
+    pub(crate) woken: u64,
     /// Reads without the disk that had an answer.
     pub(crate) resident: u64,
+}
+
+impl Figures {
+    /// Takes those of another run in.
+    pub(crate) fn add(&mut self, other: Figures) {
+        self.ops += other.ops;
+        self.flushes += other.flushes;
+        self.compactions += other.compactions;
+        self.levels = self.levels.max(other.levels);
+        self.reopens += other.reopens;
+        self.crashes += other.crashes;
+        self.lost += other.lost;
+        self.sealed = self.sealed.max(other.sealed);
+        self.turns += other.turns;
+        self.woken += other.woken;
+        self.resident += other.resident;
+    }
 }
 
 /// One run.
 pub(crate) struct Driver {
     pub(super) input: Input,
-    reopen: Box<dyn Fn() -> DbBuilder>,
-    db: Option<Db>,
+    seed: u64,
+    pub(super) disk: Box<dyn Disk>,
+    pub(super) db: Option<Db>,
+    /// What a power loss may take: the commits since the last that is on disk for certain.
+    pub(super) unsynced: Vec<Commit>,
+    /// All that is up to here is on disk for certain.
+    pub(super) synced: Seq,
     /// `default` first.
     pub(super) spaces: Vec<(Keyspace, Shared)>,
     pub(super) snapshots: Vec<HeldSnapshot>,
@@ -44,13 +127,16 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(seed: u64, reopen: impl Fn() -> DbBuilder + 'static) -> Driver {
-        let db = reopen().open().unwrap();
+    pub(crate) fn new(seed: u64, mut disk: Box<dyn Disk>) -> Driver {
+        let db = disk.builder().open().unwrap();
         let default = db.keyspace("default").unwrap();
         let space = Rc::new(RefCell::new(Space::new("default", default.id())));
         Driver {
-            input: Input::new(seed),
-            reopen: Box::new(reopen),
+            input: Input::of_operation(seed, 0),
+            seed,
+            disk,
+            unsynced: Vec::new(),
+            synced: db.seq(),
             seq: db.seq(),
             db: Some(db),
             spaces: vec![(default, space)],
@@ -65,30 +151,18 @@ impl Driver {
         self.db.clone().expect("the database is open between operations")
     }
 
-    /// Does one random operation on both, and compares.
-    pub(crate) fn step(&mut self) {
-        match self.input.below(1_000) {
-            0..330 => self.put_or_delete(4),
-            330..390 => self.put_or_delete(1),
-            390..460 => self.write_batch(),
-            460..540 => self.write_if(),
-            540..640 => self.get(),
-            640..665 => self.get_many(),
-            665..715 => self.scan(),
-            715..730 => self.prefix(),
-            730..760 => self.hold_cursor(),
-            760..880 => self.step_cursor(),
-            880..895 => self.hold_snapshot(),
-            895..960 => self.read_snapshot(),
-            960..963 => self.create_keyspace(),
-            963..965 => self.drop_keyspace(),
-            965..970 => self.db().flush().unwrap(),
-            970..976 => self.db().wait_idle().unwrap(),
-            976..982 => self.db().sync().unwrap(),
-            982..984 => self.compact(),
-            984..999 => self.look_at_levels(),
-            _ => self.reopen(),
-        }
+    /// Does the operation of this number on both, and compares.
+    pub(crate) fn step(&mut self, op: u64) {
+        self.input = Input::of_operation(self.seed, op);
+        self.figures.ops += 1;
+        let (_, act) = action(&mut self.input);
+        act(self);
+    }
+
+    /// What an operation does, for people.
+    pub(crate) fn describe(seed: u64, op: u64) -> String {
+        let (name, _) = action(&mut Input::of_operation(seed, op));
+        format!("{op}: {name}")
     }
 
     fn put_or_delete(&mut self, puts: usize) {
@@ -99,8 +173,7 @@ impl Driver {
             Some(value) => keyspace.put_with(&key, value, &options).unwrap(),
             None => keyspace.delete_with(&key, &options).unwrap(),
         };
-        self.committed(seq, 1);
-        space.borrow_mut().write(&key, seq, value);
+        self.committed(seq, 1, &options, vec![(space, key, value)]);
     }
 
     fn write_batch(&mut self) {
@@ -122,11 +195,7 @@ impl Driver {
             false => self.db().write(batch, &options).unwrap(),
         };
         let count = ops.len() as u64;
-        self.committed(last, count);
-        for (index, (space, key, value)) in ops.into_iter().enumerate() {
-            let seq = Seq::new(last.get() + 1 + index as u64 - count);
-            space.borrow_mut().write(&key, seq, value);
-        }
+        self.committed(last, count, &options, ops);
     }
 
     fn write_if(&mut self) {
@@ -156,8 +225,7 @@ impl Driver {
         match result {
             Ok(seq) => {
                 assert!(holds, "{condition:?} let a write in at version {current:?}");
-                self.committed(seq, 1);
-                space.borrow_mut().write(&key, seq, value);
+                self.committed(seq, 1, &options, vec![(space, key, value)]);
             }
             Err(error) => {
                 assert!(!holds, "{condition:?} at version {current:?}: {error}");
@@ -168,14 +236,48 @@ impl Driver {
     }
 
     /// Notes that `count` operations were written, the last at `seq`.
-    fn committed(&mut self, seq: Seq, count: u64) {
-        assert!(
-            self.seq.plus(count) <= seq || count == 0,
-            "{count} up to {seq} after {}",
-            self.seq
-        );
+    pub(super) fn committed(
+        &mut self,
+        seq: Seq,
+        count: u64,
+        options: &WriteOptions,
+        ops: Vec<Write>,
+    ) {
+        let is_on = self.seq.plus(count) <= seq || count == 0;
+        assert!(is_on, "{count} up to {seq} after {}", self.seq);
         self.seq = seq;
         assert_eq!(self.db().seq(), seq);
+        for (index, (space, key, value)) in ops.iter().enumerate() {
+            let written = Seq::new(seq.get() + 1 + index as u64 - count);
+            space.borrow_mut().write(key, written, value.clone());
+        }
+        if count != 0 {
+            self.unsynced.push(Commit { last: seq, ops });
+        }
+        if options.durability == Some(Durability::Sync) && count != 0 {
+            self.all_synced();
+        }
+    }
+
+    /// Everything that was acknowledged is on disk.
+    pub(super) fn all_synced(&mut self) {
+        self.synced = self.seq;
+        self.unsynced.clear();
+    }
+
+    fn flush(&mut self) {
+        self.db().flush().unwrap();
+        self.all_synced();
+    }
+
+    fn sync(&mut self) {
+        self.db().sync().unwrap();
+        self.all_synced();
+    }
+
+    fn verify(&mut self) {
+        let report = self.db().verify().unwrap();
+        assert!(report.is_clean(), "{report:?}");
     }
 
     fn write_options(&mut self) -> WriteOptions {
@@ -221,6 +323,7 @@ impl Driver {
         let index = 1 + self.input.below(self.spaces.len() - 1);
         let (keyspace, _) = self.spaces.remove(index);
         self.db().drop_keyspace(keyspace.name()).unwrap();
+        self.all_synced();
         assert_eq!(keyspace.get("k").unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(keyspace.put("k", "v").unwrap_err().kind(), ErrorKind::Closed);
     }
@@ -232,10 +335,13 @@ impl Driver {
             let bounds = self.input.bounds();
             self.db().compact(bounds).unwrap();
         }
+        self.wake_cursors();
     }
 
     fn look_at_levels(&mut self) {
         for keyspace in self.db().levels() {
+            let sealed = keyspace.memtables.iter().filter(|memtable| memtable.is_sealed).count();
+            self.figures.sealed = self.figures.sealed.max(sealed);
             let mut used = 0;
             for level in &keyspace.levels {
                 used += usize::from(!level.tables.is_empty());
@@ -246,49 +352,20 @@ impl Driver {
         }
     }
 
-    fn reopen(&mut self) {
-        let db = self.db.take().expect("the database is open between operations");
-        self.add_figures(&db.metrics());
-        self.figures.reopens += 1;
-        if self.input.once_in(2) {
-            db.close().unwrap();
-        } else {
-            // Keyspaces and snapshots are handles too.
-            drop(db);
-            self.snapshots.clear();
-        }
-        let spaces: Vec<_> = self.spaces.drain(..).map(|(_, space)| space).collect();
-        for held in self.snapshots.drain(..) {
-            assert_eq!(held.snapshot.get("k").unwrap_err().kind(), ErrorKind::Closed);
-        }
-        self.cursors.drain(..).for_each(HeldCursor::assert_closed);
-        let db = (self.reopen)().open().unwrap();
-        assert!(db.recovery_report().was_closed, "{:?}", db.recovery_report());
-        assert_eq!(db.recovery_report().replayed_records, 0);
-        assert!(self.seq <= db.seq(), "{} after {}", db.seq(), self.seq);
-        self.seq = db.seq();
-        for space in spaces {
-            let keyspace = db.keyspace(&space.borrow().name).unwrap();
-            assert_eq!(keyspace.id(), space.borrow().id);
-            self.spaces.push((keyspace, space));
-        }
-        self.db = Some(db);
-    }
-
-    fn add_figures(&mut self, metrics: &Metrics) {
-        self.figures.flushes += metrics.flushes;
-        self.figures.compactions += metrics.compactions;
-    }
-
-    /// Compares everything, on disk too, and closes.
-    pub(crate) fn finish(mut self) -> Figures {
+    /// Compares everything, on disk too, and closes. The number tells apart what two streams wrote.
+    pub(crate) fn finish(mut self) -> (Figures, u64) {
+        self.input = Input::of_operation(self.seed, u64::MAX);
         self.compare_all();
         self.reopen();
         self.compare_all();
+        self.verify();
         let db = self.db();
-        let report = db.verify().unwrap();
-        assert!(report.is_clean(), "{report:?}");
         self.add_figures(&db.metrics());
-        self.figures
+        (self.figures, self.fingerprint())
+    }
+
+    pub(super) fn add_figures(&mut self, metrics: &Metrics) {
+        self.figures.flushes += metrics.flushes;
+        self.figures.compactions += metrics.compactions;
     }
 }

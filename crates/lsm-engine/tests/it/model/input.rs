@@ -13,8 +13,16 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn new(seed: u64) -> Input {
+    /// The inputs of one operation: what it does depends on no operation before it, so any of them
+    /// can be left out.
+    pub(crate) fn of_operation(seed: u64, op: u64) -> Input {
+        let seed = SplitMix64::new(seed).next_u64() ^ SplitMix64::new(op).next_u64();
         Input { random: SplitMix64::new(seed) }
+    }
+
+    /// A number of 64 bits.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.random.next_u64()
     }
 
     /// A number below `end`.

@@ -33,6 +33,15 @@ impl Space {
         versions.push((seq, value));
     }
 
+    /// Forgets what was written to a key behind `seq`: a power loss took it.
+    pub(crate) fn forget(&mut self, key: &[u8], seq: Seq) {
+        let Some(versions) = self.keys.get_mut(key) else { return };
+        versions.retain(|(written, _)| *written <= seq);
+        if versions.is_empty() {
+            self.keys.remove(key);
+        }
+    }
+
     /// The value of a key and the sequence of its write, as of `seq`.
     pub(crate) fn get(&self, key: &[u8], seq: Seq) -> Option<(&[u8], Seq)> {
         newest(self.keys.get(key)?, seq)
@@ -63,7 +72,8 @@ impl Space {
 }
 
 fn newest(versions: &[(Seq, Option<Vec<u8>>)], seq: Seq) -> Option<(&[u8], Seq)> {
-    let (written, value) = versions.iter().rev().find(|(written, _)| *written <= seq)?;
+    let end = versions.partition_point(|(written, _)| *written <= seq);
+    let (written, value) = versions[..end].last()?;
     value.as_deref().map(|value| (value, *written))
 }
 

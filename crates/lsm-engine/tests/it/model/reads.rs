@@ -61,7 +61,9 @@ impl Driver {
         };
         assert_eq!(cursor.seq(), self.seq);
         assert!(!cursor.valid());
-        self.cursors.push(HeldCursor { cursor, space, bounds, seq: self.seq, at: None });
+        let sleeps = self.input.once_in(3);
+        let seq = self.seq;
+        self.cursors.push(HeldCursor { cursor, space, bounds, seq, at: None, way: None, sleeps });
     }
 
     pub(super) fn step_cursor(&mut self) {
@@ -69,8 +71,20 @@ impl Driver {
             return;
         }
         let index = self.input.below(self.cursors.len());
-        for _ in 0..1 + self.input.below(4) {
-            self.cursors[index].step(&mut self.input);
+        let moves = 1 + self.input.below(6);
+        if self.cursors[index].sleeps {
+            return;
+        }
+        for _ in 0..moves {
+            self.figures.turns += u64::from(self.cursors[index].step(&mut self.input));
+        }
+    }
+
+    /// Reads from cursors that have not moved since they were made.
+    pub(super) fn wake_cursors(&mut self) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.sleeps) {
+            self.figures.woken += 1;
+            cursor.wake();
         }
     }
 
@@ -109,7 +123,15 @@ impl Driver {
                 let bounds = (Bound::Unbounded, Bound::Unbounded);
                 let space =
                     Shared::clone(spaces.iter().find(|s| s.borrow().id == space.id).unwrap());
-                self.cursors.push(HeldCursor { cursor, space, bounds, seq, at: None });
+                self.cursors.push(HeldCursor {
+                    cursor,
+                    space,
+                    bounds,
+                    seq,
+                    at: None,
+                    way: None,
+                    sleeps: false,
+                });
             }
             2 => {
                 let keys: Vec<_> = (0..self.input.below(12)).map(|_| self.input.key()).collect();

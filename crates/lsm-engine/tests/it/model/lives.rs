@@ -1,0 +1,188 @@
+//! The ends of a store and its new beginnings: closes, handles that go, process deaths, power
+//! losses, and looks at it by somebody who may only read.
+//!
+//! A power loss may take the last commits that were not synced, from one commit on to the end.
+//! Which, the content tells. They are written again, so that every set of options goes on alike.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use lsm_engine::base::fs::Keep;
+use lsm_engine::{Db, Durability, ErrorKind, Keyspace, Read, Seq, WriteBatch, WriteOptions};
+
+use super::driver::{Commit, Driver};
+use super::held::{HeldCursor, Shared};
+
+impl Driver {
+    pub(super) fn reopen(&mut self) {
+        let db = self.db.take().expect("the database is open between operations");
+        self.add_figures(&db.metrics());
+        self.figures.reopens += 1;
+        let spaces = if self.input.once_in(2) {
+            db.close().unwrap();
+            let spaces = self.spaces.drain(..).map(|(_, space)| space).collect();
+            for held in self.snapshots.drain(..) {
+                assert_eq!(held.snapshot.get("k").unwrap_err().kind(), ErrorKind::Closed);
+            }
+            spaces
+        } else {
+            self.drop_handles(db)
+        };
+        self.cursors.drain(..).for_each(HeldCursor::assert_closed);
+        self.all_synced();
+        if self.input.once_in(2) {
+            self.only_read(&spaces);
+        }
+        let db = self.disk.builder().open().unwrap();
+        assert!(db.recovery_report().was_closed, "{:?}", db.recovery_report());
+        assert_eq!(db.recovery_report().replayed_records, 0);
+        self.begin_life(db, spaces);
+    }
+
+    /// Keyspaces and snapshots are handles too.
+    fn drop_handles(&mut self, db: Db) -> Vec<Shared> {
+        drop(db);
+        self.snapshots.clear();
+        self.spaces.drain(..).map(|(_, space)| space).collect()
+    }
+
+    fn begin_life(&mut self, db: Db, spaces: Vec<Shared>) {
+        assert!(self.seq <= db.seq(), "{} after {}", db.seq(), self.seq);
+        self.seq = db.seq();
+        for space in spaces {
+            let keyspace = db.keyspace(&space.borrow().name).unwrap();
+            assert_eq!(keyspace.id(), space.borrow().id);
+            self.spaces.push((keyspace, space));
+        }
+        self.db = Some(db);
+    }
+
+    /// Looks at the closed database without changing it.
+    fn only_read(&mut self, spaces: &[Shared]) {
+        let db = self.disk.builder().open_read_only().unwrap();
+        let refused = db.put("k", "v").unwrap_err().kind();
+        assert_eq!(refused, ErrorKind::ReadOnly);
+        let snapshot = db.snapshot().unwrap();
+        for space in spaces {
+            let view = snapshot.keyspace(&space.borrow().name).unwrap();
+            assert_eq!(first_difference(&view, space, self.seq), None);
+        }
+        assert!(db.verify().unwrap().is_clean());
+    }
+
+    /// The process dies; what it wrote is in the page cache.
+    pub(super) fn die(&mut self) {
+        self.crash_with(|_| Keep::Everything);
+        assert_eq!(self.unsynced.len(), 0, "a write that was acknowledged is gone");
+    }
+
+    /// The power fails, up to three times before the store is used again.
+    pub(super) fn crash(&mut self) {
+        let seed = self.input.number();
+        match self.input.below(3) {
+            0 => self.crash_with(|_| Keep::SyncedOnly),
+            _ => self.crash_with(|time| Keep::Subset { seed: seed.wrapping_add(time) }),
+        }
+        self.write_again();
+    }
+
+    /// Ends this life, and leaves in `unsynced` what it took with it.
+    fn crash_with(&mut self, keep: impl Fn(u64) -> Keep) {
+        let times = 1 + self.input.below(3) as u64;
+        let db = self.db.take().expect("the database is open between operations");
+        self.add_figures(&db.metrics());
+        let was_crashed = self.disk.crash(keep(0));
+        let spaces = self.drop_handles(db);
+        self.cursors.clear();
+        self.figures.crashes += u64::from(was_crashed);
+        let mut db = self.disk.builder().open().unwrap();
+        self.take_lost(&db, &spaces);
+        for time in 1..times {
+            self.disk.crash(keep(time));
+            drop(db);
+            db = self.disk.builder().open().unwrap();
+            // What was served once is durable, whatever happens then.
+            assert_eq!(difference(&db, &spaces, self.synced), None);
+        }
+        self.begin_life(db, spaces);
+    }
+
+    /// Finds out which prefix of the commits is there, and lets the model forget the others: they
+    /// move from the model to `unsynced`, and what is there is synced from now on.
+    fn take_lost(&mut self, db: &Db, spaces: &[Shared]) {
+        // A keyspace comes and goes for good at once.
+        let mut expected: Vec<_> = spaces.iter().map(|space| space.borrow().id).collect();
+        let mut ids: Vec<_> = db.keyspaces().unwrap().iter().map(Keyspace::id).collect();
+        expected.sort();
+        ids.sort();
+        assert_eq!(ids, expected);
+        let differs = |seq| difference(db, spaces, seq);
+        let ends = self.unsynced.iter().rev().map(|commit| commit.last);
+        let ends: Vec<_> = ends.chain([self.synced]).collect();
+        let found = ends.iter().copied().find(|seq| differs(*seq).is_none());
+        let Some(found) = found else {
+            panic!("no prefix from {} on: {:?}", self.synced, differs(self.synced))
+        };
+        self.unsynced.retain(|commit| found < commit.last);
+        self.synced = found;
+        for (space, key, _) in self.unsynced.iter().flat_map(|commit| &commit.ops) {
+            space.borrow_mut().forget(key, found);
+        }
+    }
+
+    /// Writes what was lost.
+    fn write_again(&mut self) {
+        let options = WriteOptions::durability(Durability::Buffered);
+        for Commit { ops, .. } in std::mem::take(&mut self.unsynced) {
+            let mut batch = WriteBatch::new();
+            for (space, key, value) in &ops {
+                match value {
+                    Some(value) => batch.put_in(space.borrow().id, key, value),
+                    None => batch.delete_in(space.borrow().id, key),
+                }
+            }
+            self.figures.lost += 1;
+            let last = self.db().write(batch, &options).unwrap();
+            self.committed(last, ops.len() as u64, &options, ops);
+        }
+    }
+
+    /// A number that depends on every key and value that the store has now.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (keyspace, space) in &self.spaces {
+            space.borrow().name.hash(&mut hasher);
+            for entry in keyspace.scan::<&[u8]>(..) {
+                let (key, value) = entry.unwrap();
+                (&key[..], &value[..]).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// The first key of any keyspace at which a database is not what the model was at `seq`.
+fn difference(db: &Db, spaces: &[Shared], seq: Seq) -> Option<Vec<u8>> {
+    spaces.iter().find_map(|space| {
+        let keyspace = db.keyspace(&space.borrow().name).unwrap();
+        first_difference(&keyspace, space, seq)
+    })
+}
+
+/// The first key at which a store is not what the model was at `seq`.
+fn first_difference(from: &impl Read, space: &Shared, seq: Seq) -> Option<Vec<u8>> {
+    let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    let space = space.borrow();
+    let mut expected = space.range(&all, seq);
+    let mut cursor = from.cursor().unwrap();
+    cursor.seek_to_first().unwrap();
+    loop {
+        let found = cursor.valid().then(|| (cursor.key(), cursor.value(), cursor.entry_seq()));
+        let wanted = expected.next();
+        if found != wanted {
+            let key = found.or(wanted).map(|(key, _, _)| key.to_vec());
+            return key;
+        }
+        found?;
+        cursor.next().unwrap();
+    }
+}
