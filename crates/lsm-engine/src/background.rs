@@ -360,6 +360,8 @@ impl Inner {
         }
         self.background.set_aside.release(self);
         let result = self.background.wait_until_idle();
+        // What the cleaner found held by another worker is held by none now.
+        let result = result.and(self.give_back().map(drop));
         self.check_writable()?;
         result.and(self.background.set_aside.failure())
     }

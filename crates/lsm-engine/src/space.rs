@@ -46,11 +46,16 @@ impl Inner {
         if self.wal().is_ready(0) {
             return Ok(false);
         }
-        if self.wal().prepare(0).is_err_and(|error| error.is_no_space()) {
-            // A disk may be full of what the cleaner has not come to. If that fails, it says so.
-            let _ = self.give_back();
+        match self.wal().prepare(0) {
+            Ok(()) => self.segment_is_ready(),
+            Err(error) if error.is_no_space() => {
+                // A disk may be full of what the cleaner has not come to. If that fails, it says so.
+                let _ = self.give_back();
+                self.prepare_segment(0)?;
+            }
+            Err(error) => return Err(self.note_write_error(error).into()),
         }
-        self.prepare_segment(0).map(|()| true)
+        Ok(true)
     }
 
     /// Makes a log segment ready that holds a record of this length.
