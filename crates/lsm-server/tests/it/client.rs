@@ -66,16 +66,19 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, ahead: Vec::new() }
+        Client::over(TcpStream::connect(address).expect("the server listens"))
     }
 
     /// A connection, if somebody accepts it and does not turn it away at once.
     pub(crate) fn connect_if(address: SocketAddr) -> Option<Client> {
-        TcpStream::connect(address).ok().map(|stream| Client { stream, ahead: Vec::new() })
+        TcpStream::connect(address).ok().map(Client::over)
+    }
+
+    fn over(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, ahead: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -14,6 +14,7 @@ mod descriptors;
 mod doors;
 mod exposure;
 mod harness;
+mod linearizability;
 mod memory;
 mod metrics;
 mod paths;

@@ -13,7 +13,9 @@ use crate::client::Client;
 
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-server"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LSM_")) {
+    // A mistake that is made on purpose is made by this process.
+    let is_setting = |name: &str| name.starts_with("LSM_") && name != "LSM_PLANT";
+    for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
