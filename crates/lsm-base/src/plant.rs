@@ -57,6 +57,8 @@ pub enum Plant {
     RotatedTopDown = 21,
     /// Log segments that are no longer needed stay.
     LogNeverReleased = 22,
+    /// A condition is judged by what was there before the write queued.
+    ConditionJudgedTooEarly = 23,
     /// A new log segment is used before its header and length are on disk.
     SegmentNotSynced = 101,
     /// A new log segment is used before its name is on disk.

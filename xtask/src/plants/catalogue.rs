@@ -36,6 +36,7 @@ const POWER_LOSS: &str = "power_loss::every_synced_write_and_a_prefix_of_the_res
 const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_until_it_may";
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
+const HISTORIES: &str = "linearizability::every_history_has_an_order_although_the_server_is_killed";
 const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
 
 const fn entry(number: u16, name: &'static str, program: Program, test: &'static str) -> Entry {
@@ -91,6 +92,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         "memtable::model::loom_single_rotation_left",
     ),
     entry(22, "LogNeverReleased", ENGINE, "open::many_lives_leave_as_many_files_as_one"),
+    entry(23, "ConditionJudgedTooEarly", Program::Integration("lsm-server"), HISTORIES),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
     entry(103, "LogNotSynced", ENGINE, POWER_LOSS),

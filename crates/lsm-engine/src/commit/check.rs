@@ -4,6 +4,7 @@
 //! memory only: whatever was written since that read is in the generation that was active then, or
 //! in a later one. If that generation has left memory, the caller reads again.
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{KeyspaceId, Kind, Seq, WriteBatch, key};
 
 use crate::error::{Error, Result};
@@ -63,6 +64,7 @@ impl Check {
         let hash = key::hash_user_key(&self.user_key);
         let in_memory = super_version.newest_in_memory(self.keyspace, &self.user_key, hash);
         let current = match in_memory {
+            _ if plant::is_live(Plant::ConditionJudgedTooEarly) => self.found,
             Some(version) => value_version(Some(version)),
             None if self.generation < super_version.oldest_generation() => {
                 return Verdict::ReadAgain;
