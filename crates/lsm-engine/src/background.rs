@@ -32,7 +32,8 @@ pub(crate) struct Background {
     signal: Mutex<Signal>,
     changed: Condvar,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    /// The threads that work for asynchronous writes, once there was one.
+    /// The threads that work for asynchronous writes, once there was one: the attendants, and the
+    /// one that calls wakers.
     attendants: Mutex<Vec<JoinHandle<()>>>,
     /// Held by whoever flushes: generations become tables one after the other.
     pub(crate) flushing: Mutex<()>,
@@ -158,8 +159,10 @@ impl Background {
         join(&self.workers);
     }
 
-    /// Waits for the attendants of the commit path, which were told to stop.
+    /// Waits for the attendants of the commit path, which were told to stop. Not for the thread
+    /// that calls wakers: these may wait for the caller, or be the caller.
     pub(crate) fn join_attendants(&self) {
+        self.attendants.lock().truncate(ATTENDANTS.len());
         join(&self.attendants);
     }
 
@@ -302,6 +305,7 @@ impl Inner {
     /// Starts the threads that work for asynchronous writes, unless they run.
     pub(crate) fn start_attendants(self: &Arc<Self>) -> Result<()> {
         let mut running = self.background.attendants.lock();
+        let start_failed = |error| lsm_base::Error::io("start a thread for", &self.dir, error);
         while let Some((name, attend)) = ATTENDANTS.get(running.len()) {
             let shared = Arc::clone(self);
             let work = move || {
@@ -312,7 +316,13 @@ impl Inner {
                 }
             };
             let spawned = thread::Builder::new().name((*name).into()).spawn(work);
-            let start_failed = |error| lsm_base::Error::io("start a thread for", &self.dir, error);
+            running.push(spawned.map_err(start_failed)?);
+        }
+        if running.len() == ATTENDANTS.len() {
+            // It may outlive the close, and keeps nothing of the database open.
+            let wakers = self.commit().wakers();
+            let work = move || wakers.call_until_ended();
+            let spawned = thread::Builder::new().name("lsm-wake".into()).spawn(work);
             running.push(spawned.map_err(start_failed)?);
         }
         Ok(())

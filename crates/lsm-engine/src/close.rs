@@ -31,6 +31,7 @@ impl Inner {
         if let Some(side) = &self.write_side {
             side.commit.stop(self);
             self.background.join_attendants();
+            side.commit.stop_waking();
         }
         let ended = self.end(before, flushed.is_ok());
         self.let_go();

@@ -26,6 +26,7 @@ mod publication;
 mod request;
 mod signal;
 mod state;
+mod wakers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use self::publication::Publication;
 use self::request::Outcome;
 pub(crate) use self::request::Request;
 use self::state::CommitState;
+pub(crate) use self::wakers::Wakers;
 use crate::admission::Ticket;
 use crate::error::{Error, Result};
 use crate::generation::GenerationView;
@@ -185,11 +187,21 @@ impl Commit {
         self.handover.attend_sync(inner);
     }
 
+    /// The wakers of futures, which a thread that knows nothing else is to call.
+    pub(crate) fn wakers(&self) -> Arc<Wakers> {
+        Arc::clone(&self.handover.attendants.wakers)
+    }
+
     /// Answers what is still on its way, and lets the attendants end. Requires: the database is
     /// closed, and no asynchronous write is being queued.
     pub(crate) fn stop(&self, inner: &Inner) {
         self.admit(inner, |_| None);
         self.handover.finish(inner);
+    }
+
+    /// Lets the thread end that calls wakers. Requires: the attendants have ended.
+    pub(crate) fn stop_waking(&self) {
+        self.handover.attendants.wakers.end();
     }
 
     /// Queues the delayed writes for which `due` says no moment. Returns when the next one is due.

@@ -19,8 +19,10 @@ use crate::options::WriteOptions;
 ///
 /// It is on its way whether or not it is polled; dropping this cancels nothing. It may be polled
 /// by any executor, and does not keep the database open: a write that the close comes before
-/// answers `Closed`. Its waker is called under locks of the database, so it must only make the task
-/// run later, as wakers of executors do.
+/// answers `Closed`. Its waker is called by a thread of the database that does nothing but call
+/// wakers, one after the other, and under no lock: it may write, and wait for that. One that blocks
+/// keeps other wakers waiting, but no write, nor the close; a panic of one ends there. The close
+/// does not wait until all have been called.
 #[derive(Debug)]
 #[must_use = "whether the write succeeded shows when this is awaited"]
 pub struct WriteFuture(State);

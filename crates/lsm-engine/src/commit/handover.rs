@@ -12,8 +12,9 @@
 //! What leading and syncing consist of is the [`Duty`]'s: the models of this module run the same
 //! hand-over over a log of their own.
 //!
-//! Leading, syncing and making room call code of others: a file system, and wakers. If that panics,
-//! writes stop and everybody gets an answer, before the panic goes on.
+//! Leading, syncing and making room call code of others, a file system. If that panics, writes stop
+//! and everybody gets an answer, before the panic goes on. Wakers are [called elsewhere](
+//! super::wakers), under no lock and by nobody whom others wait for.
 //!
 //! Invariant: as long as a request is queued, somebody has the lead, has been woken for it, or holds
 //! the queue; as long as a published prefix waits for the disk, somebody has the sync.

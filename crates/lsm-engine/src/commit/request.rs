@@ -221,8 +221,8 @@ impl Request {
                 thread.unpark();
                 turn == Turn::Sync as u8
             }
-            Owner::Future(_) => {
-                wake_task(waker);
+            Owner::Future(attendants) => {
+                waker.into_iter().for_each(|waker| attendants.wakers.push(waker));
                 // An attendant that was asked to sync does so, needed or not.
                 false
             }
@@ -251,7 +251,9 @@ impl Request {
                 turn.swap(Turn::Done as u8, Ordering::AcqRel);
                 thread.unpark();
             }
-            Owner::Future(_) => wake_task(waker),
+            Owner::Future(attendants) => {
+                waker.into_iter().for_each(|waker| attendants.wakers.push(waker));
+            }
         }
     }
 
@@ -321,12 +323,16 @@ impl Request {
 
     /// The outcome if it is there; else the task of `context` is woken when it is.
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Result<Seq>> {
+        // Cloned before the lock is taken, and dropped after: that is code of the caller as well.
+        let waker = context.waker().clone();
         let mut progress = self.progress.lock();
         match progress.outcome.take() {
             Some(Outcome::Answered(result)) => Poll::Ready(result),
             Some(Outcome::ReadAgain) => unreachable!("a future has no condition"),
             None => {
-                progress.waker = Some(context.waker().clone());
+                let before = progress.waker.replace(waker);
+                drop(progress);
+                drop(before);
                 Poll::Pending
             }
         }
@@ -335,12 +341,6 @@ impl Request {
 
 fn try_turn(turn: &AtomicU8, from: Turn, to: Turn) -> bool {
     turn.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
-}
-
-fn wake_task(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
 }
 
 /// The lengths of key and value of each operation.

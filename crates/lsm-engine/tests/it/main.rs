@@ -37,3 +37,4 @@ mod stalls;
 mod support;
 mod sweep;
 mod verify;
+mod wakers;
