@@ -14,6 +14,7 @@ use lsm_sstable::{Compression, TableOptions};
 use crate::file_numbers::FileNumbers;
 use crate::generation::GenerationView;
 use crate::inner::random_u64;
+use crate::obsolete::Obsolete;
 use crate::options::{MAX_BLOOM_BITS, Resolved};
 
 /// Level 0 is full with so many tables.
@@ -27,6 +28,8 @@ pub(crate) struct TableFactory<'a> {
     pub(crate) options: &'a Resolved,
     /// What the tables are to be called.
     pub(crate) numbers: &'a FileNumbers,
+    /// Who unlinks later what could not be unlinked at once.
+    pub(crate) obsolete: Option<&'a Obsolete>,
 }
 
 /// What a merge is to become.
@@ -72,10 +75,14 @@ impl TableFactory<'_> {
         })
     }
 
-    /// Unlinks tables that no edit names. What cannot be unlinked is left to the next open.
+    /// Unlinks tables that no edit names. What cannot be unlinked is left to the cleaner, or in a
+    /// recovery to the next open.
     pub(crate) fn remove(&self, numbers: &[u64]) {
-        for number in numbers {
-            let _ = self.fs.remove(&FileName::Table(*number).path(self.dir));
+        for file in numbers.iter().map(|number| FileName::Table(*number)) {
+            let removed = self.fs.remove(&file.path(self.dir));
+            if let (true, Some(obsolete)) = (removed.is_err(), self.obsolete) {
+                obsolete.add_file(file);
+            }
         }
     }
 

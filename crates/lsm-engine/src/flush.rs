@@ -182,6 +182,7 @@ impl Inner {
             dir: &self.dir,
             options: &self.options,
             numbers: self.versions.file_numbers(),
+            obsolete: Some(&self.obsolete),
         }
     }
 

@@ -16,6 +16,8 @@ use crate::inner::Inner;
 /// Files to be unlinked.
 #[derive(Debug, Default)]
 pub(crate) struct Obsolete {
+    /// Held by whoever unlinks: who comes second finds the work done, and not half done.
+    removing: Mutex<()>,
     waiting: Mutex<Waiting>,
 }
 
@@ -41,6 +43,7 @@ impl Obsolete {
     /// # Errors
     /// The first failure; what could not be unlinked is tried again next time.
     pub(crate) fn remove(&self, inner: &Inner) -> Result<usize> {
+        let _one_at_a_time = self.removing.lock();
         let files = self.take_free();
         let count = files.len();
         let mut first_error = None;

@@ -262,8 +262,13 @@ impl Recovery<'_> {
         let next_number = files.iter().copied().filter_map(file_number).max();
         let next_number = state.next_file_number.max(next_number.map_or(0, |number| number + 1));
         let numbers = FileNumbers::from(next_number.max(old_manifest + 1));
-        let factory =
-            TableFactory { fs: self.fs, dir: self.dir, options: self.options, numbers: &numbers };
+        let factory = TableFactory {
+            fs: self.fs,
+            dir: self.dir,
+            options: self.options,
+            numbers: &numbers,
+            obsolete: None,
+        };
         let mut edit = VersionEdit::default();
         let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
         let replayed = self.replay(&state, &mut buffer, &mut |view| {

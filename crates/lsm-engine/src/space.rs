@@ -53,7 +53,7 @@ impl Inner {
                 let _ = self.give_back();
                 self.prepare_segment(0)?;
             }
-            Err(error) => return Err(self.note_write_error(error).into()),
+            Err(error) => return Err(self.note_write_error(error)),
         }
         Ok(true)
     }

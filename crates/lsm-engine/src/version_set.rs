@@ -214,7 +214,10 @@ impl VersionSet {
             Ok(journal) => journal,
             Err(error) if error.is_no_space() || is_passing(&error) => {
                 // CURRENT names the old MANIFEST still, whose last record is the question.
-                let _ = inner.fs.remove(&FileName::Manifest(number).path(&inner.dir));
+                let refused = FileName::Manifest(number);
+                if inner.fs.remove(&refused.path(&inner.dir)).is_err() {
+                    inner.obsolete.add_file(refused);
+                }
                 current.undecided = Some(change);
                 if error.is_no_space() {
                     inner.report_no_space(&error);
