@@ -35,9 +35,12 @@ impl Run<'_> {
         }
         // What a recovery finds is on disk since, whatever a failed sync has left in the page cache.
         let all = Bounds { durable: self.acked, ..self.progress.bounds() };
-        let synced = self.memory.crash(Keep::SyncedOnly);
-        self.recover(&synced, self.progress.bounds(), "synced at the end");
-        self.recover(&self.memory, all, "after a death");
+        if random.below(2) == 0 {
+            let synced = self.memory.crash(Keep::SyncedOnly);
+            self.recover(&synced, self.progress.bounds(), "synced at the end");
+        } else {
+            self.recover(&self.memory, all, "after a death");
+        }
         broken
     }
 
