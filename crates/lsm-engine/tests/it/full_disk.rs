@@ -2,14 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
 
 use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, DbCursor, Durability, ErrorKind, Event, Health, Options, Read, WriteOptions};
+use lsm_engine::{Db, DbCursor, Durability, ErrorKind, Health, Read, WriteOptions};
 
-use crate::harness::{self, kill, on, orphans, small_options};
+use crate::harness::{self, kill, on, orphans};
 
 const BUFFERED: WriteOptions =
     WriteOptions { durability: Some(Durability::Buffered), condition: None, stall_timeout: None };
@@ -21,20 +19,6 @@ fn is_log(op: &Op) -> bool {
 /// What the files of the store take, as the disk counts it.
 fn used(fs: &FaultFs) -> u64 {
     fs.list(harness::DIR.as_ref()).unwrap().iter().map(|entry| entry.len).sum()
-}
-
-/// A store with threads that look for space every few milliseconds, and who is told when there is.
-fn open_watched(fs: &FaultFs) -> (Db, Receiver<()>) {
-    let (sender, resumed) = sync_channel(1);
-    let interval = Duration::from_millis(5);
-    let options = Options { compaction_interval: interval, ..small_options(1) };
-    let builder = Db::builder(harness::DIR).options(options).fs(Arc::new(fs.clone()));
-    let listener = move |event: &Event| {
-        if let Event::Resumed = event {
-            let _ = sender.try_send(());
-        }
-    };
-    (builder.listener(listener).open().unwrap(), resumed)
 }
 
 /// Writes until the disk is full, and nothing on it can be given back; returns how many writes were
@@ -143,11 +127,10 @@ fn what_was_acknowledged_can_be_synced_on_a_full_disk() {
 fn with_threads_the_store_notices_by_itself() {
     let (memory, fs) = harness::disk();
     memory.set_capacity(200 << 10);
-    let (db, resumed) = open_watched(&fs);
+    let (db, resumed) = harness::open_watched(&fs);
     let count = fill(&db);
     free(&memory);
-    resumed.recv_timeout(Duration::from_secs(60)).expect("the store looks for space");
-    db.put(count.to_be_bytes(), [7; 300]).unwrap();
+    harness::once_resumed(&resumed, || db.put(count.to_be_bytes(), [7; 300])).unwrap();
     check_content(&db, count + 1);
 }
 
@@ -172,11 +155,10 @@ fn fill_beside_a_cursor(memory: &MemFs, fs: &FaultFs, db: &Db) -> (DbCursor, u32
 #[test]
 fn what_the_last_reader_lets_go_of_ends_a_full_disk() {
     let (memory, fs) = harness::disk();
-    let (db, resumed) = open_watched(&fs);
+    let (db, resumed) = harness::open_watched(&fs);
     let (cursor, count) = fill_beside_a_cursor(&memory, &fs, &db);
     drop(cursor);
-    resumed.recv_timeout(Duration::from_secs(60)).expect("the store frees what it can");
-    db.put("k", "v").unwrap();
+    harness::once_resumed(&resumed, || db.put("k", "v")).unwrap();
     db.delete("k").unwrap();
     check_content(&db, count);
 }

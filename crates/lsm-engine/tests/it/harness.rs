@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use lsm_base::fs::{Fault, FaultFs, MemFs, Op};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, Options, ReadMode, Result};
+use lsm_engine::{Db, ErrorKind, Event, Options, ReadMode, Result};
 
 pub(crate) mod cuts;
 pub(crate) mod script;
@@ -38,6 +40,33 @@ pub(crate) fn open(fs: &FaultFs, background_threads: usize) -> Result<Db> {
 /// Opens the store on a simulated disk with these options.
 pub(crate) fn open_with(fs: &FaultFs, options: Options) -> Result<Db> {
     Db::builder(DIR).options(options).fs(Arc::new(fs.clone())).open()
+}
+
+/// A store with threads that look for space every few milliseconds, and who is told when there is.
+pub(crate) fn open_watched(fs: &FaultFs) -> (Db, Receiver<()>) {
+    let (sender, resumed) = sync_channel(1);
+    let interval = Duration::from_millis(5);
+    let options = Options { compaction_interval: interval, ..small_options(1) };
+    let builder = Db::builder(DIR).options(options).fs(Arc::new(fs.clone()));
+    let listener = move |event: &Event| {
+        if let Event::Resumed = event {
+            let _ = sender.try_send(());
+        }
+    };
+    (builder.listener(listener).open().unwrap(), resumed)
+}
+
+/// Makes a call on a store of [`open_watched`] until it finds space. Being told once is not enough:
+/// that may be of space that the store has filled again since.
+pub(crate) fn once_resumed<T>(resumed: &Receiver<()>, call: impl Fn() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                resumed.recv_timeout(Duration::from_secs(60)).expect("the store looks for space");
+            }
+            result => return result,
+        }
+    }
 }
 
 /// A file system in memory behind one that counts and breaks.

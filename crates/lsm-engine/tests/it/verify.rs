@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lsm_base::fs::{Fault, Op, OpKind};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, Durability, ErrorKind, Health, Options, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Health, WriteOptions};
 use parking_lot::Mutex;
 
 use crate::harness::{self, DIR, kill, open, patch_file, read_file, small_options, write_file};
@@ -143,9 +143,7 @@ fn an_undecided_edit_is_no_damage() {
 #[test]
 fn the_end_of_a_full_disk_is_no_damage() {
     let (_, fs) = harness::disk();
-    let interval = Duration::from_millis(5);
-    let options = Options { compaction_interval: interval, ..small_options(1) };
-    let db = harness::open_with(&fs, options).unwrap();
+    let (db, resumed) = harness::open_watched(&fs);
     db.put("k", "v").unwrap();
     fs.set_plan(|op| {
         let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
@@ -176,6 +174,6 @@ fn the_end_of_a_full_disk_is_no_damage() {
     fs.clear_hooks();
     assert!(report.is_clean(), "{report:?}");
     // The log may go before whoever found the space has let writes go on.
-    db.wait_idle().unwrap();
+    harness::once_resumed(&resumed, || db.wait_idle()).unwrap();
     assert_eq!((db.health(), db.metrics().flushes), (Health::Running, 1));
 }
