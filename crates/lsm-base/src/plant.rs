@@ -85,6 +85,8 @@ pub enum Plant {
     TableSyncTriedAgain = 202,
     /// A sync of the log segment to be used next that failed is tried again, and believed.
     SegmentSyncTriedAgain = 203,
+    /// A sync of the directory that failed is told to one thread alone.
+    DirSyncTriedAgain = 204,
 }
 
 /// Whether this process is to make the mistake.

@@ -28,6 +28,7 @@ use crate::recovery::{Recovered, Recovery, keyspace_ids};
 use crate::replay_buffer::ARENA_SLACK;
 use crate::scrub::Scrub;
 use crate::super_version::{SuperVersion, SuperVersions};
+use crate::sync_gate::SyncGate;
 use crate::version_set::VersionSet;
 
 /// Settings and components of a database that is to be opened.
@@ -82,6 +83,7 @@ impl DbBuilder {
             lock_path.set_extension(random_u64().to_string());
         }
         let lock = self.fs.lock(&lock_path)?;
+        self.fs = Arc::new(SyncGate::new(self.fs, &self.dir));
         let recovery = Recovery { fs: &self.fs, dir: &self.dir, options: &options };
         let recovered = recovery.run()?;
         let inner = Arc::new(self.assemble(options, recovered, lock));

@@ -96,6 +96,7 @@ mod source;
 mod space;
 mod super_version;
 mod sync;
+mod sync_gate;
 mod value;
 mod verify;
 mod version_set;

@@ -37,6 +37,7 @@ const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
 const HISTORIES: &str = "linearizability::every_history_has_an_order_although_the_server_is_killed";
+const GATE: &str = "sync_gate::tests::a_sync_beside_one_that_fails_is_not_believed";
 const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
 
 const fn entry(number: u16, name: &'static str, program: Program, test: &'static str) -> Entry {
@@ -106,6 +107,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(201, "ManifestSyncTriedAgain", ENGINE, FAULTS),
     entry(202, "TableSyncTriedAgain", ENGINE, FAULTS),
     entry(203, "SegmentSyncTriedAgain", ENGINE, FAULTS),
+    entry(204, "DirSyncTriedAgain", Program::Unit("lsm-engine"), GATE),
 ];
 
 #[cfg(test)]

@@ -100,16 +100,7 @@ fn jobs(seed: u64, threads: usize) -> Vec<Job> {
     let mut jobs = Vec::new();
     for stage in Stage::all(script) {
         for op in trace(&stage, threads) {
-            // A sync that forgets what another thread has just renamed is told to one of the two
-            // alone: what the other makes of its own sync, which succeeds, is not held yet.
-            let is_held = |how: &How| {
-                !matches!(
-                    how,
-                    How::Once(Fault::ForgettingSync) | How::Sticky(Fault::ForgettingSync)
-                )
-            };
-            let ways = WAYS.into_iter().filter(|how| threads == 0 || is_held(how));
-            for how in ways.filter(|how| how.applies_to(&op)) {
+            for how in WAYS.into_iter().filter(|how| how.applies_to(&op)) {
                 let (stage, seed) = (Arc::clone(&stage), random.next_u64());
                 jobs.push(Job { stage, threads, at: op.index, how, seed });
             }

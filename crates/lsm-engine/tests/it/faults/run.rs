@@ -302,10 +302,7 @@ impl<'a> Run<'a> {
         let mut sealed: BTreeSet<Arc<Path>> = BTreeSet::new();
         for op in self.fs.trace() {
             let is_append = op.kind == OpKind::Write && is_log(&op);
-            // The directory is synced by several threads, and one that is about to do so does not
-            // know yet that another's sync has failed: that case is open.
-            let is_shared = self.threads != 0 && op.kind == OpKind::SyncDir;
-            if is_shared || !op.kind.is_sync() && !is_append {
+            if !op.kind.is_sync() && !is_append {
                 continue;
             }
             assert!(!sealed.contains(&op.path), "{op} after it failed");
