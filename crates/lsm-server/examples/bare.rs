@@ -31,6 +31,11 @@ async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
     let listener = TcpListener::bind(&address).await?;
     println!("bare listening on http://{}", listener.local_addr()?);
+    serve(listener).await
+}
+
+/// Answers whoever comes. A test holds the answers against those of the server.
+pub(crate) async fn serve(listener: TcpListener) -> std::io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         if stream.set_nodelay(true).is_err() {

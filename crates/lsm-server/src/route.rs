@@ -193,6 +193,16 @@ mod tests {
         }
     }
 
+    /// The raw requests of `tests/it/auth.rs` go to the routes of this page.
+    #[test]
+    fn every_route_is_documented() {
+        let page = include_str!("../../../docs/rest-api.md");
+        for route in Route::ALL {
+            let ends = ["`", "?"].map(|end| format!("{}{end}", route.template()));
+            assert!(ends.iter().any(|path| page.contains(path)), "{}", route.template());
+        }
+    }
+
     #[test]
     fn methods_are_those_of_the_allow_header() {
         assert!(Route::Value.knows(&Method::HEAD) && Route::Value.knows(&Method::PUT));

@@ -10,4 +10,5 @@ mod place;
 mod scripted;
 mod server;
 mod streams;
+mod terminal;
 mod transcripts;

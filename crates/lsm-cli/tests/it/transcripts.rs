@@ -15,6 +15,9 @@ use crate::server::TestServer;
 /// Ends what a command prints. No command here prints it.
 const MARK: char = '\x1e';
 
+/// Ends the words of a call, which [`MARK`] ends each.
+const END_OF_CALL: char = '\x1d';
+
 /// A command of a transcript, and what stands behind it.
 #[derive(Debug)]
 struct Step {
@@ -84,15 +87,25 @@ fn check(steps: &[Step], folder: &Path) {
     assert_eq!(printed.len(), steps.len());
 }
 
-/// The words of a call of `curl`, as a shell hands them over.
-fn words_of_curl(command: &str, folder: &Path) -> Vec<String> {
-    let script = format!("curl() {{ printf '%s\\036' \"$@\"; }}\n{command}");
-    let Output { stdout, .. } = shell(folder).args(["-c", &script]).output().unwrap();
-    String::from_utf8(stdout).unwrap().split_terminator(MARK).map(str::to_owned).collect()
+/// The blocks marked `sh` of a page.
+fn scripts(markdown: &str) -> impl Iterator<Item = &str> {
+    let blocks = markdown.split("\n```sh\n").skip(1);
+    blocks.map(|block| block.split_once("\n```").expect("a block ends").0)
 }
 
-/// What `curl` prints; of its options those that the page has. A machine that tests may not have it.
-fn curl(words: &[String]) -> String {
+/// The words of each call of `curl` in a script, as a shell hands them over. `cargo` does nothing.
+fn calls_of_curl(script: &str, folder: &Path) -> Vec<Vec<String>> {
+    let print = r#"curl() { printf '%s\036' "$@"; printf '\035'; }"#;
+    let script = format!("set -e\ncargo() {{ :; }}\n{print}\n{script}");
+    let Output { status, stdout, .. } = shell(folder).args(["-c", &script]).output().unwrap();
+    assert!(status.success(), "{script}");
+    let stdout = String::from_utf8(stdout).unwrap();
+    let words = |call: &str| call.split_terminator(MARK).map(str::to_owned).collect();
+    stdout.split_terminator(END_OF_CALL).map(words).collect()
+}
+
+/// What `curl` prints; of its options those that the pages have. A machine that tests may not have it.
+fn curl(words: &[String], folder: &Path) -> String {
     let (mut request, mut body) = (Request::builder(), None);
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -100,7 +113,11 @@ fn curl(words: &[String]) -> String {
         match word {
             "-s" => {}
             "-X" => request = request.method(value()),
-            "-d" => body = Some(value()),
+            "-d" => body = Some(value().as_bytes().to_vec()),
+            "-T" => {
+                request = request.method("PUT");
+                body = Some(std::fs::read(folder.join(value())).unwrap());
+            }
             "-H" => {
                 let (name, value) = value().split_once(": ").unwrap();
                 request = request.header(name, value);
@@ -126,8 +143,31 @@ fn the_first_page_shows_what_the_server_answers() {
     calls.retain(|step| step.command.starts_with("curl "));
     assert_eq!(calls.len(), 3);
     for Step { command, output } in calls {
-        let words = words_of_curl(&command, server.data().parent().unwrap());
-        assert_eq!(curl(&words), output.trim_end(), "$ {command}");
+        let data = server.data();
+        let folder = data.parent().unwrap();
+        let calls = calls_of_curl(&command, folder);
+        assert_eq!(curl(&calls[0], folder), output.trim_end(), "$ {command}");
+    }
+}
+
+#[test]
+fn what_the_pages_of_the_server_ask_is_answered() {
+    for path in ["../lsm-server/README.md", "../../docs/rest-api.md"] {
+        let server = TestServer::start(None);
+        // The server's directory is `data` here, as it is there.
+        let data = server.data();
+        let folder = data.parent().unwrap();
+        std::fs::write(folder.join("photo.jpg"), [0xff; 3]).unwrap();
+        let url = server.url();
+        let address = url.strip_prefix("http://").unwrap();
+        let page = page(path).replace("localhost:8080", address);
+        let calls: Vec<_> = scripts(&page).flat_map(|it| calls_of_curl(it, folder)).collect();
+        assert_eq!(calls.len(), page.matches("\ncurl ").count(), "{path}: {calls:?}");
+        for call in &calls {
+            // Any status but those of success is an error of the client.
+            curl(call, folder);
+        }
+        assert!(3 < calls.len(), "{path}: {calls:?}");
     }
 }
 

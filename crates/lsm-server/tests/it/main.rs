@@ -8,6 +8,7 @@ mod auth;
 mod bad_directories;
 mod bad_input;
 mod bad_requests;
+mod bare;
 mod bounds;
 mod client;
 mod descriptors;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -353,6 +353,16 @@ fn s21_the_log_is_escaped_and_says_nothing_of_what_is_stored() {
         lines.iter().any(|line| line["message"].as_str().unwrap().contains("closing")),
         "{log}"
     );
+}
+
+#[test]
+fn s26_who_runs_it_as_root_is_warned() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command();
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("data"));
+    let log = Process::with_log(command).into_log();
+    let is_root = dir.path().metadata().unwrap().uid() == 0;
+    assert_eq!(log.contains("WARN the server runs as root"), is_root, "{log}");
 }
 
 #[test]
