@@ -5,8 +5,9 @@
 //! of all of them, while it is told to one thread alone; the sync of another, a moment later, then
 //! succeeds for nothing. So all of them go through here.
 //!
-//! Invariant: a sync of the directory begins when the one before it has succeeded. Once one has
-//! failed, or panicked, every later one fails alike and the disk is not asked again.
+//! Invariant: a sync of the directory begins when the one before it has returned. Once one has
+//! failed, or panicked, every later one fails alike and the disk is not asked again. What kept one
+//! from beginning, such as a lack of descriptors, has forgotten nothing and is not kept.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use lsm_base::fs::{DirEntry, File, FileLock};
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, Fs, Result};
 use parking_lot::Mutex;
+
+use crate::manifest::is_sync;
 
 /// A file system in which a failed sync of one directory is told to all who sync it.
 #[derive(Debug)]
@@ -44,9 +47,10 @@ impl Fs for SyncGate {
             return Err(error.clone());
         }
         // It stays if the file system panics.
-        *failure = Some(Error::io("sync", dir, io::Error::other("an earlier sync did not return")));
+        let doubt = io::Error::other("an earlier sync did not return");
+        *failure = Some(Error::io("sync directory", dir, doubt));
         let result = self.fs.sync_dir(dir);
-        *failure = result.as_ref().err().cloned();
+        *failure = result.as_ref().err().filter(|error| is_sync(error)).cloned();
         result
     }
 
@@ -172,6 +176,17 @@ mod tests {
         panic::catch_unwind(AssertUnwindSafe(sync)).unwrap_err();
         fs.clear_hooks();
         sync().unwrap_err();
+    }
+
+    #[test]
+    fn what_kept_a_sync_from_beginning_passes() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join(DIR);
+        let gate = SyncGate::new(Arc::new(lsm_base::fs::StdFs), &dir);
+        let error = gate.sync_dir(&dir).unwrap_err();
+        assert!(!is_sync(&error), "{error}");
+        gate.create_dir(&dir).unwrap();
+        gate.sync_dir(&dir).unwrap();
     }
 
     #[test]
