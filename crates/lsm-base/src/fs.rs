@@ -59,10 +59,16 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// Renames a file, replacing what has the new name.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
 
-    /// Removes a file. Open handles and maps of it stay usable.
+    /// Gives a file one more name, on the same file system.
+    ///
+    /// # Errors
+    /// If there is something of the new name already.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes a name of a file, and with the last one the file. Open handles and maps of it stay usable.
     fn remove(&self, path: &Path) -> Result<()>;
 
-    /// Makes the entries of `dir` (creations, renames, removals) survive a power loss.
+    /// Makes the entries of `dir` (creations, renames, links, removals) survive a power loss.
     fn sync_dir(&self, dir: &Path) -> Result<()>;
 
     /// The entries of `dir`, in no particular order.

@@ -78,6 +78,10 @@ impl Fs for SyncGate {
         self.fs.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.fs.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         self.fs.remove(path)
     }

@@ -305,6 +305,11 @@ impl Fs for FaultFs {
         self.control.run(op, || self.inner.rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        let op = Op { to: Some(to.into()), ..Op::new(OpKind::Link, &from.into()) };
+        self.control.run(op, || self.inner.link(from, to))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         self.on_path(OpKind::Remove, path, || self.inner.remove(path))
     }

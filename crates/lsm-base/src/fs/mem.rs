@@ -203,6 +203,11 @@ impl Fs for MemFs {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        let linked = self.disk.tree.write().link(from, to);
+        linked.map_err(|error| Error::io("link", from, error))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         let freed = self.disk.tree.write().remove(path);
         self.disk.space.release(freed.map_err(|error| Error::io("remove", path, error))?);

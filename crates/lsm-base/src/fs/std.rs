@@ -59,6 +59,10 @@ impl Fs for StdFs {
         ::std::fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        ::std::fs::hard_link(from, to).map_err(|error| Error::io("link", from, error))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         ::std::fs::remove_file(path).map_err(|error| Error::io("remove", path, error))
     }

@@ -335,6 +335,9 @@ mod flipping {
         fn rename(&self, from: &Path, to: &Path) -> Result<()> {
             self.inner.rename(from, to)
         }
+        fn link(&self, from: &Path, to: &Path) -> Result<()> {
+            self.inner.link(from, to)
+        }
         fn remove(&self, path: &Path) -> Result<()> {
             self.inner.remove(path)
         }

@@ -15,7 +15,7 @@ pub struct Op {
     pub kind: OpKind,
     /// The file or directory, under the name by which the caller reached it.
     pub path: Arc<Path>,
-    /// The new name, for a rename.
+    /// The new name, for a rename or a link.
     pub to: Option<Arc<Path>>,
     /// Where in the file, in bytes; 0 where that means nothing.
     pub offset: u64,
@@ -26,7 +26,7 @@ pub struct Op {
 }
 
 impl Op {
-    /// Which of the store's files it concerns; for a rename the new name.
+    /// Which of the store's files it concerns; for a rename or a link the new name.
     #[must_use]
     pub fn file_name(&self) -> Option<FileName> {
         let path = self.to.as_ref().unwrap_or(&self.path);
@@ -63,6 +63,7 @@ pub enum OpKind {
     Open,
     OpenWritable,
     Rename,
+    Link,
     Remove,
     SyncDir,
     List,
@@ -104,6 +105,7 @@ impl OpKind {
             OpKind::CreateDir
                 | OpKind::Create
                 | OpKind::Rename
+                | OpKind::Link
                 | OpKind::Remove
                 | OpKind::Lock
                 | OpKind::Write
@@ -119,6 +121,7 @@ impl OpKind {
             OpKind::Create => "create",
             OpKind::Open | OpKind::OpenWritable => "open",
             OpKind::Rename => "rename",
+            OpKind::Link => "link",
             OpKind::Remove => "remove",
             OpKind::SyncDir => "sync directory",
             OpKind::List => "list",

@@ -39,6 +39,40 @@ fn outcomes<T: Ord>(fs: &MemFs, look: impl Fn(&MemFs) -> T) -> BTreeSet<T> {
 }
 
 #[test]
+fn each_name_of_a_file_is_durable_for_itself_and_its_content_for_all() {
+    let fs = MemFs::new();
+    fs.create_dir(&path("dir")).unwrap();
+    write(&fs, "one", b"synced").sync_data().unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    fs.link(&path("one"), &path("dir/other")).unwrap();
+    fs.remove(&path("one")).unwrap();
+    let seen = |fs: &MemFs| (content(fs, "one").is_some(), content(fs, "dir/other").is_some());
+    let all = [(false, false), (false, true), (true, false), (true, true)];
+    assert_eq!(outcomes(&fs, seen), BTreeSet::from(all));
+    fs.sync_dir(&path("dir")).unwrap();
+    assert_eq!(outcomes(&fs, seen), BTreeSet::from([(false, true), (true, true)]));
+    // What is written by one name is read, and may be lost, by both.
+    let both = fs.crash(Keep::SyncedOnly);
+    both.open_writable(&path("one")).unwrap().write_all_at(b"S", 0).unwrap();
+    assert_eq!(content(&both, "dir/other").unwrap(), b"Synced");
+    assert_eq!(content(&both.crash(Keep::SyncedOnly), "dir/other").unwrap(), b"synced");
+}
+
+#[test]
+fn a_file_takes_its_space_once_until_its_last_name_is_gone() {
+    let fs = MemFs::new();
+    fs.set_capacity(100);
+    drop(write(&fs, "one", &[1; 60]));
+    fs.link(&path("one"), &path("other")).unwrap();
+    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 40);
+    assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 40);
+    fs.remove(&path("one")).unwrap();
+    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 40);
+    fs.remove(&path("other")).unwrap();
+    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 100);
+}
+
+#[test]
 fn only_what_was_synced_is_left_at_least() {
     let fs = MemFs::new();
     let file = write(&fs, "file", b"synced");

@@ -137,6 +137,11 @@ impl Tree {
         Ok(freed)
     }
 
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.file(from)?;
+        self.create(to, Node::File(inode))
+    }
+
     /// Returns how many bytes that has freed.
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<u64> {
         self.file(path)?;

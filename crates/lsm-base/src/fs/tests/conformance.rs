@@ -42,6 +42,7 @@ conformance! {
     what_does_not_exist_is_not_found,
     a_handle_for_reading_does_not_write,
     a_rename_replaces_and_keeps_the_handles,
+    a_link_is_the_same_file_by_another_name,
     a_removed_file_is_read_through_its_handle,
     a_directory_lists_what_is_in_it,
     an_allocated_file_has_its_length_and_zeros,
@@ -120,6 +121,7 @@ fn what_does_not_exist_is_not_found(fs: &dyn Fs, dir: &Path) {
         fs.open_writable(&missing).unwrap_err(),
         fs.remove(&missing).unwrap_err(),
         fs.rename(&missing, &dir.join("other")).unwrap_err(),
+        fs.link(&missing, &dir.join("other")).unwrap_err(),
         fs.sync_dir(&missing).unwrap_err(),
         fs.list(&missing).unwrap_err(),
         fs.free_space(&missing).unwrap_err(),
@@ -160,6 +162,26 @@ fn a_rename_replaces_and_keeps_the_handles(fs: &dyn Fs, dir: &Path) {
     fs.create_dir(&sub).unwrap();
     fs.rename(&new, &sub.join("inside")).unwrap();
     assert_eq!((names(fs, dir), names(fs, &sub)), (vec!["sub".into()], vec!["inside".into()]));
+}
+
+fn a_link_is_the_same_file_by_another_name(fs: &dyn Fs, dir: &Path) {
+    let (one, other) = (dir.join("one"), dir.join("sub").join("other"));
+    let file = fs.create(&one).unwrap();
+    file.write_all_at(b"shared", 0).unwrap();
+    assert!(fs.link(&one, &other).unwrap_err().is_not_found());
+    fs.create_dir(&dir.join("sub")).unwrap();
+    fs.link(&one, &other).unwrap();
+    file.write_all_at(b"S", 0).unwrap();
+    assert_eq!(content(&*fs.open(&other).unwrap()), b"Shared");
+    // Neither name is replaced, whatever has it.
+    for taken in [&one, &other, &dir.join("sub")] {
+        let error = fs.link(&one, taken).unwrap_err();
+        assert!(is_kind(&error, io::ErrorKind::AlreadyExists), "{error}");
+    }
+    fs.remove(&one).unwrap();
+    assert!(!fs.exists(&one).unwrap());
+    drop(file);
+    assert_eq!(content(&*fs.open(&other).unwrap()), b"Shared");
 }
 
 fn a_removed_file_is_read_through_its_handle(fs: &dyn Fs, dir: &Path) {
