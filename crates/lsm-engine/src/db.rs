@@ -310,6 +310,42 @@ impl Db {
         self.inner.end_call(self.inner.verify(progress))
     }
 
+    /// Makes a copy of the database in `dir`, which is a database of its own, and returns the
+    /// sequence that it holds: every write up to it, to whatever keyspace, and none behind it. What
+    /// was acknowledged before the call is in it, on disk, when the call returns.
+    ///
+    /// What is in memory is flushed; tables are not copied, but get another name in `dir`, which has
+    /// to be on the same file system. From then on neither database touches what the other has.
+    /// Writes go on meanwhile.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Read};
+    /// # fn main() -> lsm_engine::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// db.put("apple", "red")?;
+    /// let seq = db.checkpoint(dir.path().join("copy"))?;
+    /// db.put("apple", "green")?;
+    ///
+    /// let copy = Db::open(dir.path().join("copy"))?;
+    /// let apple = copy.get_entry("apple")?.unwrap();
+    /// assert_eq!((&*apple.value, apple.seq), (&b"red"[..], seq));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// `dir` is created; its parent must exist. If the power fails meanwhile, what is left is a
+    /// directory with nothing in it that counts, one that is not opened, or the whole copy.
+    ///
+    /// # Errors
+    /// Kind `InvalidArgument` if there is anything in `dir` but the lock that an earlier try left;
+    /// `Locked` if another call is making a copy there. Also what a flush answers, and `Io` and
+    /// `NoSpace` of what is done in `dir`: these stop no writes. After any error no file of the copy
+    /// is left but the lock, as far as files can be removed. After a sync that failed take another
+    /// directory: nobody knows whether the name of this one is on disk.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Seq> {
+        self.inner.end_call(self.inner.checkpoint(dir.as_ref()))
+    }
+
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`
     /// from then on. `Ok` means that every write that was acknowledged is on disk. No table stays
     /// open but for cursors, scans and long values; a few files of the log go with the last handle.

@@ -69,6 +69,7 @@ mod tests {
             OpKind::CreateDir,
             OpKind::Create,
             OpKind::Rename,
+            OpKind::Link,
             OpKind::Remove,
             OpKind::SyncDir,
             OpKind::Lock,

@@ -233,6 +233,11 @@ pub(crate) fn random_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// The id of a store that is begun.
+pub(crate) fn new_db_id() -> u128 {
+    u128::from(random_u64()) << 64 | u128::from(random_u64())
+}
+
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db")

@@ -59,6 +59,7 @@ mod admission;
 mod background;
 mod build;
 mod builder;
+mod checkpoint;
 mod close;
 mod commit;
 mod compact;

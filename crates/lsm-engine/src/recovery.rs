@@ -29,7 +29,7 @@ use lsm_wal::{JournalWriter, Lsn, ReplayFrom, ReplayRecord, ReplayReport, Wal, W
 use crate::build::TableFactory;
 use crate::file_numbers::FileNumbers;
 use crate::generation::GenerationView;
-use crate::inner::random_u64;
+use crate::inner::{new_db_id, random_u64};
 use crate::manifest::{self, SetCurrentError};
 use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
@@ -141,7 +141,6 @@ impl Recovery<'_> {
         for file in files.iter().filter(|file| **file != FileName::Lock) {
             self.fs.remove(&file.path(self.dir))?;
         }
-        let db_id = u128::from(random_u64()) << 64 | u128::from(random_u64());
         let number = 1;
         let first_seq = Seq::new(1);
         let begun = VersionEdit {
@@ -150,12 +149,12 @@ impl Recovery<'_> {
             log_floor: Some(LogFloor { first_segment: 1, ..LogFloor::default() }),
             ..VersionEdit::default()
         };
-        let state = State::new(db_id).apply(&begun)?;
+        let state = State::new(new_db_id()).apply(&begun)?;
         let mut journal = manifest::create(self.fs, self.dir, number, random_u64(), &state)?;
         self.sync_parent()?;
         manifest::set_current(&**self.fs, self.dir, number)?;
         // Only now may there be a segment: one without CURRENT is the trace of a lost database.
-        let wal = self.create_log(db_id, 1)?;
+        let wal = self.create_log(state.header.db_id, 1)?;
         let log_floor =
             LogFloor { first_segment: 1, synced: LogPosition::default(), highest_segment: 1 };
         let edit = VersionEdit { log_floor: Some(log_floor), ..VersionEdit::default() };
@@ -175,7 +174,7 @@ impl Recovery<'_> {
 
     /// Makes the name of the directory durable, whoever created it: an earlier open may have died
     /// before it could.
-    fn sync_parent(&self) -> Result<()> {
+    pub(crate) fn sync_parent(&self) -> Result<()> {
         let parent = self.dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         match plant::unless(Plant::ParentNotSynced, || self.fs.sync_dir(parent)) {

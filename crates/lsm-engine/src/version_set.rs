@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_base::{FileName, KeyspaceId};
+use lsm_base::{FileName, KeyspaceId, Seq};
 use lsm_compaction::{State, TableMeta, VersionEdit};
 use lsm_sstable::Table;
 use lsm_wal::JournalWriter;
@@ -52,6 +52,8 @@ pub(crate) struct Current {
     journal: Option<JournalWriter>,
     /// The length of the first record.
     base_len: u64,
+    /// The last sequence of the last generation that was flushed: all up to it is in tables.
+    flushed_seq: Seq,
     /// The edit that a failed append left undecided.
     undecided: Option<Change>,
 }
@@ -117,10 +119,13 @@ impl VersionSet {
         journal: Option<JournalWriter>,
     ) -> VersionSet {
         let base_len = journal.as_ref().map_or(0, JournalWriter::len);
+        // An open brings all that it finds into tables.
+        let flushed_seq = state.last_seq;
+        let current = Current { state, number, journal, base_len, flushed_seq, undecided: None };
         VersionSet {
-            file_numbers: FileNumbers::from(state.next_file_number.max(number + 1)),
+            file_numbers: FileNumbers::from(current.state.next_file_number.max(number + 1)),
             manifest_len: AtomicU64::new(base_len),
-            current: Mutex::new(Current { state, number, journal, base_len, undecided: None }),
+            current: Mutex::new(current),
         }
     }
 
@@ -262,6 +267,12 @@ impl Current {
         &self.state
     }
 
+    /// Whether the tables hold all writes up to one sequence, and none behind it. They do not while
+    /// memory holds what came before the drop of a keyspace, which is in force already.
+    pub(crate) fn is_prefix(&self) -> bool {
+        self.flushed_seq == self.state.last_seq
+    }
+
     /// Whether an edit that failed may take effect yet: with the next MANIFEST of this process, or,
     /// if there will be none, at the next open.
     pub(crate) fn is_undecided(&self) -> bool {
@@ -286,6 +297,9 @@ fn undecidable(error: lsm_base::Error) -> lsm_base::Error {
 
 fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Change) {
     current.state = Arc::clone(&next);
+    if let Some(seq) = change.flushed().and(change.edit.last_seq) {
+        current.flushed_seq = seq;
+    }
     let manifest_len = current.journal.as_ref().map_or(0, JournalWriter::len);
     inner.versions.manifest_len.store(manifest_len, Ordering::Relaxed);
     let previous = Arc::clone(&inner.super_versions.load().version);

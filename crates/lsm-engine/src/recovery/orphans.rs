@@ -44,9 +44,9 @@ impl Recovery<'_> {
         Ok(removed)
     }
 
-    /// Unlinks what a recovery made that failed, so that one which is tried again and again on a
-    /// full disk does not fill it further.
-    pub(super) fn remove_all_but(&self, files: &BTreeSet<FileName>) {
+    /// Unlinks what a recovery or a checkpoint made that failed, so that one which is tried again
+    /// and again on a full disk does not fill it further.
+    pub(crate) fn remove_all_but(&self, files: &BTreeSet<FileName>) {
         for file in self.list().unwrap_or_default().difference(files) {
             self.unlink(*file);
         }

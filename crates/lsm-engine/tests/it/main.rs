@@ -7,6 +7,7 @@ mod asynchronous;
 mod background;
 mod bad_input;
 mod basics;
+mod checkpoint;
 mod close;
 mod concurrency;
 mod death;

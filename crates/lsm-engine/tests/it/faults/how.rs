@@ -129,7 +129,12 @@ fn makes_sense(fault: Fault, op: &Op) -> bool {
     match fault {
         Fault::Enospc => matches!(
             op.kind,
-            OpKind::Write | OpKind::Allocate | OpKind::Create | OpKind::CreateDir | OpKind::Rename
+            OpKind::Write
+                | OpKind::Allocate
+                | OpKind::Create
+                | OpKind::CreateDir
+                | OpKind::Rename
+                | OpKind::Link
         ),
         Fault::Eintr => !matches!(op.kind, OpKind::Read | OpKind::Write),
         _ => true,
