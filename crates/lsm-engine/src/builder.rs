@@ -53,7 +53,9 @@ impl DbBuilder {
         self
     }
 
-    /// Sets the file system; unset is the operating system's.
+    /// Sets the file system; unset is the operating system's. With the feature `testing` there are
+    /// two more in [`base::fs`](crate::base::fs): a disk in memory that loses its power, and one
+    /// whose operations go wrong as planned.
     #[must_use]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> DbBuilder {
         self.fs = fs;

@@ -55,6 +55,12 @@ struct Readme;
 #[doc = "```"]
 struct Example;
 
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = "```"]
+#[doc = include_str!("../examples/torn_writes.rs")]
+#[doc = "```"]
+struct ExampleOfFaults;
+
 mod admission;
 mod background;
 mod build;
