@@ -141,13 +141,17 @@ fn one_at_a_sync_answers_all_who_wait_for_the_disk() {
     });
 }
 
+/// Panics before each operation of a sort.
+fn panic_at(fs: &FaultFs, is_meant: fn(&Op, FileName) -> bool) {
+    fs.before_each(move |op| {
+        assert!(!op.file_name().is_some_and(|name| is_meant(op, name)), "planned");
+    });
+}
+
 #[test]
 fn one_in_a_flush_that_a_write_waits_for_stops_writes() {
     stops_writes(0, |fs, db| {
-        fs.before_each(|op| {
-            let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
-            assert!(!is_table || op.kind != OpKind::Create, "planned");
-        });
+        panic_at(fs, |op, name| matches!(name, FileName::Table(_)) && op.kind == OpKind::Create);
         let refused = (0..).find(|i: &u32| !put(db, &format!("{i:0900}"), Durability::Buffered));
         assert!(!db.contains(format!("{:0900}", refused.unwrap())).unwrap());
     });
@@ -156,10 +160,7 @@ fn one_in_a_flush_that_a_write_waits_for_stops_writes() {
 #[test]
 fn one_in_a_call_that_changes_files_stops_writes() {
     stops_writes(0, |fs, db| {
-        fs.before_each(|op| {
-            let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
-            assert!(!is_manifest || !op.kind.is_sync(), "planned");
-        });
+        panic_at(fs, |op, name| matches!(name, FileName::Manifest(_)) && op.kind.is_sync());
         catch_unwind(AssertUnwindSafe(|| db.keyspace("new"))).unwrap_err();
     });
 }
