@@ -59,6 +59,8 @@ pub enum Plant {
     LogNeverReleased = 22,
     /// A condition is judged by what was there before the write queued.
     ConditionJudgedTooEarly = 23,
+    /// A close removes the log before the MANIFEST says that nothing of it is needed.
+    LogRemovedBeforeManifest = 24,
     /// A new log segment is used before its header and length are on disk.
     SegmentNotSynced = 101,
     /// A new log segment is used before its name is on disk.

@@ -12,8 +12,8 @@
 //! hands out other sequences than the original does.
 //!
 //! Invariant: from step 4 on the directory is refused or complete. Without CURRENT a MANIFEST with
-//! two records is not taken for the remains of a first open, and with CURRENT every table must be
-//! there. Before, there is nothing in it that counts.
+//! another number than the first is not taken for the remains of a first open, and with CURRENT every
+//! table must be there. Before, there is nothing in it that counts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use lsm_base::fs::FileLock;
 use lsm_base::{FileName, Fs, Seq};
+use lsm_compaction::State;
 use lsm_compaction::edit::{Header, LogFloor};
-use lsm_compaction::{State, VersionEdit};
 
 use crate::error::{Error, Result};
 use crate::inner::{Inner, new_db_id, random_u64};
@@ -61,9 +61,7 @@ impl Inner {
             clean_close: None,
             ..State::clone(&version.state)
         };
-        let mut journal = manifest::create(copy.fs, copy.dir, number, random_u64(), &state)?;
-        let second = VersionEdit { last_seq: Some(state.last_seq), ..VersionEdit::default() };
-        manifest::append(&mut journal, &second)?;
+        manifest::create(copy.fs, copy.dir, number, random_u64(), &state)?;
         for table in state.version.tables() {
             let name = FileName::Table(table.number);
             copy.fs.link(&name.path(&self.dir), &name.path(copy.dir))?;

@@ -1,10 +1,18 @@
-//! Closing: everything into tables, an end to the log, and the lock released.
+//! Closing: everything into tables, no log any more, and the lock released.
+//!
+//! What a close leaves is CURRENT, a MANIFEST and tables. The MANIFEST is begun anew: nothing but its
+//! own bytes vouches for what it says, and an only record has to be whole, where a last one may be
+//! the trace of a crash.
+//!
+//! Invariant: the log goes when what says that nothing of it is needed is on disk.
 
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_compaction::VersionEdit;
+use lsm_compaction::edit::LogFloor;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::open_tree::OpenVersion;
@@ -52,16 +60,16 @@ impl Inner {
         self.obsolete.let_go();
     }
 
-    /// Leaves the log as durable as what was acknowledged, and with an end if nothing is in it
-    /// that is not in tables. `before` is what the state was before the close.
+    /// Leaves the log as durable as what was acknowledged, and removes it if nothing is in it that is
+    /// not in tables. `before` is what the state was before the close.
     fn end(&self, before: Health, is_flushed: bool) -> Result<()> {
         match before {
             Health::ReadOnly | Health::Closed => Ok(()),
             // Neither written nor synced any more; the next open decides.
             Health::Poisoned(cause) => Err(Error::poisoned(cause)),
-            Health::Running if is_flushed && self.is_all_flushed() => self.end_log(),
+            Health::Running if is_flushed && self.is_all_flushed() => self.remove_log(),
             // A writer ahead of the close may have written since the flush, or it failed: then the
-            // log has no end, and the next open replays it.
+            // next open replays the log.
             Health::Running => self.sync_log(),
             Health::NoSpace => self.sync_log().and(Err(Error::no_space())),
         }
@@ -76,12 +84,29 @@ impl Inner {
             && self.super_versions.load().sealed.is_empty()
     }
 
-    fn end_log(&self) -> Result<()> {
-        let end = self.wal().close()?;
-        let edit = VersionEdit { clean_close: Some(position(end)), ..VersionEdit::default() };
-        self.install_edit(edit)?;
-        // The last that is unlinked: what the cleaner had not come to.
-        self.obsolete.remove(self)?;
-        Ok(())
+    fn remove_log(&self) -> Result<()> {
+        let end = self.wal().retire()?;
+        let edit = VersionEdit {
+            clean_close: Some(position(end)),
+            log_floor: Some(LogFloor {
+                first_segment: end.segment,
+                synced: position(self.wal().synced_lsn()),
+                highest_segment: self.wal().active_segment(),
+            }),
+            ..VersionEdit::default()
+        };
+        if plant::is_live(Plant::LogRemovedBeforeManifest) {
+            self.wal().release(end.segment)?;
+        }
+        match self.versions.log_anew(self, &mut self.versions.lock(), edit.into()) {
+            // The tables hold everything all the same: the next open finds the log, and nothing new
+            // in it.
+            Err(error) if error.is_passing() || error.kind() == ErrorKind::NoSpace => return Ok(()),
+            result => result?,
+        }
+        // The last that is unlinked: with the log, what the cleaner had not come to.
+        let removed = self.obsolete.remove(self);
+        self.wal().release(end.segment)?;
+        removed.map(drop).map_err(Error::from)
     }
 }

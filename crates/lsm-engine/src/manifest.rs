@@ -67,8 +67,8 @@ pub(crate) fn check_owner(path: &Path, journal: &JournalReport, db_id: u128) -> 
 }
 
 /// The state that all records of a MANIFEST make but the last, of which alone it is not certain
-/// that it is on disk. `None` if there is one record only: then CURRENT's name may not be either,
-/// since the second is appended when both are.
+/// that it is on disk. `None` if there is one record only: that is on disk, but that CURRENT names
+/// it may not be; the second is appended when both are.
 pub(crate) fn read_settled(fs: &Arc<dyn Fs>, dir: &Path, number: u64) -> Result<Option<State>> {
     let path = FileName::Manifest(number).path(dir);
     let mut replay = Replay::new(&path);

@@ -37,6 +37,9 @@ use crate::replay_buffer::ReplayBuffer;
 mod counters;
 mod orphans;
 
+/// The number of a new database's MANIFEST.
+const FIRST_MANIFEST: u64 = 1;
+
 /// What an open found and did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -141,7 +144,7 @@ impl Recovery<'_> {
         for file in files.iter().filter(|file| **file != FileName::Lock) {
             self.fs.remove(&file.path(self.dir))?;
         }
-        let number = 1;
+        let number = FIRST_MANIFEST;
         let first_seq = Seq::new(1);
         let begun = VersionEdit {
             first_seq: Some(first_seq),
@@ -185,13 +188,13 @@ impl Recovery<'_> {
     }
 
     /// Without CURRENT only the remains of a first open may be begun anew: the lock, temporary
-    /// files, and one MANIFEST with at most its first record.
+    /// files, and the first MANIFEST with at most its first record.
     fn check_remains(&self, files: &BTreeSet<FileName>) -> Result<()> {
         let is_data = |file: &&FileName| matches!(file, FileName::Log(_) | FileName::Table(_));
         let manifests: Vec<u64> = files.iter().copied().filter_map(manifest_number).collect();
         let has_edits = match manifests[..] {
             [] => false,
-            [number] => self.has_edits(number)?,
+            [FIRST_MANIFEST] => self.has_edits(FIRST_MANIFEST)?,
             _ => true,
         };
         if has_edits || files.iter().any(|file| is_data(&file)) {

@@ -172,9 +172,7 @@ impl VersionSet {
                 manifest::append(journal, &change.edit)
             }
             Some(_) => return self.rotate(inner, current, &next, change),
-            // An append failed for good, and the next open decides what it did: a new MANIFEST
-            // from here on would decide it behind the back of what was answered.
-            None => return Err(Error::poisoned("the MANIFEST could not be written")),
+            None => return Err(unwritable()),
         };
         match appended {
             Ok(()) => {
@@ -190,6 +188,21 @@ impl VersionSet {
                 inner.poison(&error);
                 Err(error.into())
             }
+        }
+    }
+
+    /// As [`log_and_apply`](Self::log_and_apply), but into a new MANIFEST that has no other record.
+    pub(crate) fn log_anew(
+        &self,
+        inner: &Inner,
+        current: &mut Current,
+        change: Change,
+    ) -> Result<()> {
+        self.decide(inner, current)?;
+        let next = Arc::new(current.state.apply(&change.edit)?);
+        match current.journal {
+            Some(_) => self.rotate(inner, current, &next, change),
+            None => Err(unwritable()),
         }
     }
 
@@ -280,6 +293,12 @@ impl Current {
     }
 }
 
+/// An append failed for good, and the next open decides what it did: a new MANIFEST from here on
+/// would decide it behind the back of what was answered.
+fn unwritable() -> Error {
+    Error::poisoned("the MANIFEST could not be written")
+}
+
 /// A failed sync is no full disk, whatever the system called it.
 fn after_sync(error: lsm_base::Error) -> lsm_base::Error {
     if manifest::is_sync(&error) { undecidable(error) } else { error }
@@ -325,12 +344,6 @@ fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Chan
 }
 
 impl Inner {
-    /// Makes an edit durable that no other may get in the way of.
-    pub(crate) fn install_edit(&self, edit: VersionEdit) -> Result<()> {
-        let mut current = self.versions.lock();
-        self.versions.log_and_apply(self, &mut current, edit.into())
-    }
-
     /// The keyspace of this name.
     pub(crate) fn find_keyspace(&self, name: &str) -> Option<KeyspaceId> {
         self.super_versions.load().version.state.version.keyspace(name)

@@ -37,7 +37,8 @@ pub struct ReplayFrom {
     /// The highest segment number known to have been made ready or used; 0 if none. Every segment
     /// from the floor to this one must exist.
     pub highest_used: u64,
-    /// What [`Wal::close`](crate::Wal::close) returned, if the log was closed.
+    /// What [`Wal::close`](crate::Wal::close) or [`Wal::retire`](crate::Wal::retire) returned, if the
+    /// log was ended.
     pub clean_end: Option<Lsn>,
     /// The log's [`owner`](crate::WalOptions::owner).
     pub owner: u128,

@@ -306,12 +306,32 @@ impl Wal {
         Ok(end)
     }
 
+    /// Ends a log of which nothing is needed any more: nothing is written or synced for that. Returns
+    /// the beginning of a segment behind all that there are. No append follows.
+    ///
+    /// When the MANIFEST says so, a [`release`](Wal::release) below that segment removes all of them.
+    /// With it as the floor, and the place as [`clean_end`](crate::ReplayFrom::clean_end), a replay
+    /// finds a log that is whole and empty.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the log was closed before; [`Error::Io`] if it is at its end.
+    pub fn retire(&self) -> Result<Lsn> {
+        // Whoever makes a segment ready comes to an end first.
+        let _epochs = self.epochs.lock();
+        let mut tail = self.tail.lock();
+        self.check_poison()?;
+        tail.check_open()?;
+        tail.retire();
+        Ok(Lsn::new(tail.newest() + 1, FILE_HEADER_LEN))
+    }
+
     /// Removes this log's segments with numbers below `below`; returns how many files that were.
     /// What they hold must be durable elsewhere, and the MANIFEST must say so.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the active segment is among them; [`Error::Io`] if a file
-    /// cannot be removed, and a later call tries again.
+    /// [`Error::InvalidArgument`] if the active segment is among them and the log was not
+    /// [retired](Wal::retire); [`Error::Io`] if a file cannot be removed, and a later call tries
+    /// again.
     pub fn release(&self, below: u64) -> Result<u32> {
         let mut removed = 0;
         if plant::is_live(Plant::LogNeverReleased) {
@@ -321,9 +341,7 @@ impl Wal {
             // One segment a turn: no file is removed under the lock that appends need.
             let oldest = {
                 let mut tail = self.tail.lock();
-                if tail.active.segment.number < below {
-                    return Err(Error::invalid("the active log segment cannot be released"));
-                }
+                tail.check_release(below)?;
                 tail.forget_sealed_below(below);
                 tail.oldest
             };

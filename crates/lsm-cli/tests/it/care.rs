@@ -136,6 +136,7 @@ fn an_unfinished_table_is_damage_only_where_nobody_can_tell() {
 #[test]
 fn a_file_of_another_store_is_named() {
     let [this, other] = [filled(), filled()];
+    [&this, &other].into_iter().for_each(Lsm::kill_after_a_write);
     let exchange = |part: &str| {
         // The last one: earlier segments of the log may wait to be unlinked.
         let [mine, theirs] = [&this, &other].map(|lsm| lsm.files(part).pop().unwrap());

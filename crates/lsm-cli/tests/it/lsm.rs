@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use lsm_engine::{Db, Options};
 use tempfile::TempDir;
 
 /// A directory for a database, and the program that works on it.
@@ -36,6 +37,22 @@ impl Lsm {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Leaves the database as a kill does: with a log, which holds one more write.
+    pub(crate) fn kill_after_a_write(&self) {
+        let options = Options { background_threads: 0, ..Options::default() };
+        let db = Db::builder(self.db()).options(options).open().unwrap();
+        db.put("late", "write").unwrap();
+        // The files of a store that is open are those of one that was killed.
+        let killed = self.dir.path().join("killed");
+        std::fs::create_dir(&killed).unwrap();
+        for file in self.files("") {
+            std::fs::copy(&file, killed.join(file.file_name().unwrap())).unwrap();
+        }
+        drop(db);
+        std::fs::remove_dir_all(self.db()).unwrap();
+        std::fs::rename(killed, self.db()).unwrap();
     }
 
     /// The program with these arguments, on this database.

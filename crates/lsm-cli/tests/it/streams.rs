@@ -24,6 +24,7 @@ fn a_reader_that_has_enough_is_no_failure() {
 fn damage_is_told_to_who_reads_nothing() {
     let lsm = Lsm::new();
     lsm.run_with(&["import"], items(5_000).as_bytes()).ok();
+    lsm.kill_after_a_write();
     let name = |part: &str| lsm.files(part)[0].file_name().unwrap().to_str().unwrap().to_owned();
     let (table, segment, manifest) = (name(".sst"), name(".log"), name("MANIFEST"));
     for (name, offset) in [(&table, 100), (&segment, 100), (&manifest, 100)] {

@@ -17,12 +17,20 @@ impl Recovery<'_> {
     ///
     /// The last record of the MANIFEST may stand in the page cache alone, so what it deletes must
     /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
-    /// may not be certain.
+    /// may not be certain. An only record was synced before CURRENT named the MANIFEST.
     pub(super) fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
         let (number, state, _) = self.read_manifest(files)?;
         let newest = files.iter().copied().filter_map(manifest_number).max();
-        let settled = manifest::read_settled(self.fs, self.dir, number)?;
-        let Some(settled) = settled.filter(|_| newest == Some(number)) else { return Ok(0) };
+        if newest != Some(number) {
+            return Ok(0);
+        }
+        let settled = match manifest::read_settled(self.fs, self.dir, number)? {
+            Some(settled) => settled,
+            None => {
+                self.fs.sync_dir(self.dir)?;
+                state.clone()
+            }
+        };
         // The log may be damaged: then nothing is touched.
         let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
         self.replay(&state, &mut buffer, &mut |_| Ok(()))?;

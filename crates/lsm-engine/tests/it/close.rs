@@ -59,6 +59,42 @@ fn a_flush_that_fails_in_the_close_is_told_and_the_log_synced() {
     assert!(synced_content(&memory).unwrap());
 }
 
+#[test]
+fn a_close_leaves_tables_and_what_names_them() {
+    let (memory, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    let last = db.put("k", "v").unwrap();
+    db.close().unwrap();
+    let left = harness::names(&memory, |_| true);
+    let kinds: Vec<_> = left.iter().map(|name| name.split(['-', '.']).next_back()).collect();
+    assert_eq!(kinds, ["sst", "CURRENT", "LOCK", &left[3]["MANIFEST-".len()..]].map(Some));
+    for keep in [Keep::SyncedOnly, Keep::Everything] {
+        let db = harness::open(&on(&memory.crash(keep)), 0).unwrap();
+        assert!(db.recovery_report().was_closed);
+        assert_eq!(db.put("k", "w").unwrap().get(), last.get() + 1);
+    }
+}
+
+/// What the close would write besides is for the next open's convenience.
+#[test]
+fn a_close_that_cannot_begin_a_manifest_leaves_the_log_to_be_replayed() {
+    for fault in [Fault::Enospc, Fault::Emfile] {
+        let (memory, fs) = disk();
+        let db = harness::open(&fs, 0).unwrap();
+        db.put_with("k", "v", &BUFFERED).unwrap();
+        fs.set_plan(move |op| {
+            let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+            (is_manifest && op.kind == OpKind::Create).then_some(fault)
+        });
+        db.close().unwrap();
+        assert!(synced_content(&memory).unwrap());
+        let db = harness::open(&on(&memory), 0).unwrap();
+        assert!(!db.recovery_report().was_closed);
+        assert_eq!(db.recovery_report().replayed_records, 0);
+        assert_eq!(harness::orphans(&on(&memory), &db), [""; 0]);
+    }
+}
+
 /// A handle that outlives the close must not keep the space of what others remove then; a scan does,
 /// until it is dropped.
 #[test]

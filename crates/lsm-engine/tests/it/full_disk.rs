@@ -199,6 +199,26 @@ fn an_open_makes_room_among_what_nothing_names() {
     check_content(&db, 100);
 }
 
+/// Unlinking is not synced: after a power loss the log may be back.
+#[test]
+fn an_open_makes_room_among_what_a_close_had_unlinked() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for i in 0..100_u32 {
+        db.put(i.to_be_bytes(), [7; 300]).unwrap();
+    }
+    let logs = harness::names(&fs, |name| matches!(name, FileName::Log(_)));
+    let logs: Vec<_> = logs.into_iter().map(|log| (harness::read_file(&fs, &log), log)).collect();
+    db.close().unwrap();
+    assert!(!logs.is_empty());
+    logs.iter().for_each(|(bytes, log)| harness::write_file(&fs, log, bytes));
+    memory.set_capacity(used(&fs) + 100);
+    let fs = on(&memory);
+    let db = harness::open(&fs, 0).unwrap();
+    assert!(logs.len() as u64 <= db.recovery_report().orphans_removed);
+    check_content(&db, 100);
+}
+
 #[test]
 fn an_open_without_room_keeps_what_an_edit_deletes_that_may_be_lost() {
     let (memory, fs) = harness::disk();

@@ -13,6 +13,7 @@ use crate::scan::{Found, RawRecord, RecordFile};
 
 /// Every segment from the floor on.
 pub(super) struct Survey {
+    pub(super) floor: u64,
     pub(super) segments: BTreeMap<u64, Surveyed>,
     pub(super) next_segment: u64,
 }
@@ -78,7 +79,7 @@ impl Survey {
         }
         let known = [highest_present, from.highest_used, from.first_segment.saturating_sub(1)];
         let next_segment = known.into_iter().fold(0, u64::max).saturating_add(1);
-        Ok(Survey { segments, next_segment })
+        Ok(Survey { floor: from.first_segment, segments, next_segment })
     }
 
     /// Where the segment `number` ends, if the link of the next one is there to say so.

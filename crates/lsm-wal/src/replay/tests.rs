@@ -362,11 +362,28 @@ fn every_segment_from_the_floor_to_the_highest_used_must_exist() {
     missing(&directory(&[&one]), ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, SECOND)), ..FROM }, 2);
     missing(&MemFs::new(), ReplayFrom { highest_used: u64::MAX, ..FROM }, 1);
-    // Nor does an end before every record spare the segment.
-    let nowhere = [Lsn::new(0, SECOND), Lsn::new(1, 0), Lsn::new(1, FIRST)];
-    for clean_end in nowhere.map(Some) {
+    // Nor does an end before every record spare the segment, unless it is the log's beginning.
+    for clean_end in [Lsn::new(0, SECOND), Lsn::new(1, 0)].map(Some) {
         missing(&directory(&[]), ReplayFrom { clean_end, ..FROM }, 1);
     }
+}
+
+#[test]
+fn a_log_that_was_retired_is_empty() {
+    let from = ReplayFrom { clean_end: Some(Lsn::new(1, FIRST)), ..FROM };
+    let empty = |fs: &MemFs| match sequences(fs, from) {
+        Ok((found, report)) => found.is_empty() && report.end == Lsn::new(1, FIRST),
+        Err(_) => false,
+    };
+    assert!(empty(&directory(&[])));
+    // What an open made that did not come to its end.
+    assert!(empty(&directory(&[&Draft::unused(1)])));
+    // Nobody can have written to it.
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(2);
+    assert!(!empty(&directory(&[&one])));
+    assert!(!empty(&directory(&[&two])));
+    assert!(!empty(&directory(&[&Draft::first(1).data(1).end()])));
 }
 
 #[test]

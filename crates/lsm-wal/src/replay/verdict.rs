@@ -58,7 +58,7 @@ impl Verdict {
             examined.insert(number, examined_segment);
         }
         let evidence = Evidence { dir, survey, examined };
-        let whole = evidence.follow_links(from.first_segment)?;
+        let whole = evidence.follow_links()?;
         match from.clean_end {
             Some(clean_end) => evidence.judge_closed(&whole, clean_end),
             None => evidence.judge_crashed(&whole, from.synced),
@@ -78,9 +78,9 @@ impl Verdict {
 
 impl Evidence<'_> {
     /// Goes from segment to segment while each is whole and the next one's link matches it.
-    fn follow_links(&self, floor: u64) -> Result<Whole> {
-        let mut end = Lsn::new(floor, FILE_HEADER_LEN);
-        let mut number = floor;
+    fn follow_links(&self) -> Result<Whole> {
+        let mut number = self.survey.floor;
+        let mut end = Lsn::new(number, FILE_HEADER_LEN);
         loop {
             let Some(Examined { walk, beyond }) = self.examined.get(&number) else {
                 return Ok(Whole { end, is_closed: false, damage: None });
@@ -143,7 +143,9 @@ impl Evidence<'_> {
     fn judge_closed(&self, whole: &Whole, clean_end: Lsn) -> Result<Verdict> {
         let corrupt =
             |at, why| Err(self.loss(at, format!("{why}, but the log was closed at {clean_end}")));
-        if whole.end != clean_end || !whole.is_closed {
+        // Where nothing stands there is no trailer either.
+        let is_empty = clean_end == Lsn::new(self.survey.floor, FILE_HEADER_LEN);
+        if whole.end != clean_end || !(whole.is_closed || is_empty) {
             let (at, why) = self.first_loss(whole, clean_end);
             return corrupt(at, why);
         }

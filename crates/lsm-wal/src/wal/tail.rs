@@ -40,7 +40,17 @@ pub(super) struct Tail {
     stretch: u64,
     /// Whether another stretch was filled since somebody last asked.
     is_writeback_wanted: bool,
-    closed: bool,
+    state: State,
+}
+
+/// What the log still takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// No records: it is to be read as it is.
+    Closed,
+    /// No records, and nothing in it is needed.
+    Retired,
 }
 
 /// What one write puts behind the tail.
@@ -77,16 +87,38 @@ impl Tail {
             buffer: Vec::new(),
             stretch: options.writeback_bytes.min(MAX_FILE_LEN).next_multiple_of(PAGE_LEN),
             is_writeback_wanted: false,
-            closed: false,
+            state: State::Open,
         }
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed { Err(Error::invalid("the log is closed")) } else { Ok(()) }
+        match self.state {
+            State::Open => Ok(()),
+            State::Closed | State::Retired => Err(Error::invalid("the log is closed")),
+        }
     }
 
     pub(super) fn close(&mut self) {
-        self.closed = true;
+        self.state = State::Closed;
+    }
+
+    pub(super) fn retire(&mut self) {
+        self.state = State::Retired;
+    }
+
+    /// The highest number of this log whose file may exist.
+    pub(super) fn newest(&self) -> u64 {
+        let active = self.active.segment.number;
+        self.ready.as_ref().map_or(active, |ready| ready.number.max(active))
+    }
+
+    /// Whether the segments below `below` may go.
+    pub(super) fn check_release(&self, below: u64) -> Result<()> {
+        let end = match self.state {
+            State::Retired => self.newest() + 1,
+            State::Open | State::Closed => self.active.segment.number,
+        };
+        if below <= end { Ok(()) } else { Err(Error::invalid("the log segment is in use")) }
     }
 
     /// Whether these records may be appended as they are.

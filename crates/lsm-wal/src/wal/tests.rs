@@ -187,6 +187,35 @@ fn nothing_follows_a_close() {
 }
 
 #[test]
+fn a_retired_log_takes_nothing_and_goes_whole() {
+    let (fs, wal) = create(small());
+    append(&wal, 1, b"one").unwrap();
+    wal.prepare(0).unwrap();
+    wal.rotate(0).unwrap();
+    append(&wal, 2, b"two").unwrap();
+    wal.prepare(0).unwrap();
+    assert!(wal.release(3).is_err());
+    let end = wal.retire().unwrap();
+    assert_eq!(end, Lsn::new(4, FILE_HEADER_LEN));
+    assert!(matches!(append(&wal, 3, b"three"), Err(Error::InvalidArgument(_))));
+    assert!(matches!(wal.prepare(0), Err(Error::InvalidArgument(_))));
+    assert!(matches!(wal.rotate(0), Err(Error::InvalidArgument(_))));
+    assert!(matches!(wal.retire(), Err(Error::InvalidArgument(_))));
+    assert!(matches!(wal.close(), Err(Error::InvalidArgument(_))));
+    assert!(wal.release(5).is_err());
+    assert_eq!(log_names(&fs), ["000001.log", "000002.log", "000003.log"]);
+    assert_eq!(wal.release(4).unwrap(), 3);
+    assert!(log_names(&fs).is_empty());
+    let from = crate::ReplayFrom {
+        first_segment: end.segment,
+        clean_end: Some(end),
+        ..crate::ReplayFrom::default()
+    };
+    let report = crate::replay(&*fs, Path::new(DIR), from, &mut |_| Ok(())).unwrap();
+    assert_eq!((report.records, report.next_segment), (0, 4));
+}
+
+#[test]
 fn the_buffer_of_an_oversized_group_is_given_back() {
     let (_, wal) = create(WalOptions { segment_size: 8 << 20, writeback_bytes: 1 << 20, owner: 0 });
     append(&wal, 1, &[1; 64]).unwrap();

@@ -93,7 +93,10 @@ fn edit_lines(edit: &VersionEdit) -> Vec<String> {
     if let Some(floor) = &edit.log_floor {
         let (first, highest) = (floor.first_segment, floor.highest_segment);
         let (segment, offset) = (floor.synced.segment, floor.synced.offset);
-        lines.push(format!("log from segment {first} to {highest}, synced {segment}:{offset}"));
+        lines.push(match first <= highest {
+            true => format!("log from segment {first} to {highest}, synced {segment}:{offset}"),
+            false => format!("no log before segment {first}"),
+        });
     }
     if let Some(seq) = edit.first_seq {
         lines.push(format!("this opening hands out sequences from {seq}"));
@@ -116,7 +119,12 @@ fn edit_lines(edit: &VersionEdit) -> Vec<String> {
         lines.push(format!("+ {} of keyspace {keyspace}", table_line(added.level, &added.table)));
     }
     if let Some(place) = edit.clean_close {
-        lines.push(format!("closed: the log ends at {}:{}", place.segment, place.offset));
+        lines.push(match edit.log_floor {
+            Some(floor) if floor.first_segment == place.segment => {
+                format!("closed: the next log begins with segment {}", place.segment)
+            }
+            _ => format!("closed: the log ends at {}:{}", place.segment, place.offset),
+        });
     }
     lines.extend(edit.unknown.iter().map(|item| format!("unknown item {}", item.tag)));
     lines
