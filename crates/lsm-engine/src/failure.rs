@@ -104,4 +104,15 @@ mod tests {
         // The verb of a table that is mapped.
         assert!(!is_write_failure(&failure("map", ENOMEM)));
     }
+
+    #[test]
+    fn what_another_try_may_do_is_passing() {
+        const EINTR: i32 = 4;
+        const EIO: i32 = 5;
+        for errno in [EMFILE, ENFILE, EINTR] {
+            assert!(is_passing(&failure("write", errno)), "{errno}");
+            assert!(!is_passing(&failure(OpKind::SyncData.verb(), errno)), "{errno}");
+        }
+        assert!(!is_passing(&failure("write", EIO)));
+    }
 }

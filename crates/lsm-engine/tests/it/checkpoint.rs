@@ -147,6 +147,24 @@ fn deleting_one_of_them_leaves_the_other() {
 }
 
 #[test]
+fn damage_in_a_file_that_both_name_is_damage_in_both() {
+    let (_, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    fill(&db);
+    db.checkpoint(COPY).unwrap();
+    let copy = open_copy(&fs).unwrap();
+    let is_table = |name: &String| matches!(FileName::parse(name), Some(FileName::Table(_)));
+    let table = names(&fs, COPY).into_iter().find(is_table).unwrap();
+    harness::patch_file(&fs, &table, 100, &[0xff; 8]);
+    for (dir, db) in [(DIR, db), (COPY, copy)] {
+        let report = db.verify().unwrap();
+        assert_eq!(report.damage.len(), 1, "{dir}: {report:?}");
+        let message = report.damage[0].to_string();
+        assert!(message.contains(&format!("{dir}/{table}")), "{message}");
+    }
+}
+
+#[test]
 fn an_empty_store_has_an_empty_copy() {
     let (memory, fs) = disk();
     let db = harness::open(&fs, 0).unwrap();

@@ -21,15 +21,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lsm_base::fs::{Fault, Op, OpKind};
+use lsm_base::fs::{Fault, FaultFs, Op, OpKind};
 use lsm_base::testing::SplitMix64;
-use lsm_engine::{Condition, ErrorKind, WriteOptions};
+use lsm_base::{FileName, Fs};
+use lsm_engine::{Condition, Db, ErrorKind, Health, Read, WriteOptions};
 
 use self::how::{How, WAYS};
 use self::run::Run;
 use self::stage::Stage;
 use crate::harness::script::Script;
-use crate::harness::{self, from_env};
+use crate::harness::{self, from_env, kill};
 use crate::support::bounded;
 
 mod how;
@@ -213,4 +214,60 @@ fn a_write_that_fails_before_its_append_says_so() {
     fs.set_plan(|op| op.kind.is_sync().then_some(Fault::Eio));
     let error = db.put("k", "w").unwrap_err();
     assert_eq!((error.kind(), error.is_undecided()), (ErrorKind::Io, true));
+}
+
+/// A file that cannot be made, and not for want of space or of descriptors, leaves the disk in
+/// doubt: writes stop for good, and reads do not.
+#[test]
+fn what_cannot_be_made_stops_writes_until_the_next_open() {
+    type IsHit = fn(&Op) -> bool;
+    let hits: [IsHit; 4] = [
+        |op| op.kind == OpKind::Create && matches!(op.file_name(), Some(FileName::Table(_))),
+        |op| op.kind == OpKind::Write && matches!(op.file_name(), Some(FileName::Table(_))),
+        |op| op.kind == OpKind::Write && matches!(op.file_name(), Some(FileName::Manifest(_))),
+        |op| op.kind == OpKind::SyncDir,
+    ];
+    let stops = |fs: &FaultFs, arrange: &dyn Fn()| {
+        let db = harness::open(fs, 0).unwrap();
+        db.put("k", "v").unwrap();
+        arrange();
+        db.flush().unwrap_err();
+        fs.clear_plan();
+        fs.clear_hooks();
+        assert!(matches!(db.health(), Health::Poisoned(_)), "{:?}", db.health());
+        assert_eq!(db.put("k", "w").unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(db.get("k").unwrap().unwrap(), b"v");
+        kill(fs, db);
+        let db = harness::open(fs, 0).unwrap();
+        db.put("k", "w").unwrap();
+    };
+    for is_hit in hits {
+        let (_, fs) = harness::disk();
+        stops(&fs, &|| fs.set_plan(move |op| is_hit(op).then_some(Fault::Eio)));
+        assert_eq!(fs.injected(), 1);
+    }
+    // Somebody else takes the name.
+    let (memory, fs) = harness::disk();
+    let others = memory.clone();
+    stops(&fs, &|| {
+        let others = others.clone();
+        fs.before_each(move |op| {
+            if hits[0](op) {
+                others.create(&op.path).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_directory_that_is_gone_stops_writes() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let db = Db::builder(&dir).options(harness::small_options(0)).open().unwrap();
+    db.put("k", "v").unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    db.flush().unwrap_err();
+    assert!(matches!(db.health(), Health::Poisoned(_)), "{:?}", db.health());
+    assert_eq!(db.put("k", "w").unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(db.get("k").unwrap().unwrap(), b"v");
 }

@@ -248,6 +248,26 @@ fn an_open_without_room_keeps_what_an_edit_deletes_that_may_be_lost() {
 }
 
 #[test]
+fn an_open_without_room_says_so_and_one_for_reading_goes_on() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open(&fs, 0).unwrap();
+    for i in 0..40_u32 {
+        db.put(i.to_be_bytes(), [7; 300]).unwrap();
+    }
+    kill(&fs, db);
+    memory.set_capacity(used(&fs));
+    let before = harness::tree(&fs);
+    assert_eq!(harness::open(&fs, 0).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(harness::tree(&fs), before);
+    let builder = Db::builder(harness::DIR).options(harness::small_options(0));
+    let reader = builder.fs(Arc::new(fs.clone())).open_read_only().unwrap();
+    check_content(&reader, 40);
+    drop(reader);
+    free(&memory);
+    check_content(&harness::open(&fs, 0).unwrap(), 40);
+}
+
+#[test]
 fn a_full_disk_met_by_a_rotation_passes_too() {
     let (memory, fs) = harness::disk();
     let db = harness::open(&fs, 0).unwrap();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lsm_base::fs::{Fault, FaultFs, Keep, OpKind, StdFs};
+use lsm_base::fs::{Fault, FaultFs, Keep, Op, OpKind, StdFs};
 use lsm_base::{Error as Base, FileName, Fs};
 use lsm_engine::{Db, Durability, ErrorKind, Read, WriteOptions};
 
@@ -178,6 +178,22 @@ fn a_directory_has_one_opener_by_whatever_name() {
     assert_eq!(Db::open(&data).unwrap_err().kind(), ErrorKind::Locked);
     drop(reader);
     Db::open(&data).unwrap();
+}
+
+/// Whoever reads first may act on what the holder of the lock is about to change.
+#[test]
+fn the_lock_is_taken_before_anything_is_read() {
+    let (_, fs) = harness::disk();
+    for is_first in [true, false] {
+        fs.clear_trace();
+        let db = open(&fs, 0).unwrap();
+        assert_eq!(db.recovery_report().is_new, is_first);
+        let trace = fs.trace();
+        let is_read = |op: &Op| matches!(op.kind, OpKind::List | OpKind::Open | OpKind::Read);
+        let lock = trace.iter().position(|op| op.kind == OpKind::Lock).unwrap();
+        let read = trace.iter().position(is_read).unwrap();
+        assert!(lock < read, "{:?}", &trace[..=lock]);
+    }
 }
 
 /// Contract E-5: whatever state the store was left in.
