@@ -1,4 +1,5 @@
-//! Clocks and random sources: below the engine, nothing reads one that it was not handed.
+//! Clocks and random sources: below the engine, nothing reads one that it was not handed. The engine
+//! has a clock that measures, and none that tells the time of day, which jumps.
 
 use super::{Findings, Tree};
 
@@ -32,7 +33,12 @@ const SOURCES: &[&str] = &[
     "HashSet",
 ];
 
-/// Checks the sources of the crates below the engine; their tests are free.
+/// What tells the time of day.
+const WALL_CLOCKS: &[&str] = &["SystemTime", "UNIX_EPOCH"];
+
+const ENGINE: &str = "crates/lsm-engine/src/";
+
+/// Checks the sources of the engine and the crates below; their tests are free.
 pub(super) fn check(tree: &Tree, findings: &mut Findings) {
     let is_below = |path: &str| FLOORS.iter().any(|floor| path.starts_with(floor));
     let is_exempt = |path: &str| EXEMPT.contains(&path);
@@ -40,6 +46,14 @@ pub(super) fn check(tree: &Tree, findings: &mut Findings) {
         for source in SOURCES {
             for place in rust.words(source).filter(|place| !rust.is_test(*place)) {
                 let what = format!("`{source}` below the engine; let the caller hand it in");
+                findings.add(&rust.path, rust.line(place), what);
+            }
+        }
+    }
+    for rust in tree.rust.iter().filter(|rust| rust.path.starts_with(ENGINE)) {
+        for clock in WALL_CLOCKS {
+            for place in rust.words(clock).filter(|place| !rust.is_test(*place)) {
+                let what = format!("`{clock}` in the engine; it jumps, so take `Instant`");
                 findings.add(&rust.path, rust.line(place), what);
             }
         }
@@ -79,6 +93,18 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_found_in_the_engine() {
+        let text = "let a = std::time::SystemTime::now();\n";
+        let found = findings_of(check, &[("crates/lsm-engine/src/db.rs", text)]);
+        assert_eq!(
+            found,
+            [
+                "crates/lsm-engine/src/db.rs:1: `SystemTime` in the engine; it jumps, so take `Instant`"
+            ]
+        );
     }
 
     #[test]
