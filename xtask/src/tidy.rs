@@ -6,6 +6,7 @@
 
 mod arrows;
 mod clock;
+mod contract;
 mod format_hash;
 mod header;
 mod leftovers;
@@ -41,6 +42,7 @@ const RULES: &[Rule] = &[
     unsafety::check,
     std_fs::check,
     clock::check,
+    contract::check,
     format_hash::check,
     header::check,
     modules::check,

@@ -71,8 +71,25 @@ impl RustFile {
 
     /// The functions that have a body: name, and from `fn` to the closing brace.
     pub(super) fn functions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
-        self.words("fn").filter_map(|start| {
-            let after = self.code[start + 2..].trim_start();
+        self.items("fn")
+    }
+
+    /// The modules that have no file of their own, likewise.
+    pub(super) fn inline_modules(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.items("mod")
+    }
+
+    /// Whether the function that begins at `start` has the attribute `#[test]`.
+    pub(super) fn is_test_function(&self, start: usize) -> bool {
+        // Attributes are all that stands between a test and what ends before it.
+        let before = &self.code[..start];
+        let end_of_last = before.rfind([';', '{', '}']).map_or(0, |end| end + 1);
+        before[end_of_last..].contains("#[test]")
+    }
+
+    fn items<'a>(&'a self, keyword: &'a str) -> impl Iterator<Item = (&'a str, Range<usize>)> {
+        self.words(keyword).filter_map(|start| {
+            let after = self.code[start + keyword.len()..].trim_start();
             let name_len = after.find(|c| !is_name(c)).filter(|len| *len != 0)?;
             Some((&after[..name_len], start..body_end(&self.code, start)?))
         })
