@@ -22,6 +22,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::handle::Caller;
 use crate::inner::Inner;
 use crate::progress::FlushWatch;
 use crate::set_aside::SetAside;
@@ -354,7 +355,9 @@ impl Inner {
         self.note(Event::BackgroundError { work, error: error.clone() });
         error
     }
+}
 
+impl Caller<'_> {
     /// Returns when background work has nothing to do.
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let _call = self.begin_call()?;

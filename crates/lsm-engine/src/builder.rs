@@ -19,6 +19,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::event::{EventListener, Untold};
 use crate::generation::{Generation, GenerationView};
+use crate::handle::Handle;
 use crate::health::HealthCell;
 use crate::inner::{Inner, WriteSide, random_u64};
 use crate::open_tree::OpenVersion;
@@ -91,7 +92,7 @@ impl DbBuilder {
         let inner = Arc::new(self.assemble(options, recovered, lock));
         inner.update_pressure();
         Background::start(&inner)?;
-        Ok(Db::from_inner(inner))
+        Ok(Db::new(Handle::new(inner)))
     }
 
     /// Opens the database for reading only: nothing in the directory is changed, and no writer can
@@ -128,7 +129,7 @@ impl DbBuilder {
             health: HealthCell::read_only(),
             report: read.report,
         };
-        Ok(Db::from_inner(Arc::new(self.inner(options, parts, lock))))
+        Ok(Db::new(Handle::new(Arc::new(self.inner(options, parts, lock)))))
     }
 
     /// Lets the path mean the same for the life of the database, whatever the working directory.

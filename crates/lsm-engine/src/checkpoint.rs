@@ -25,13 +25,14 @@ use lsm_compaction::State;
 use lsm_compaction::edit::{Header, LogFloor};
 
 use crate::error::{Error, Result};
+use crate::handle::Caller;
 use crate::inner::{Inner, new_db_id, random_u64};
 use crate::manifest;
 use crate::open_tree::OpenVersion;
 use crate::progress::Progress;
 use crate::recovery::Recovery;
 
-impl Inner {
+impl Caller<'_> {
     /// Makes a copy in `dir`, and returns the sequence that it holds.
     pub(crate) fn checkpoint(&self, dir: &Path) -> Result<Seq> {
         // The close waits for it, so nobody else unlinks a table before it has its second name.
@@ -48,7 +49,9 @@ impl Inner {
         }
         made
     }
+}
 
+impl Inner {
     fn fill(&self, copy: &Recovery<'_>) -> Result<Seq> {
         copy.sync_parent()?;
         // While this is held its tables are not unlinked.
@@ -73,7 +76,7 @@ impl Inner {
     /// Flushes until the tables hold what was written up to one sequence, and pins them.
     fn flush_to_one_sequence(&self) -> Result<Arc<OpenVersion>> {
         loop {
-            self.flush(&Progress::new())?;
+            self.flush_all(&Progress::new())?;
             let current = self.lock_decided(&[])?;
             let super_version = self.super_versions.load_full();
             // Writes before the drop of a keyspace are in memory when the drop is in force.

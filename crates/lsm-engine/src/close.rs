@@ -29,7 +29,7 @@ impl Inner {
         let Some(held) = lock.take() else { return Ok(()) };
         let flushed = match self.health.get() {
             Health::ReadOnly => Ok(()),
-            _ => self.flush(&Progress::new()),
+            _ => self.flush_all(&Progress::new()),
         };
         let before = self.health.close();
         self.background.stop();

@@ -12,6 +12,7 @@ use lsm_compaction::{Compaction, Elision, TableMeta, Version, VersionEdit};
 use crate::build::{Merge, picker_options};
 use crate::error::{ErrorKind, Result};
 use crate::event::Event;
+use crate::handle::Caller;
 use crate::inner::Inner;
 use crate::open_tree::OpenVersion;
 use crate::progress::{Progress, bytes_in_memory};
@@ -179,7 +180,9 @@ impl Inner {
         }
         result.map(|()| true)
     }
+}
 
+impl Caller<'_> {
     /// Merges all tables that hold keys of a range into the last level, in every keyspace.
     pub(crate) fn compact(&self, bounds: &KeyBounds, progress: &Progress) -> Result<()> {
         let _call = self.begin_call()?;
@@ -203,7 +206,9 @@ impl Inner {
         progress.end();
         Ok(())
     }
+}
 
+impl Inner {
     fn compact_keyspace(
         &self,
         keyspace: KeyspaceId,

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use lsm_base::{KeyspaceId, Seq, WriteBatch};
@@ -13,7 +11,9 @@ use lsm_compaction::State;
 
 use crate::builder::DbBuilder;
 use crate::error::{Error, Result};
+use crate::handle::Handle;
 use crate::health::Health;
+#[cfg(test)]
 use crate::inner::Inner;
 use crate::keyspace::Keyspace;
 use crate::levels::KeyspaceLevels;
@@ -34,25 +34,7 @@ use crate::write::WriteFuture;
 /// The methods of [`Read`] read its default keyspace.
 #[derive(Clone)]
 pub struct Db {
-    inner: Arc<Inner>,
-    closer: Arc<Closer>,
-}
-
-/// Closes the database when the last handle goes: [`Db`], [`Keyspace`] or [`Snapshot`]. Cursors
-/// and worker threads hold none.
-#[derive(Debug)]
-pub(crate) struct Closer(Arc<Inner>);
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        // There is nobody to report to; `Db::close` is for those who want to know.
-        if !thread::panicking() {
-            let _ = self.0.close();
-            return;
-        }
-        // A listener that panics now would end the process.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.0.close()));
-    }
+    handle: Handle,
 }
 
 impl Db {
@@ -71,13 +53,13 @@ impl Db {
         DbBuilder::new(dir.as_ref())
     }
 
-    pub(crate) fn from_inner(inner: Arc<Inner>) -> Db {
-        Db { closer: Arc::new(Closer(Arc::clone(&inner))), inner }
+    pub(crate) fn new(handle: Handle) -> Db {
+        Db { handle }
     }
 
     #[cfg(test)]
     pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
+        self.handle.look()
     }
 
     /// Stores `value` under `key`. Returns the sequence of the write: the key's new version.
@@ -100,7 +82,8 @@ impl Db {
         value: impl AsRef<[u8]>,
         options: &WriteOptions,
     ) -> Result<Seq> {
-        self.inner.put(KeyspaceId::DEFAULT, key.as_ref(), value.as_ref(), options)
+        self.handle
+            .call(|call| call.put(KeyspaceId::DEFAULT, key.as_ref(), value.as_ref(), options))
     }
 
     /// Removes `key`, whether it has a value or not. Returns the sequence of the write.
@@ -110,12 +93,12 @@ impl Db {
 
     /// Removes `key`, if a condition holds, with a durability, or within a time.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
-        self.inner.delete(KeyspaceId::DEFAULT, key.as_ref(), options)
+        self.handle.call(|call| call.delete(KeyspaceId::DEFAULT, key.as_ref(), options))
     }
 
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
-        self.inner.write(batch, options)
+        self.handle.call(|call| call.write(batch, options))
     }
 
     /// Writes all operations of a batch, or none, without keeping the thread: for event loops.
@@ -143,7 +126,7 @@ impl Db {
     /// As [`put_with`](Db::put_with), when the future is awaited; also kind `InvalidArgument` if
     /// there is a condition, which may have to read the disk.
     pub fn write_async(&self, batch: WriteBatch, options: &WriteOptions) -> WriteFuture {
-        self.inner.write_async(batch, options)
+        self.handle.call(|call| call.write_async(batch, options))
     }
 
     /// Returns when every write that was acknowledged before is on disk. That takes no space, so a
@@ -156,8 +139,7 @@ impl Db {
     /// Kind `Io` if the sync failed: the next open decides about what was not on disk before.
     /// `Poisoned`, `ReadOnly`, `Closed`.
     pub fn sync(&self) -> Result<()> {
-        let result = self.inner.sync();
-        self.inner.end_call(result)
+        self.handle.call(|call| call.sync())
     }
 
     /// The data as of now, for as long as the snapshot is held.
@@ -165,8 +147,8 @@ impl Db {
     /// # Errors
     /// Kind `Closed`.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.check_open()?;
-        let state = || Arc::clone(&self.inner.super_versions.load().version.state);
+        self.handle.look().check_open()?;
+        let state = || Arc::clone(&self.handle.look().super_versions.load().version.state);
         let mut before = state();
         let pin = loop {
             let pin = self.pin();
@@ -178,29 +160,29 @@ impl Db {
             before = after;
         };
         Ok(Snapshot {
-            inner: Arc::clone(&self.inner),
+            handle: self.handle.clone(),
             keyspace: KeyspaceId::DEFAULT,
             state: before,
             pin: Arc::new(pin),
-            _closer: Arc::clone(&self.closer),
         })
     }
 
     fn pin(&self) -> Pin {
-        match &self.inner.write_side {
-            Some(_) => Pin::Slot(self.inner.snapshots.acquire(|| self.inner.visible())),
-            None => Pin::ReadOnly(self.inner.read_only_seq),
+        let inner = self.handle.look();
+        match &inner.write_side {
+            Some(_) => Pin::Slot(inner.snapshots.acquire(|| inner.visible())),
+            None => Pin::ReadOnly(inner.read_only_seq),
         }
     }
 
     /// The keyspace of this name, created if there is none: 1 to 64 of `[A-Za-z0-9_-]`.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        self.inner.end_call(self.inner.keyspace(name, &self.closer))
+        self.handle.call(|call| call.keyspace(name))
     }
 
     /// Every keyspace, by name; `default` is always there.
     pub fn keyspaces(&self) -> Result<Vec<Keyspace>> {
-        self.inner.keyspaces(&self.closer)
+        self.handle.keyspaces()
     }
 
     /// Drops a keyspace and all that is in it. Reads of it, by snapshots too, answer `Closed`
@@ -211,7 +193,7 @@ impl Db {
     /// If [`is_undecided`](Error::is_undecided), the keyspace may go yet, and takes no more writes;
     /// any other error leaves it as it was.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
-        self.inner.end_call(self.inner.drop_keyspace(name))
+        self.handle.call(|call| call.drop_keyspace(name))
     }
 
     /// Returns when everything written before is in tables.
@@ -225,7 +207,7 @@ impl Db {
     /// The same, and tells how far it is: of the bytes in memory when it began, how many are in
     /// tables.
     pub fn flush_with(&self, progress: &Progress) -> Result<()> {
-        self.inner.end_call(self.inner.flush(progress))
+        self.handle.call(|call| call.flush(progress))
     }
 
     /// Merges all tables that hold keys of `range`, in every keyspace, into the last level.
@@ -242,7 +224,7 @@ impl Db {
         range: impl RangeBounds<K>,
         progress: &Progress,
     ) -> Result<()> {
-        self.inner.end_call(self.inner.compact(&key_bounds(&range), progress))
+        self.handle.call(|call| call.compact(&key_bounds(&range), progress))
     }
 
     /// Returns when background work has nothing to do.
@@ -250,54 +232,54 @@ impl Db {
     /// # Errors
     /// Why some of it cannot be done now, once there is nothing else.
     pub fn wait_idle(&self) -> Result<()> {
-        self.inner.end_call(self.inner.wait_idle())
+        self.handle.call(|call| call.wait_idle())
     }
 
     /// What the engine did since it was opened, and what it holds now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.inner.metrics()
+        self.handle.look().metrics()
     }
 
     /// The tables of each level of each keyspace.
     #[must_use]
     pub fn levels(&self) -> Vec<KeyspaceLevels> {
-        self.inner.levels()
+        self.handle.look().levels()
     }
 
     /// About how many bytes the tables hold of the keys of `range`, in the default keyspace.
     pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<u64> {
-        self.inner.approximate_size(&key_bounds(&range))
+        self.handle.look().approximate_size(&key_bounds(&range))
     }
 
     /// Whether the store takes writes.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.inner.health.get()
+        self.handle.look().health.get()
     }
 
     /// The last sequence that reads see.
     #[must_use]
     pub fn seq(&self) -> Seq {
-        self.inner.visible()
+        self.handle.look().visible()
     }
 
     /// How far background work is behind: 0 is idle, at 1 writes are slowed down to its pace.
     #[must_use]
     pub fn write_pressure(&self) -> f64 {
-        self.inner.write_pressure()
+        self.handle.look().write_pressure()
     }
 
     /// What the open found and did.
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
-        &self.inner.recovery
+        &self.handle.look().recovery
     }
 
     /// When the database was opened.
     #[must_use]
     pub fn opened(&self) -> Instant {
-        self.inner.opened
+        self.handle.look().opened
     }
 
     /// Reads and checks every byte of every table. The first damage of each file is reported.
@@ -307,7 +289,7 @@ impl Db {
 
     /// The same, and tells how far it is: of the bytes of all files, how many were read.
     pub fn verify_with(&self, progress: &Progress) -> Result<VerifyReport> {
-        self.inner.end_call(self.inner.verify(progress))
+        self.handle.call(|call| call.verify(progress))
     }
 
     /// Makes a copy of the database in `dir`, which is a database of its own, and returns the
@@ -343,7 +325,7 @@ impl Db {
     /// is left but the lock, as far as files can be removed. After a sync that failed take another
     /// directory: nobody knows whether the name of this one is on disk.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Seq> {
-        self.inner.end_call(self.inner.checkpoint(dir.as_ref()))
+        self.handle.call(|call| call.checkpoint(dir.as_ref()))
     }
 
     /// Flushes, ends the log, and closes the database. Calls on other handles answer `Closed`
@@ -355,20 +337,21 @@ impl Db {
     /// decides about what was not synced. `NoSpace`, and `Io` or `Corruption` of a flush that
     /// failed: the log was synced, and the next open replays it. `Io` of a sync that failed.
     pub fn close(self) -> Result<()> {
-        self.inner.close()
+        // It tells by itself, whoever is there to do it.
+        self.handle.look().close()
     }
 }
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seq = self.seq().get();
-        f.debug_struct("Db").field("dir", &self.inner.dir).field("seq", &seq).finish()
+        f.debug_struct("Db").field("dir", &self.handle.look().dir).field("seq", &seq).finish()
     }
 }
 
 impl Read for Db {
     fn view(&self) -> View<'_> {
-        View { inner: &self.inner, keyspace: KeyspaceId::DEFAULT, seq: None }
+        View { inner: self.handle.look(), keyspace: KeyspaceId::DEFAULT, seq: None }
     }
 }
 
@@ -378,12 +361,11 @@ impl Read for Db {
 /// others. Old versions of what is overwritten meanwhile stay on disk, so do not hold one for long.
 #[derive(Clone)]
 pub struct Snapshot {
-    inner: Arc<Inner>,
+    handle: Handle,
     keyspace: KeyspaceId,
     /// What the keyspaces were called at that moment.
     state: Arc<State>,
     pin: Arc<Pin>,
-    _closer: Arc<Closer>,
 }
 
 #[derive(Debug)]
@@ -409,11 +391,11 @@ impl Snapshot {
     /// Kind `InvalidArgument` if there was none of this name at that moment; `Closed` if it was
     /// dropped since, whatever has its name now.
     pub fn keyspace(&self, name: &str) -> Result<Snapshot> {
-        self.inner.check_open()?;
+        self.handle.look().check_open()?;
         let Some(keyspace) = self.state.version.keyspace(name) else {
             return Err(Error::invalid(format!("there was no keyspace {name:?}")));
         };
-        match self.inner.super_versions.load().version.tree(keyspace) {
+        match self.handle.look().super_versions.load().version.tree(keyspace) {
             Some(_) => Ok(Snapshot { keyspace, ..self.clone() }),
             None => Err(Error::keyspace_dropped()),
         }
@@ -424,7 +406,7 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keyspace = self.state.version.tree(self.keyspace).map_or("", |tree| tree.name());
         f.debug_struct("Snapshot")
-            .field("dir", &self.inner.dir)
+            .field("dir", &self.handle.look().dir)
             .field("keyspace", &keyspace)
             .field("seq", &self.seq().get())
             .finish()
@@ -433,6 +415,6 @@ impl fmt::Debug for Snapshot {
 
 impl Read for Snapshot {
     fn view(&self) -> View<'_> {
-        View { inner: &self.inner, keyspace: self.keyspace, seq: Some(self.seq()) }
+        View { inner: self.handle.look(), keyspace: self.keyspace, seq: Some(self.seq()) }
     }
 }

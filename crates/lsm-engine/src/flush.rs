@@ -19,6 +19,7 @@ use crate::build::{TableFactory, picker_options};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::generation::GenerationView;
+use crate::handle::Caller;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::progress::{Progress, bytes_in_memory};
@@ -30,6 +31,13 @@ struct Flushed {
     range: KeyRange,
     level: usize,
     outcome: Outcome,
+}
+
+impl Caller<'_> {
+    /// Returns when everything written before is in tables.
+    pub(crate) fn flush(&self, progress: &Progress) -> Result<()> {
+        self.flush_all(progress)
+    }
 }
 
 impl Inner {
@@ -231,7 +239,7 @@ impl Inner {
     }
 
     /// Returns when everything written before is in tables.
-    pub(crate) fn flush(&self, progress: &Progress) -> Result<()> {
+    pub(crate) fn flush_all(&self, progress: &Progress) -> Result<()> {
         progress.begin(bytes_in_memory(&self.super_versions.load()));
         self.flush_part(progress)?;
         progress.end();

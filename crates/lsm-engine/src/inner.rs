@@ -205,14 +205,6 @@ impl Inner {
             listener.on_event(&event);
         }
     }
-
-    /// Ends a call on the caller's thread. Without workers it tells what it did by itself.
-    pub(crate) fn end_call<T>(&self, result: T) -> T {
-        if self.options.background_threads == 0 {
-            self.tell();
-        }
-        result
-    }
 }
 
 /// The handle of a table; no file is touched.

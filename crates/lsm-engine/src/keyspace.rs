@@ -8,8 +8,8 @@ use lsm_compaction::VersionEdit;
 use lsm_compaction::edit::{CreatedKeyspace, DroppedKeyspace};
 use lsm_compaction::version::is_keyspace_name;
 
-use crate::db::Closer;
 use crate::error::{Error, Result};
+use crate::handle::{Caller, Handle};
 use crate::inner::Inner;
 use crate::options::WriteOptions;
 use crate::read::{Read, View};
@@ -22,10 +22,9 @@ use crate::version_set::Current;
 /// alone: a batch does not notice that a keyspace is one of another database.
 #[derive(Clone)]
 pub struct Keyspace {
-    inner: Arc<Inner>,
+    handle: Handle,
     id: KeyspaceId,
     name: Arc<str>,
-    _closer: Arc<Closer>,
 }
 
 impl Keyspace {
@@ -53,7 +52,7 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         options: &WriteOptions,
     ) -> Result<Seq> {
-        self.inner.put(self.id, key.as_ref(), value.as_ref(), options)
+        self.handle.call(|call| call.put(self.id, key.as_ref(), value.as_ref(), options))
     }
 
     /// Removes `key`; like [`Db::delete`](crate::Db::delete).
@@ -63,20 +62,20 @@ impl Keyspace {
 
     /// Removes `key`; like [`Db::delete_with`](crate::Db::delete_with).
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &WriteOptions) -> Result<Seq> {
-        self.inner.delete(self.id, key.as_ref(), options)
+        self.handle.call(|call| call.delete(self.id, key.as_ref(), options))
     }
 }
 
 impl fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dir = &self.inner.dir;
+        let dir = &self.handle.look().dir;
         f.debug_struct("Keyspace").field("dir", dir).field("name", &self.name).finish()
     }
 }
 
 impl Read for Keyspace {
     fn view(&self) -> View<'_> {
-        View { inner: &self.inner, keyspace: self.id, seq: None }
+        View { inner: self.handle.look(), keyspace: self.id, seq: None }
     }
 }
 
@@ -86,9 +85,26 @@ impl From<&Keyspace> for KeyspaceId {
     }
 }
 
-impl Inner {
+impl Handle {
+    /// Every keyspace, by name.
+    pub(crate) fn keyspaces(&self) -> Result<Vec<Keyspace>> {
+        self.look().check_open()?;
+        let super_version = self.look().super_versions.load();
+        let trees = super_version.version.state.version.trees();
+        let mut keyspaces: Vec<_> =
+            trees.map(|(id, tree)| self.keyspace_handle(id, tree.name())).collect();
+        keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(keyspaces)
+    }
+
+    fn keyspace_handle(&self, id: KeyspaceId, name: &str) -> Keyspace {
+        Keyspace { handle: self.clone(), id, name: name.into() }
+    }
+}
+
+impl Caller<'_> {
     /// The keyspace of this name, created if there is none.
-    pub(crate) fn keyspace(self: &Arc<Self>, name: &str, closer: &Arc<Closer>) -> Result<Keyspace> {
+    pub(crate) fn keyspace(&self, name: &str) -> Result<Keyspace> {
         self.check_open()?;
         if !is_keyspace_name(name) {
             let detail = format!("a keyspace name has 1 to 64 of A-Z a-z 0-9 _ -: {name:?}");
@@ -98,27 +114,7 @@ impl Inner {
             Some(id) => id,
             None => self.create_keyspace(name)?,
         };
-        Ok(self.keyspace_handle(id, name, closer))
-    }
-
-    /// Every keyspace, by name.
-    pub(crate) fn keyspaces(self: &Arc<Self>, closer: &Arc<Closer>) -> Result<Vec<Keyspace>> {
-        self.check_open()?;
-        let super_version = self.super_versions.load();
-        let trees = super_version.version.state.version.trees();
-        let mut keyspaces: Vec<_> =
-            trees.map(|(id, tree)| self.keyspace_handle(id, tree.name(), closer)).collect();
-        keyspaces.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(keyspaces)
-    }
-
-    fn keyspace_handle(
-        self: &Arc<Self>,
-        id: KeyspaceId,
-        name: &str,
-        closer: &Arc<Closer>,
-    ) -> Keyspace {
-        Keyspace { inner: Arc::clone(self), id, name: name.into(), _closer: Arc::clone(closer) }
+        Ok(self.handle().keyspace_handle(id, name))
     }
 
     fn create_keyspace(&self, name: &str) -> Result<KeyspaceId> {
@@ -158,7 +154,9 @@ impl Inner {
             self.install_in_order(&mut current, edit)
         })
     }
+}
 
+impl Inner {
     /// Installs the edit of a call that has to say what became of it: a failure may leave it
     /// undecided.
     fn install_in_order(&self, current: &mut Current, edit: VersionEdit) -> Result<()> {

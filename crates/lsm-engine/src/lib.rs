@@ -80,6 +80,7 @@ mod flush;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 mod generation;
+mod handle;
 mod health;
 mod inner;
 mod keyspace;

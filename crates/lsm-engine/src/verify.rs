@@ -6,6 +6,7 @@ use lsm_base::FileName;
 use lsm_wal::{Lsn, ReplayFrom};
 
 use crate::error::{Error, Result};
+use crate::handle::Caller;
 use crate::inner::Inner;
 use crate::manifest;
 use crate::progress::Progress;
@@ -55,7 +56,8 @@ impl Reading<'_> {
     }
 }
 
-impl Inner {
+impl Caller<'_> {
+    /// Reads and checks every byte.
     pub(crate) fn verify(&self, progress: &Progress) -> Result<VerifyReport> {
         self.check_open()?;
         let mut report = VerifyReport::default();
@@ -86,7 +88,9 @@ impl Inner {
         progress.end();
         Ok(report)
     }
+}
 
+impl Inner {
     /// About how many bytes of log there are to read.
     fn log_bytes(&self) -> u64 {
         match self.write_side {

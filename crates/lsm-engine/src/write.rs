@@ -12,6 +12,7 @@ use lsm_memtable::Memtable;
 use crate::commit::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::handle::Caller;
 use crate::inner::Inner;
 use crate::options::WriteOptions;
 
@@ -81,7 +82,7 @@ fn deadline(options: &WriteOptions, now: Instant) -> Option<Instant> {
     now.checked_add(options.stall_timeout?)
 }
 
-impl Inner {
+impl Caller<'_> {
     /// Stores `value` under `key`. Returns the sequence of the write.
     pub(crate) fn put(
         &self,
@@ -109,11 +110,6 @@ impl Inner {
 
     /// Writes all operations of a batch, or none. Returns the sequence of the last.
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
-        let result = self.write_untold(batch, options);
-        self.end_call(result)
-    }
-
-    fn write_untold(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         check_batch(&batch)?;
         self.begin_change()?;
         if options.condition.is_some() && batch.count() != 1 {
@@ -129,11 +125,7 @@ impl Inner {
     }
 
     /// Queues all operations of a batch, or none.
-    pub(crate) fn write_async(
-        self: &Arc<Self>,
-        batch: WriteBatch,
-        options: &WriteOptions,
-    ) -> WriteFuture {
+    pub(crate) fn write_async(&self, batch: WriteBatch, options: &WriteOptions) -> WriteFuture {
         if options.condition.is_some() {
             let detail = "a condition may have to read the disk: an asynchronous write takes none";
             return WriteFuture::known(Err(Error::invalid(detail)));
@@ -144,6 +136,18 @@ impl Inner {
         self.queue_write(batch, options).unwrap_or_else(|error| WriteFuture::known(Err(error)))
     }
 
+    /// Makes what was acknowledged durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        match self.begin_change() {
+            // What was acknowledged is in the log already, and the length of that is allocated.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {}
+            begun => begun?,
+        }
+        self.commit().sync(self)
+    }
+}
+
+impl Inner {
     fn queue_write(
         self: &Arc<Self>,
         batch: WriteBatch,
@@ -164,16 +168,6 @@ impl Inner {
         let durability = options.durability.unwrap_or(self.options.durability);
         let request = self.commit().write_async(self, batch, durability, deadline, ticket);
         Ok(WriteFuture(State::Queued(request)))
-    }
-
-    /// Makes what was acknowledged durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        match self.begin_change() {
-            // What was acknowledged is in the log already, and the length of that is allocated.
-            Err(error) if error.kind() == ErrorKind::NoSpace => {}
-            begun => begun?,
-        }
-        self.commit().sync(self)
     }
 
     /// Waits for as long as the pressure of background work asks of a write of this size.

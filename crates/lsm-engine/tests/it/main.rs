@@ -20,6 +20,7 @@ mod full_disk;
 mod golden;
 mod group_commit;
 mod harness;
+mod heard;
 mod how_far;
 mod keyspaces;
 mod kill;
