@@ -4,9 +4,9 @@
 //! leaves, and after every acknowledged write, images of the disk are taken: one with nothing that
 //! was not synced, and one with a random part of it. `harness/cuts.rs` says what becomes of them.
 //!
-//! Nothing is sampled but the moment inside each recovery. `LSM_STEPS` sets the length of the
-//! script, and `LSM_CUT_EVERY=4` takes every fourth operation only; the cuts after acknowledged
-//! writes are always all taken.
+//! Nothing is sampled but the moment inside each recovery. `LSM_SEED` makes another script,
+//! `LSM_STEPS` sets its length, and `LSM_CUT_EVERY=4` takes every fourth operation only; the cuts
+//! after acknowledged writes are always all taken.
 
 use std::time::Instant;
 
@@ -23,7 +23,8 @@ fn survive(seed: u64, steps: u64, threads: usize) {
     let plan = Plan { threads, every, images_per_name: 12 };
     let count = cut_everywhere(&Script::new(seed, steps as usize), &plan, |_, _| None);
     let Count { images, recoveries } = count.unwrap();
-    println!("{images} images, {recoveries} recoveries in {:.1?}", started.elapsed());
+    let took = started.elapsed();
+    println!("{images} images, {recoveries} recoveries in {took:.1?}, LSM_SEED={seed}");
     // Some two images for each step that is acknowledged as synced, and several for each that changes
     // the disk; two recoveries or more of each.
     let least = steps * (1 + 4 / every);
@@ -32,10 +33,10 @@ fn survive(seed: u64, steps: u64, threads: usize) {
 
 #[test]
 fn every_synced_write_and_a_prefix_of_the_rest_survive() {
-    survive(1, from_env("LSM_STEPS", STEPS), 0);
+    survive(from_env("LSM_SEED", 1), from_env("LSM_STEPS", STEPS), 0);
 }
 
 #[test]
 fn they_survive_beside_background_threads() {
-    survive(2, from_env("LSM_STEPS", STEPS) / 4, 1);
+    survive(from_env("LSM_SEED", 2), from_env("LSM_STEPS", STEPS) / 4, 1);
 }

@@ -6,6 +6,9 @@
 //! was written, or the answer is an error that names a file of the store and a place in it: never
 //! anything else, no panic, no allocation beyond a limit, and none takes longer than [`LONGEST`]. A store that was not closed may also have lost the end of its log that no later
 //! record vouches for, and says so unless nothing but zeros is left.
+//!
+//! Nothing of this is random. `LSM_SEED` makes other values, one of 26, and moves the damage that is
+//! met by an open for writing rather than for reading, one of 3: there are 78 different sweeps.
 
 mod damage;
 
@@ -52,8 +55,9 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn of(is_closed: bool) -> Sweep {
-        let specimen = Specimen { owner: 'a', is_closed };
+    fn of(is_closed: bool, seed: u64) -> Sweep {
+        let owner = char::from(b'a' + (seed % 26) as u8);
+        let specimen = Specimen { owner, is_closed };
         let store = specimen.make();
         let names = names(&store, |_| true);
         let files = names.into_iter().map(|name| (name.clone(), read_file(&store, &name)));
@@ -105,7 +109,8 @@ fn misplaced(error: &Error, damage: &Damage, files: &Files, image: &MemFs) -> Op
 /// Does every [`PARTS`]th damage, `part` first; `LSM_SWEEP_ONLY` is the number of a single one.
 fn sweep(is_closed: bool, part: usize) {
     let started = Instant::now();
-    let mut sweep = Sweep::of(is_closed);
+    let seed = from_env("LSM_SEED", 0);
+    let mut sweep = Sweep::of(is_closed, seed);
     let damages = sweep.files.damages();
     let only = from_env("LSM_SWEEP_ONLY", u64::MAX) as usize;
     let mut count = 0;
@@ -114,9 +119,12 @@ fn sweep(is_closed: bool, part: usize) {
             continue;
         }
         // Neighbours are opened differently, and so is one place by different damage.
-        let for_writing = (number / PARTS).is_multiple_of(3);
+        let for_writing = (number / PARTS + seed as usize % 3).is_multiple_of(3);
         if let Err(why) = sweep.try_damage(damage, for_writing) {
-            panic!("{}: {why} (LSM_SWEEP_ONLY={number})", damage.describe(&sweep.files));
+            panic!(
+                "{}: {why} (LSM_SEED={seed} LSM_SWEEP_ONLY={number})",
+                damage.describe(&sweep.files)
+            );
         }
         count += 1;
     }
