@@ -8,6 +8,9 @@
 mod bench;
 mod ci;
 mod plants;
+#[cfg(test)]
+mod scratch;
+mod soak;
 mod tidy;
 
 use std::path::PathBuf;
@@ -31,6 +34,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Makes mistakes, one after the other, and sees that a test notices each
     Plants(plants::Args),
+    /// Runs the randomised tests with ever new seeds, for hours
+    Soak(soak::Args),
     /// Measures this store, or compares it with RocksDB
     Bench(bench::Args),
 }
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Plants(args) => plants::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }
@@ -67,6 +73,9 @@ mod tests {
         assert!(Args::try_parse_from(["xtask"]).is_err());
         assert!(Args::try_parse_from(["xtask", "ci", "--only", "nothing"]).is_err());
         assert!(Args::try_parse_from(["xtask", "ci", "--only", "fmt", "--only", "tidy"]).is_ok());
+        assert!(Args::try_parse_from(["xtask", "soak", "--hours", "0"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "soak", "--hours", "8", "--only", "kil"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "soak", "--hours", "8", "--only", "kill"]).is_ok());
         assert!(Args::try_parse_from(["xtask", "bench", "--peers", "--keys", "9"]).is_ok());
     }
 }
