@@ -7,6 +7,8 @@
 
 mod bench;
 mod ci;
+mod git;
+mod mutants;
 mod plants;
 #[cfg(test)]
 mod scratch;
@@ -36,6 +38,8 @@ enum Task {
     Plants(plants::Args),
     /// Runs the randomised tests with ever new seeds, for hours
     Soak(soak::Args),
+    /// Makes small mistakes in the code that must not lose data, and sees that tests notice them
+    Mutants(mutants::Args),
     /// Measures this store, or compares it with RocksDB
     Bench(bench::Args),
 }
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Plants(args) => plants::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }
@@ -76,6 +81,8 @@ mod tests {
         assert!(Args::try_parse_from(["xtask", "soak", "--hours", "0"]).is_err());
         assert!(Args::try_parse_from(["xtask", "soak", "--hours", "8", "--only", "kil"]).is_err());
         assert!(Args::try_parse_from(["xtask", "soak", "--hours", "8", "--only", "kill"]).is_ok());
+        assert!(Args::try_parse_from(["xtask", "mutants", "--shard", "4/4"]).is_err());
+        assert!(Args::try_parse_from(["xtask", "mutants", "--shard", "3/4"]).is_ok());
         assert!(Args::try_parse_from(["xtask", "bench", "--peers", "--keys", "9"]).is_ok());
     }
 }

@@ -87,7 +87,7 @@ fn soak(args: &Args) -> Result<bool, String> {
         args.only.is_empty() || args.only.iter().any(|name| name == harness.name)
     };
     let chosen: Vec<_> = HARNESSES.iter().filter(is_chosen).collect();
-    let commit = commit(&root)?;
+    let commit = crate::git::commit(&root)?;
     let programs = programs::build(&chosen, &root)?;
     let is_interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -135,20 +135,6 @@ fn conclude(mut state: State, had: usize, folder: &Path) -> Result<bool, String>
 
 fn usual_jobs() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MOST_JOBS)
-}
-
-/// What is compiled, as the tally calls it.
-fn commit(root: &Path) -> Result<String, String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").current_dir(root).args(arguments).output();
-        let output = output.map_err(|error| format!("git could not be started: {error}"))?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_string()),
-            false => Err(format!("git {}: {}", arguments.join(" "), output.status)),
-        }
-    };
-    let is_clean = git(&["status", "--porcelain"])?.is_empty();
-    Ok(git(&["rev-parse", "HEAD"])? + if is_clean { "" } else { "-dirty" })
 }
 
 /// A soak that runs.

@@ -14,6 +14,7 @@ mod length;
 mod lints;
 mod markdown;
 mod modules;
+mod mutants;
 mod source;
 mod std_fs;
 mod text;
@@ -49,6 +50,7 @@ const RULES: &[Rule] = &[
     lints::check,
     leftovers::check,
     length::check,
+    mutants::check,
     markdown::check,
     text::check,
 ];

@@ -28,8 +28,20 @@ pub(super) struct TextFile {
 
 /// Endings of the files that rules read as text. Test data, golden files and licences are not ours
 /// to format.
-const TEXT_ENDINGS: &[&str] =
-    &[".rs", ".md", ".toml", ".yml", ".yaml", ".sh", ".html", ".css", ".js", ".ci/run", ".service"];
+const TEXT_ENDINGS: &[&str] = &[
+    ".rs",
+    ".md",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".sh",
+    ".html",
+    ".css",
+    ".js",
+    ".ci/run",
+    ".service",
+    "docs/mutants.json",
+];
 
 /// Folders of text that a test reads or a tool wrote; Rust is ours there too.
 const DATA_FOLDERS: &[&str] = &["testdata", "golden", "corpus"];

@@ -1,0 +1,320 @@
+//! `cargo xtask mutants`: small mistakes in the code that must not lose data, made by cargo-mutants
+//! one after the other, each of which some test is to notice.
+//!
+//! 1. Each mutant meets the tests of its own crate; of the engine, the unit tests and the [`FAST`]
+//!    harnesses.
+//! 2. What survives in the crates below the engine meets the engine's tests as well.
+//! 3. What became of them goes into the [tally], where a person gives each survivor a reason, or
+//!    writes the test that notices it. `cargo xtask tidy` checks that one of them was done.
+
+mod outcomes;
+pub(crate) mod tally;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use self::outcomes::Outcomes;
+use self::tally::{Tally, WHOLE};
+
+/// The code of the log, the tables, the MANIFEST, compaction, and the commit path: how the paths of
+/// its files begin.
+const CODE: &[&str] = &[
+    "crates/lsm-wal/src/",
+    "crates/lsm-sstable/src/",
+    "crates/lsm-compaction/src/",
+    "crates/lsm-engine/src/manifest",
+    "crates/lsm-engine/src/version_set",
+    "crates/lsm-engine/src/commit",
+    "crates/lsm-engine/src/flush",
+    "crates/lsm-engine/src/recovery",
+];
+
+/// What is there for tests.
+const EXCLUDED: &[&str] = &["**/tests.rs", "**/testing.rs", "**/fuzz.rs"];
+
+/// What a mutant meets of the tests of its package: all, but of the engine's harnesses only those that
+/// end within seconds.
+const FAST: &str = "not package(lsm-engine) | kind(lib) | test(/^(basics|close|death|full_disk|\
+    group_commit|keyspaces|manifest|open|snapshots)::/)";
+
+const ENGINE: &str = "crates/lsm-engine/";
+
+/// Into how many shards all mutants are cut: each has some thirty, which take minutes.
+const SHARDS: u32 = 100;
+
+/// The flags of `cargo xtask mutants`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Tests this shard, of 0/N to N-1/N [default: the next one, if nothing else is asked for]
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    shard: Option<Shard>,
+    /// Tests the mutants in lines that were changed since this commit
+    #[arg(long, value_name = "COMMIT")]
+    changed_since: Option<String>,
+    /// Tests the mutants of this file; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    file: Vec<String>,
+}
+
+/// A part of a list of mutants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parse = || {
+        let (index, count) = text.split_once('/')?;
+        Some(Shard { index: index.parse().ok()?, count: count.parse().ok()? })
+    };
+    let is_sound = |shard: &Shard| shard.index < shard.count;
+    parse().filter(is_sound).ok_or_else(|| "K/N, with K less than N".to_string())
+}
+
+/// The shard whose turn it is.
+fn next_shard(tally: &Tally) -> Shard {
+    let last = tally.last_shard.as_deref().and_then(|text| shard(text).ok());
+    // Of a cut into other shards nothing follows for this one.
+    let last = last.filter(|last| last.count == SHARDS);
+    Shard { index: last.map_or(0, |last| (last.index + 1) % SHARDS), count: SHARDS }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match test(args, &crate::workspace_root()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("mutants: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn test(args: &Args, root: &Path) -> Result<(), String> {
+    for tool in ["mutants", "nextest"] {
+        let version = cargo(root).args([tool, "--version"]).output();
+        if !version.is_ok_and(|output| output.status.success()) {
+            return Err(format!(
+                "cargo-{tool} is not installed: `cargo install cargo-{tool} --locked`"
+            ));
+        }
+    }
+    let mut tally = Tally::read(root)?;
+    let commit = crate::git::commit(root)?;
+    let selection = Selection::of(args, &tally, root)?;
+    let mut outcomes = run_tool(selection.command(root), &selection.folder)?;
+    let below = outcomes.survivors().filter(|mutant| !mutant.file.starts_with(ENGINE));
+    let names: Vec<String> = below.map(|mutant| mutant.name.clone()).collect();
+    if !names.is_empty() {
+        let again = run_tool(command_again(root, &names), &selection.folder)?;
+        outcomes.judge_again(again);
+    }
+    for entry in outcomes.entries(&commit, &selection.part)? {
+        println!("{entry}");
+        tally.add(entry);
+    }
+    if let Some(turn) = selection.turn {
+        tally.last_shard = Some(turn.to_string());
+    }
+    tally.write(root)
+}
+
+/// Runs cargo-mutants, and reads what became of its mutants.
+fn run_tool(mut command: Command, folder: &Path) -> Result<Outcomes, String> {
+    let output = folder.join("mutants.out");
+    match fs::remove_dir_all(&output) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", output.display()));
+        }
+        _ => {}
+    }
+    let status =
+        command.arg("--output").arg(folder).args(["--", "--fail-fast", "-E", FAST]).status();
+    let status = status.map_err(|error| format!("cargo could not be started: {error}"))?;
+    match status.code() {
+        // All were caught, some survived, or some tests did not end.
+        Some(0 | 2 | 3) => Outcomes::read(&output),
+        Some(4) => Err("the tests fail without a mutant".into()),
+        _ => Err(format!("cargo-mutants ended with {status}")),
+    }
+}
+
+/// The mutants of these names against the tests of the engine.
+fn command_again(root: &Path, names: &[String]) -> Command {
+    let mut command = command(root);
+    command.arg("--test-package=lsm-engine");
+    for name in names {
+        command.arg(format!("--re=^{}$", escaped(name)));
+    }
+    command
+}
+
+/// A regular expression that matches this text alone.
+fn escaped(text: &str) -> String {
+    let mut expression = String::new();
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            expression.push('\\');
+        }
+        expression.push(c);
+    }
+    expression
+}
+
+/// cargo-mutants, with what all runs have in common.
+fn command(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args(["mutants", "--all-features", "--cap-lints=true", "--cargo-arg=--locked"]);
+    command.arg("--test-tool=nextest");
+    // The target folder is that of a tree without mutants.
+    command.env_remove("CARGO_TARGET_DIR");
+    command
+}
+
+fn cargo(root: &Path) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root);
+    command
+}
+
+/// Which mutants are tested.
+struct Selection {
+    /// Where cargo-mutants writes.
+    folder: PathBuf,
+    /// What the tally calls them.
+    part: String,
+    files: Vec<String>,
+    diff: Option<PathBuf>,
+    shard: Option<Shard>,
+    /// The shard, if it was its turn.
+    turn: Option<Shard>,
+}
+
+impl Selection {
+    fn of(args: &Args, tally: &Tally, root: &Path) -> Result<Selection, String> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let folder = root.join(target).join("mutants");
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let is_ours = |file: &&String| CODE.iter().any(|start| file.starts_with(start));
+        if let Some(other) = args.file.iter().find(|file| !is_ours(file)) {
+            return Err(format!("{other}: not among {}", CODE.join(", ")));
+        }
+        let has_choice =
+            args.shard.is_some() || args.changed_since.is_some() || !args.file.is_empty();
+        let turn = (!has_choice).then(|| next_shard(tally));
+        let shard = args.shard.or(turn);
+        let mut parts = Vec::new();
+        let mut diff = None;
+        if let Some(since) = &args.changed_since {
+            let path = folder.join("changed.diff");
+            let text = crate::git::output(root, &["diff", since])?;
+            fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+            parts.push(format!("changed since {since}"));
+            diff = Some(path);
+        }
+        parts.extend(shard.map(|shard| shard.to_string()));
+        // A shard of one file is another part of it than a shard of all.
+        if shard.is_some() && !args.file.is_empty() {
+            parts.push(format!("of {}", args.file.join(", ")));
+        }
+        let part = if parts.is_empty() { WHOLE.to_string() } else { parts.join(" ") };
+        Ok(Selection { folder, part, files: args.file.clone(), diff, shard, turn })
+    }
+
+    /// The mutants against the tests of their own crates.
+    fn command(&self, root: &Path) -> Command {
+        let mut command = command(root);
+        for start in CODE.iter().filter(|_| self.files.is_empty()) {
+            command.args(["--file", &format!("{start}*"), "--file", &format!("{start}*/**")]);
+        }
+        for file in &self.files {
+            command.args(["--file", file]);
+        }
+        for file in EXCLUDED {
+            command.args(["--exclude", file]);
+        }
+        if let Some(diff) = &self.diff {
+            command.arg("--in-diff").arg(diff);
+        }
+        if let Some(shard) = self.shard {
+            // Whole files rather than a few lines of each.
+            command.args(["--shard", &shard.to_string(), "--sharding=slice"]);
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_take_turns() {
+        let next = |last: Option<&str>| {
+            let tally = Tally { last_shard: last.map(str::to_string), ..Tally::default() };
+            next_shard(&tally).to_string()
+        };
+        assert_eq!(next(None), "0/100");
+        assert_eq!(next(Some("0/100")), "1/100");
+        assert_eq!(next(Some("99/100")), "0/100");
+        assert_eq!(next(Some("7/9")), "0/100");
+    }
+
+    #[test]
+    fn a_shard_is_one_of_so_many() {
+        assert_eq!(shard("3/4"), Ok(Shard { index: 3, count: 4 }));
+        for text in ["4/4", "0/0", "-1/4", "3", "3/", "a/b"] {
+            assert!(shard(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_matches_its_text_alone() {
+        let name = "a/b.rs:7:33: replace <impl A for [B]>::c -> Option<()> with *d + 1";
+        let expected = r"a/b\.rs:7:33: replace <impl A for \[B\]>::c -> Option<\(\)> with \*d \+ 1";
+        assert_eq!(escaped(name), expected);
+    }
+
+    #[test]
+    fn all_code_and_every_fast_harness_is_there() {
+        let root = crate::workspace_root();
+        for start in CODE {
+            let path = root.join(start);
+            assert!(path.is_dir() || path.with_extension("rs").is_file(), "{start}");
+        }
+        let (_, names) = FAST.split_once("^(").unwrap();
+        for name in names.split_once(')').unwrap().0.split('|') {
+            let path = root.join(ENGINE).join("tests/it").join(name).with_extension("rs");
+            assert!(path.is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_the_tally_calls_it() {
+        let scratch = crate::scratch::Scratch::new("mutants-selection");
+        let part = |shard: Option<Shard>, file: &[&str]| {
+            let file = file.iter().map(|file| (*file).to_string()).collect();
+            let args = Args { shard, changed_since: None, file };
+            Selection::of(&args, &Tally::default(), scratch.path())
+        };
+        let half = Some(Shard { index: 1, count: 2 });
+        let scan = "crates/lsm-wal/src/scan.rs";
+        let selection = part(None, &[scan]).unwrap();
+        assert_eq!((&*selection.part, selection.turn), (WHOLE, None));
+        assert_eq!(part(half, &[]).unwrap().part, "1/2");
+        assert_eq!(part(half, &[scan]).unwrap().part, format!("1/2 of {scan}"));
+        let turn = part(None, &[]).unwrap();
+        assert_eq!((&*turn.part, turn.turn), ("0/100", turn.shard));
+        assert!(part(None, &["crates/lsm-cli/src/text.rs"]).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! What cargo-mutants writes: the mutants that it was to test, and what became of each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::tally::{Entry, Survivor};
+
+/// What became of a mutant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub(super) enum Summary {
+    Success,
+    CaughtMutant,
+    MissedMutant,
+    Timeout,
+    Unviable,
+    Failure,
+}
+
+/// A mutant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+pub(super) struct Mutant {
+    pub(super) file: String,
+    /// Its place and what it changes: `path:line:column: what`.
+    pub(super) name: String,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    scenario: Scenario,
+    summary: Summary,
+}
+
+#[derive(Deserialize)]
+enum Scenario {
+    /// The tests without a mutant.
+    Baseline,
+    Mutant(Mutant),
+}
+
+/// What became of each mutant; `None` of one that was not reached.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Outcomes(BTreeMap<Mutant, Option<Summary>>);
+
+impl Outcomes {
+    /// Reads what a run has left in its folder; nothing, if there was no mutant to test.
+    pub(super) fn read(folder: &Path) -> Result<Outcomes, String> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        if !folder.join("mutants.json").is_file() {
+            return Ok(Outcomes::default());
+        }
+        Outcomes::parse(&read("mutants.json")?, &read("outcomes.json")?)
+    }
+
+    fn parse(mutants: &str, report: &str) -> Result<Outcomes, String> {
+        let failed = |error| format!("cargo-mutants wrote what is not understood: {error}");
+        let mutants: Vec<Mutant> = serde_json::from_str(mutants).map_err(failed)?;
+        let report: Report = serde_json::from_str(report).map_err(failed)?;
+        let mut outcomes: BTreeMap<_, _> =
+            mutants.into_iter().map(|mutant| (mutant, None)).collect();
+        for Outcome { scenario, summary } in report.outcomes {
+            match scenario {
+                Scenario::Mutant(mutant) => drop(outcomes.insert(mutant, Some(summary))),
+                Scenario::Baseline if summary == Summary::Success => {}
+                Scenario::Baseline => return Err("the tests fail without a mutant".into()),
+            }
+        }
+        Ok(Outcomes(outcomes))
+    }
+
+    /// The mutants that no test has noticed so far.
+    pub(super) fn survivors(&self) -> impl Iterator<Item = &Mutant> {
+        let is_missed = |summary: &Option<Summary>| *summary == Some(Summary::MissedMutant);
+        self.0.iter().filter(move |(_, summary)| is_missed(summary)).map(|(mutant, _)| mutant)
+    }
+
+    /// Takes over what became of the same mutants under further tests.
+    pub(super) fn judge_again(&mut self, again: Outcomes) {
+        for (mutant, summary) in again.0 {
+            if summary.is_some() && self.0.contains_key(&mutant) {
+                self.0.insert(mutant, summary);
+            }
+        }
+    }
+
+    /// The entries of the tally, one for each file. An error if not every mutant was tested.
+    pub(super) fn entries(&self, commit: &str, part: &str) -> Result<Vec<Entry>, String> {
+        let mut files: BTreeMap<&str, Entry> = BTreeMap::new();
+        for (mutant, summary) in &self.0 {
+            let entry = files.entry(&mutant.file).or_insert_with(|| Entry {
+                file: mutant.file.clone(),
+                commit: commit.to_string(),
+                part: part.to_string(),
+                mutants: 0,
+                caught: 0,
+                timeouts: 0,
+                unviable: 0,
+                survived: Vec::new(),
+            });
+            entry.mutants += 1;
+            match summary {
+                Some(Summary::CaughtMutant) => entry.caught += 1,
+                Some(Summary::Timeout) => entry.timeouts += 1,
+                Some(Summary::Unviable) => entry.unviable += 1,
+                Some(Summary::MissedMutant) => entry.survived.push(survivor(mutant)?),
+                Some(Summary::Success | Summary::Failure) | None => {
+                    return Err(format!("was not tested: {}", mutant.name));
+                }
+            }
+        }
+        let mut entries: Vec<_> = files.into_values().collect();
+        entries.iter_mut().for_each(|entry| entry.survived.sort_by_key(|mutant| mutant.line));
+        Ok(entries)
+    }
+}
+
+/// A survivor, without the column in its name: a reason is to outlive another line above it.
+fn survivor(mutant: &Mutant) -> Result<Survivor, String> {
+    let parts = || {
+        let rest = mutant.name.strip_prefix(&mutant.file)?.strip_prefix(':')?;
+        let (place, what) = rest.split_once(": ")?;
+        let (line, _) = place.split_once(':')?;
+        Some((line.parse().ok()?, what.to_string()))
+    };
+    let parts = parts().ok_or_else(|| format!("a mutant without a line: {}", mutant.name));
+    parts.map(|(line, mutant)| Survivor { line, mutant, reason: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "crates/a/src/b.rs";
+
+    fn mutant(line: usize) -> String {
+        let name = format!("{FILE}:{line}:33: replace < with <= in C::picked -> bool");
+        format!(r#"{{"file":"{FILE}","name":"{name}","genre":"BinaryOperator"}}"#)
+    }
+
+    /// The outcomes of a run that was to test as many mutants as these, and ended so.
+    fn outcomes(count: usize, baseline: &str, ended: &[(usize, &str)]) -> Result<Outcomes, String> {
+        let mutants: Vec<_> = (1..=count).map(mutant).collect();
+        let mut report = vec![format!(r#"{{"scenario":"Baseline","summary":"{baseline}"}}"#)];
+        report.extend(ended.iter().map(|(line, summary)| {
+            format!(r#"{{"scenario":{{"Mutant":{}}},"summary":"{summary}"}}"#, mutant(*line))
+        }));
+        let report = format!(r#"{{"outcomes":[{}],"missed":1}}"#, report.join(","));
+        Outcomes::parse(&format!("[{}]", mutants.join(",")), &report)
+    }
+
+    const ALL: [(usize, &str); 5] = [
+        (1, "CaughtMutant"),
+        (2, "MissedMutant"),
+        (3, "Timeout"),
+        (4, "Unviable"),
+        (5, "MissedMutant"),
+    ];
+
+    #[test]
+    fn every_outcome_is_counted_for_its_file() {
+        let entries = outcomes(5, "Success", &ALL).unwrap().entries("0f0f", "all").unwrap();
+        let [entry] = &entries[..] else { panic!("{entries:?}") };
+        assert!(entry.adds_up());
+        assert_eq!((entry.mutants, entry.caught, entry.timeouts, entry.unviable), (5, 1, 1, 1));
+        let survived: Vec<_> = entry.survived.iter().map(|mutant| mutant.line).collect();
+        assert_eq!(survived, [2, 5]);
+        assert_eq!(entry.survived[0].mutant, "replace < with <= in C::picked -> bool");
+        assert_eq!((&*entry.file, &*entry.survived[0].reason), (FILE, ""));
+    }
+
+    #[test]
+    fn further_tests_may_notice_what_survived() {
+        let mut all = outcomes(5, "Success", &ALL).unwrap();
+        assert_eq!(all.survivors().count(), 2);
+        let again = [(2, "CaughtMutant"), (5, "CaughtMutant")];
+        all.judge_again(outcomes(5, "Success", &again).unwrap());
+        assert_eq!(all.survivors().count(), 0);
+        let entries = all.entries("0f0f", "all").unwrap();
+        assert_eq!((entries[0].caught, entries[0].survived.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_is_no_entry() {
+        let why = outcomes(6, "Success", &ALL).unwrap().entries("0f0f", "all").unwrap_err();
+        assert!(why.contains("crates/a/src/b.rs:6:33"), "{why}");
+    }
+
+    #[test]
+    fn tests_that_fail_anyway_notice_nothing() {
+        assert!(outcomes(5, "Failure", &[]).unwrap_err().contains("without a mutant"));
+    }
+}
