@@ -219,3 +219,59 @@ fn check_len(path: &Path, header: &FileHeader, len: u64) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lsm_base::fs::MemFs;
+
+    use super::*;
+    use crate::JournalWriter;
+    use crate::format::record_len;
+
+    /// A journal with these records and so many zeros behind them, and where each record begins.
+    fn journal(payloads: &[&[u8]], zeros: usize) -> (RecordFile, Vec<u64>) {
+        let fs = MemFs::new();
+        let path = Path::new("MANIFEST-000001");
+        let mut writer = JournalWriter::create(&fs, path, 1, 0x5eed, 7).unwrap();
+        let len = || fs.open(path).unwrap().len().unwrap();
+        let mut begins = Vec::new();
+        for payload in payloads {
+            begins.push(len());
+            writer.append(payload).unwrap();
+        }
+        drop(writer);
+        let end = len();
+        fs.open_writable(path).unwrap().write_all_at(&vec![0; zeros], end).unwrap();
+        (RecordFile::open(&fs, path).unwrap(), begins)
+    }
+
+    #[test]
+    fn a_file_may_end_with_its_header() {
+        let (mut file, _) = journal(&[], 0);
+        assert_eq!(file.len(), FILE_HEADER_LEN);
+        assert!(matches!(file.record_at(FILE_HEADER_LEN).unwrap(), Found::Damage(_)));
+        assert_eq!(file.content_end(FILE_HEADER_LEN).unwrap(), FILE_HEADER_LEN);
+    }
+
+    #[test]
+    fn a_record_without_payload_may_be_the_last_bytes_of_a_file() {
+        let (mut file, begins) = journal(&[b"first", b""], 0);
+        let (last, len) = (begins[1], file.len());
+        assert_eq!(last + record_len(0), len);
+        let Found::Record(record) = file.record_at(last).unwrap() else { panic!("no record") };
+        assert_eq!((record.payload, record.end), (&b""[..], len));
+        let (found, _) = file.next_header(begins[0] + 1, len).unwrap().expect("a header");
+        assert_eq!(found, last);
+    }
+
+    #[test]
+    fn the_content_ends_before_any_number_of_zeros() {
+        for zeros in [0, 1, 4095, 4096, 4097, 3 * 4096, CHUNK_LEN as usize, 2 * CHUNK_LEN as usize]
+        {
+            let (mut file, begins) = journal(&[&[1; 13]], zeros);
+            // The last byte of a record is one of its checksum.
+            let end = begins[0] + record_len(13);
+            assert_eq!(file.content_end(FILE_HEADER_LEN).unwrap(), end, "{zeros} zeros");
+        }
+    }
+}
