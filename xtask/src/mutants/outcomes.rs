@@ -84,11 +84,14 @@ impl Outcomes {
         self.0.iter().filter(move |(_, summary)| is_missed(summary)).map(|(mutant, _)| mutant)
     }
 
-    /// Takes over what became of the same mutants under further tests.
-    pub(super) fn judge_again(&mut self, again: Outcomes) {
-        for (mutant, summary) in again.0 {
-            if summary.is_some() && self.0.contains_key(&mutant) {
-                self.0.insert(mutant, summary);
+    /// Takes over what became of the survivors under further tests. Others may have met them too,
+    /// and have been noticed already.
+    pub(super) fn judge_again(&mut self, again: &Outcomes) {
+        for (mutant, summary) in &mut self.0 {
+            if *summary == Some(Summary::MissedMutant)
+                && let Some(Some(further)) = again.0.get(mutant)
+            {
+                *summary = Some(*further);
             }
         }
     }
@@ -182,8 +185,8 @@ mod tests {
     fn further_tests_may_notice_what_survived() {
         let mut all = outcomes(5, "Success", &ALL).unwrap();
         assert_eq!(all.survivors().count(), 2);
-        let again = [(2, "CaughtMutant"), (5, "CaughtMutant")];
-        all.judge_again(outcomes(5, "Success", &again).unwrap());
+        let again = [(1, "MissedMutant"), (2, "CaughtMutant"), (5, "CaughtMutant")];
+        all.judge_again(&outcomes(6, "Success", &again).unwrap());
         assert_eq!(all.survivors().count(), 0);
         let entries = all.entries("0f0f", "all").unwrap();
         assert_eq!((entries[0].caught, entries[0].survived.len()), (3, 0));
