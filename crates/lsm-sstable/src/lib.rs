@@ -12,6 +12,7 @@
 //! - [`Table`] reads it: point gets, [`TableCursor`]s both ways, [`Table::verify`],
 //!   [`Table::inspect`];
 //! - [`SortedRun`] and [`RunCursor`] make one level of the tree of many tables;
+//! - [`Salvage`] reads what is left of a table that is damaged;
 //! - [`BlockCache`] holds the blocks that cannot be used where they are.
 //!
 //! A get takes one line of the filter, one search of the fences, a comparison of one-byte tags and
@@ -76,6 +77,7 @@ mod options;
 mod properties;
 mod region;
 mod run;
+mod salvage;
 mod table;
 mod value;
 
@@ -88,6 +90,7 @@ pub use crate::options::{
 };
 pub use crate::properties::TableProperties;
 pub use crate::run::{RunCursor, RunTable, SortedRun};
+pub use crate::salvage::{LostBlocks, Salvage, SalvageStep, TableIdentity};
 pub use crate::table::{Resident, Table, TableSource, VerifyReport};
 pub use crate::value::{TableEntry, TableValue};
 

@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lsm_base::fs::MemFs;
+use lsm_base::{KeyspaceId, Kind, Seq};
+
+use super::*;
+use crate::builder::TableBuilder;
+use crate::options::TableOptions;
+
+const PATH: &str = "000001.sst";
+const KEYS: u32 = 60;
+
+/// User key and value of each entry.
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn value(key: u32) -> Vec<u8> {
+    format!("the value of {key}, ").repeat(3).into_bytes()
+}
+
+/// A table, what is known of it, and where its data ends.
+fn table(compression: Compression) -> (Vec<u8>, TableIdentity, usize) {
+    let fs = MemFs::new();
+    let options = TableOptions { block_size: 256, compression, ..TableOptions::default() };
+    let file = fs.create(Path::new(PATH)).unwrap();
+    let mut builder = TableBuilder::new(Arc::clone(&file), 7, (KeyspaceId(3), "users"), options);
+    for key in 0..KEYS {
+        let name = key.to_be_bytes();
+        builder.add(InternalKeyRef::new(&name, Seq::new(9), Kind::Put), &value(key)).unwrap();
+    }
+    let summary = builder.finish().unwrap();
+    let identity = TableIdentity { id: 7, len: summary.len, entries: summary.entries };
+    let mut bytes = vec![0; summary.len as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let footer = read_footer(&*file, Path::new(PATH), summary.len).unwrap();
+    let directory = read_directory(&*file, Path::new(PATH), &footer).unwrap();
+    (bytes, identity, directory.require(DATA).unwrap().end() as usize)
+}
+
+/// What is left of these bytes.
+fn salvage(bytes: &[u8], identity: Option<TableIdentity>) -> Result<(Entries, Vec<LostBlocks>)> {
+    let fs = MemFs::new();
+    fs.create(Path::new(PATH)).unwrap().write_all_at(bytes, 0).unwrap();
+    let mut salvage = Salvage::open(&fs, Path::new(PATH), identity)?;
+    let (mut entries, mut lost) = (Entries::new(), Vec::new());
+    loop {
+        match salvage.step()? {
+            SalvageStep::Entry => {
+                entries.insert(salvage.key().user_key.into(), salvage.value().into());
+            }
+            SalvageStep::Lost(blocks) => lost.push(blocks),
+            SalvageStep::End => return Ok((entries, lost)),
+        }
+    }
+}
+
+/// Nothing is there that was not written, and what is gone lies in what is told.
+fn assert_told(entries: &Entries, lost: &[LostBlocks], context: &str) {
+    for key in 0..KEYS {
+        let name = key.to_be_bytes();
+        match entries.get(&name[..]) {
+            Some(found) => assert_eq!(*found, value(key), "{context}"),
+            None => {
+                let is_told = lost.iter().any(|lost| {
+                    lost.first.as_deref().is_none_or(|first| *first <= name[..])
+                        && lost.last.as_deref().is_none_or(|last| name[..] <= *last)
+                });
+                assert!(is_told, "{context}: {key} is gone, and {lost:?}");
+            }
+        }
+    }
+    assert!(entries.len() <= KEYS as usize, "{context}");
+}
+
+#[test]
+fn a_whole_table_loses_nothing() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let (bytes, identity, _) = table(compression);
+        for identity in [None, Some(identity)] {
+            let (entries, lost) = salvage(&bytes, identity).unwrap();
+            assert_told(&entries, &[], "whole");
+            assert!(lost.is_empty(), "{lost:?}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_byte_costs_its_own_block_at_most() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let (bytes, identity, data_end) = table(compression);
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x10;
+            let context = format!("{compression}, byte {at}");
+            let (entries, lost) = salvage(&bytes, Some(identity)).unwrap();
+            assert_told(&entries, &lost, &context);
+            let lost_keys = KEYS as usize - entries.len();
+            assert_eq!(lost.len(), usize::from(at < data_end), "{context}: {lost:?}");
+            assert!(lost_keys <= if at < data_end { 12 } else { 0 }, "{context}: {lost_keys}");
+        }
+    }
+}
+
+#[test]
+fn without_an_identity_only_the_footer_cannot_be_done_without() {
+    let (bytes, _, data_end) = table(Compression::Lz4);
+    for at in data_end..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x10;
+        match salvage(&bytes, None) {
+            Ok((entries, lost)) => {
+                assert_eq!(entries.len(), KEYS as usize, "byte {at}");
+                assert!(lost.len() <= 1, "byte {at}: {lost:?}");
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::Corruption { .. }), "byte {at}: {error}");
+                assert!(bytes.len() - FOOTER_LEN <= at, "byte {at}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_cut_anywhere_gives_the_blocks_before() {
+    let (bytes, identity, data_end) = table(Compression::None);
+    for len in 0..bytes.len() {
+        let (entries, lost) = salvage(&bytes[..len], Some(identity)).unwrap();
+        assert_told(&entries, &lost, &format!("cut at {len}"));
+        assert_eq!(lost.is_empty(), data_end <= len, "cut at {len}: {lost:?}");
+    }
+}
+
+#[test]
+fn two_damages_in_the_data_and_the_fences_are_told() {
+    let (bytes, identity, data_end) = table(Compression::None);
+    for at in (0..data_end).step_by(5) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        let last = bytes.len() - 1;
+        // Without the footer nothing says where the blocks are.
+        bytes[last] ^= 1;
+        let (entries, lost) = salvage(&bytes, Some(identity)).unwrap();
+        assert_told(&entries, &lost, &format!("byte {at}"));
+        assert!(!lost.is_empty(), "byte {at}");
+    }
+}
+
+#[test]
+fn another_table_in_its_place_is_refused() {
+    let (bytes, identity, _) = table(Compression::None);
+    let other = TableIdentity { id: 8, ..identity };
+    assert!(matches!(salvage(&bytes, Some(other)), Err(Error::Corruption { .. })));
+}
