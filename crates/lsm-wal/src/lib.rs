@@ -3,6 +3,7 @@
 //! - [`Wal`] appends records to segments, and syncs them beside the appends;
 //! - [`replay()`] reads them back after a crash: a prefix of what was appended that holds all that
 //!   was synced, or an error that names the file and the offset, never anything else;
+//! - [`salvage()`] reads what is left of a log that is damaged, and says where something is lost;
 //! - [`JournalWriter`] and [`read_journal()`] are the same for a file whose records are synced one
 //!   by one, such as the MANIFEST;
 //! - [`Inspector`] shows a file record by record, for tools.
@@ -61,7 +62,9 @@ pub use format::{
 pub use inspect::{Finding, Inspector, RecordInfo};
 pub use journal::{JournalReport, JournalWriter, read_journal};
 pub use lsn::Lsn;
-pub use replay::{ReplayFrom, ReplayRecord, ReplayReport, check, replay};
+pub use replay::{
+    LostRecords, ReplayFrom, ReplayRecord, ReplayReport, Salvaged, check, replay, salvage,
+};
 pub use segment::remove_segments;
 pub use wal::{Record, Wal, WalOptions};
 

@@ -20,10 +20,12 @@ use lsm_base::{Error, FileName, Fs, Result, Seq};
 use crate::lsn::Lsn;
 
 mod check;
+mod salvage;
 mod segments;
 mod verdict;
 
 pub use check::check;
+pub use salvage::{LostRecords, Salvaged, salvage};
 use segments::{Survey, Walk};
 use verdict::Verdict;
 

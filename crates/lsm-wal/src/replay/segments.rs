@@ -185,7 +185,7 @@ impl Walk {
 }
 
 /// The highest number that must exist whatever the segments themselves say.
-fn highest_known(from: &ReplayFrom, highest_present: u64) -> u64 {
+pub(super) fn highest_known(from: &ReplayFrom, highest_present: u64) -> u64 {
     let claimed = [Some(from.synced), from.clean_end].into_iter().flatten();
     let claimed = claimed.filter(|lsn| FILE_HEADER_LEN < lsn.offset).map(|lsn| lsn.segment).max();
     // A segment is prepared only when the one before it is in use.

@@ -435,3 +435,61 @@ fn a_floor_that_no_segment_can_have_is_refused() {
     let from = ReplayFrom { first_segment: u64::MAX, ..FROM };
     assert!(matches!(sequences(&MemFs::new(), from), Err(Error::InvalidArgument(_))));
 }
+
+/// What a damaged log still gives: sequences of records, and between which ones something is lost.
+fn salvaged(fs: &MemFs, from: ReplayFrom) -> (Vec<u64>, Vec<(u64, u64, Option<u64>)>) {
+    let (mut found, mut lost) = (Vec::new(), Vec::new());
+    salvage(fs, Path::new(DIR), from, &mut |item| {
+        match item {
+            Salvaged::Record(record) => found.push(record.first_seq.get()),
+            Salvaged::Lost(LostRecords { segment, after, before, .. }) => {
+                lost.push((segment, after.get(), before.map(Seq::get)));
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    (found, lost)
+}
+
+#[test]
+fn salvage_goes_on_behind_damage_and_says_what_is_lost_between() {
+    let one = Draft::first(1).data(1).data(2).data(3);
+    let two = Draft::after(&one).data(4);
+    let whole = directory(&[&one, &two]);
+    assert_eq!(salvaged(&whole, FROM), (vec![1, 2, 3, 4], vec![]));
+    // The record of sequence 2: its header, then its payload.
+    for at in [THIRD, THIRD + 32] {
+        let two = Draft::after(&one).data(4);
+        let one = Draft::first(1).data(1).data(2).data(3).damaged_at(at);
+        let found = salvaged(&directory(&[&one, &two]), FROM);
+        assert_eq!(found, (vec![1, 3, 4], vec![(1, 1, Some(3))]), "at {at}");
+    }
+    // A segment whose header is gone, and one that is gone.
+    let headless = Draft::first(1).data(1).data(2).data(3).damaged_at(30);
+    let found = salvaged(&directory(&[&headless, &two]), FROM);
+    assert_eq!(found, (vec![4], vec![(1, 0, Some(4))]));
+    let found = salvaged(&directory(&[&two]), FROM);
+    assert_eq!(found, (vec![4], vec![(1, 0, Some(4))]));
+    let found = salvaged(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM });
+    assert_eq!(found, (vec![1, 2, 3], vec![(2, 3, None)]));
+}
+
+#[test]
+fn salvage_takes_nothing_that_a_link_has_cut_off() {
+    let one = Draft::first(1).data(1);
+    let two = Draft::after(&one).data(4);
+    // An append that failed, and was given up.
+    let one = one.data(2);
+    assert_eq!(salvaged(&directory(&[&one, &two]), FROM), (vec![1, 4], vec![]));
+}
+
+#[test]
+fn salvage_misses_what_was_synced_and_reads_as_zeros() {
+    let one = Draft::first(1).data(1);
+    let end = one.bytes.len() as u64;
+    let from = ReplayFrom { synced: Lsn::new(1, end + 48), ..FROM };
+    assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![(1, 1, None)]));
+    let from = ReplayFrom { synced: Lsn::new(1, end), ..FROM };
+    assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![]));
+}
