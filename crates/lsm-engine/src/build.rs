@@ -7,7 +7,7 @@ use lsm_base::{Cursor, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::job::{self, Aborted, Cause};
 use lsm_compaction::picker::PickerOptions;
 use lsm_compaction::{
-    Elision, JobContext, LEVELS, NewTable, Outcome, OutputOptions, TableMeta, Tree,
+    Elision, JobContext, LEVELS, NewTable, Outcome, OutputOptions, OutputWriter, TableMeta, Tree,
 };
 use lsm_sstable::{Compression, TableOptions};
 
@@ -73,6 +73,25 @@ impl TableFactory<'_> {
             self.remove(&created);
             cause
         })
+    }
+
+    /// Writes a sorted stream into synced tables, as tables of `level` are built.
+    pub(crate) fn write(
+        &self,
+        keyspace: (KeyspaceId, &str),
+        level: usize,
+        fill: impl FnOnce(&mut OutputWriter<'_>) -> Result<()>,
+    ) -> Result<Vec<Arc<TableMeta>>> {
+        let output = OutputOptions {
+            keyspace,
+            table: table_options(self.options, level),
+            target_bytes: self.options.table_size,
+            max_grandparent_bytes: u64::MAX,
+        };
+        let mut new_table = || self.new_table();
+        let mut writer = OutputWriter::new(output, &[], &mut new_table);
+        fill(&mut writer)?;
+        Ok(writer.finish()?.into_iter().map(|table| table.meta).collect())
     }
 
     /// Unlinks tables that no edit names. What cannot be unlinked is left to the cleaner, or in a

@@ -238,7 +238,7 @@ fn common_prefixes(state: &State) -> BTreeMap<KeyspaceId, Vec<u8>> {
 
 /// The memory that this process may use, in bytes: the machine's, or a GiB if it does not say.
 /// Looked up once: the files of the system that tell cost more than the open of a small store.
-fn machine_memory() -> usize {
+pub(crate) fn machine_memory() -> usize {
     static MEMORY: OnceLock<usize> = OnceLock::new();
     *MEMORY.get_or_init(|| lsm_base::fs::machine_memory().unwrap_or(1 << 30))
 }

@@ -89,7 +89,7 @@ impl Inner {
 }
 
 /// Creates the directory of a copy, unless it is there and empty, and locks it.
-fn begin(copy: &Recovery<'_>) -> Result<Box<dyn FileLock>> {
+pub(crate) fn begin(copy: &Recovery<'_>) -> Result<Box<dyn FileLock>> {
     if !copy.fs.exists(copy.dir)? {
         copy.fs.create_dir(copy.dir)?;
     }

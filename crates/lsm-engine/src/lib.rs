@@ -95,6 +95,7 @@ mod pressure;
 mod progress;
 mod read;
 mod recovery;
+mod repair;
 mod replay_buffer;
 mod scan;
 mod scrub;
@@ -127,6 +128,7 @@ pub use options::{Compression, Condition, Durability, Options, ReadMode, Recheck
 pub use progress::Progress;
 pub use read::{Read, View};
 pub use recovery::RecoveryReport;
+pub use repair::{LostRange, Repair, RepairReport, repair};
 pub use scan::Scan;
 pub use value::{Entry, Value};
 pub use verify::VerifyReport;

@@ -77,6 +77,12 @@ impl ReplayBuffer {
         true
     }
 
+    /// Lets a keyspace in that the state does not know.
+    pub(crate) fn admit(&mut self, keyspace: KeyspaceId) {
+        self.live.insert(keyspace);
+        self.next_keyspace_id = self.next_keyspace_id.max(keyspace.0.saturating_add(1));
+    }
+
     /// What is in the buffer.
     pub(crate) fn take(self) -> GenerationView {
         self.view

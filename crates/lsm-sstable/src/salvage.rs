@@ -45,6 +45,7 @@ pub struct TableIdentity {
 #[derive(Debug)]
 pub struct Salvage {
     blocks: Blocks,
+    file_len: u64,
     properties: Option<TableProperties>,
     frame_damage: Option<Error>,
     next_block: usize,
@@ -105,9 +106,31 @@ impl Salvage {
             Some((fences, data)) => Index::Fences(fences, data),
             None => Index::Walked(walk::find_blocks(&mut blocks, &frame, file_len, identity)?),
         };
+        // The search stands on the last block that it found.
+        blocks.layout = None;
         let Frame { properties, damage, .. } = frame;
         let frame_damage = damage;
-        Ok(Salvage { blocks, properties, frame_damage, next_block: 0, entry_index: 0, entry: None })
+        Ok(Salvage {
+            blocks,
+            file_len,
+            properties,
+            frame_damage,
+            next_block: 0,
+            entry_index: 0,
+            entry: None,
+        })
+    }
+
+    /// The id of the table.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.blocks.id
+    }
+
+    /// The length of the file in bytes.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.file_len
     }
 
     /// The properties, if they are whole.
@@ -192,6 +215,11 @@ impl Frame {
                 Err(Error::corruption(path, file_len, detail))
             }
             false => read_footer(&**file, path, len),
+        };
+        // A file of another length may have become so, or be another table.
+        let footer = match read_footer(&**file, path, file_len) {
+            Ok(other) if footer.is_err() => Ok(other),
+            _ => footer,
         };
         let id = match (&footer, identity) {
             (Ok(footer), Some(identity)) if footer.id != identity.id => {

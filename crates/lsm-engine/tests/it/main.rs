@@ -33,6 +33,7 @@ mod open;
 mod panics;
 mod power_loss;
 mod progress;
+mod repair;
 mod settings;
 mod snapshots;
 mod stalls;

@@ -46,6 +46,8 @@ fn salvage(bytes: &[u8], identity: Option<TableIdentity>) -> Result<(Entries, Ve
     loop {
         match salvage.step()? {
             SalvageStep::Entry => {
+                let last = entries.last_key_value().map(|(key, _)| &key[..]);
+                assert!(last < Some(salvage.key().user_key), "{:?} comes late", salvage.key());
                 entries.insert(salvage.key().user_key.into(), salvage.value().into());
             }
             SalvageStep::Lost(blocks) => lost.push(blocks),

@@ -1,0 +1,184 @@
+//! What the log still gives, as tables of the target.
+//!
+//! A log that a recovery would replay is replayed, and what it drops is no loss: the end of a log that
+//! was not closed, which no later record vouches for. Of any other log every record is taken that is
+//! whole, and what is lost between two of them is told by their sequences. Which keys were written
+//! there nobody knows, so such a range has every key.
+//!
+//! Invariant: a batch is taken whole or not at all. Memory holds one memtable, and one record.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use lsm_base::batch::BatchReader;
+use lsm_base::{Cursor, Error, FileName, Fs, KeyspaceId, Result, Seq};
+use lsm_compaction::{State, TableMeta};
+use lsm_wal::{LostRecords, ReplayRecord, Salvaged};
+
+use super::Job;
+use super::evidence::{Evidence, is_damage};
+use super::keyspaces::Keyspaces;
+use super::report::{Ledger, LostRange, everything, of_error};
+use crate::generation::GenerationView;
+use crate::replay_buffer::ReplayBuffer;
+
+/// The tables of the target that hold what was in the log.
+#[derive(Default)]
+pub(super) struct Spilled(Vec<Arc<TableMeta>>);
+
+impl Spilled {
+    /// Those of a keyspace.
+    pub(super) fn of(&self, keyspace: KeyspaceId) -> impl Iterator<Item = &Arc<TableMeta>> {
+        self.0.iter().filter(move |table| table.keyspace == keyspace)
+    }
+
+    /// Their numbers.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.0.iter().map(|table| table.number).collect()
+    }
+}
+
+/// The bytes of all segments.
+pub(super) fn bytes(fs: &dyn Fs, dir: &Path, files: &BTreeSet<FileName>) -> Result<u64> {
+    let segments = files.iter().filter(|file| matches!(file, FileName::Log(_)));
+    segments.map(|segment| fs.open(&segment.path(dir))?.len()).sum()
+}
+
+/// Brings the log into tables of the target.
+pub(super) fn spill(
+    job: &Job<'_>,
+    evidence: &Evidence,
+    keyspaces: &mut Keyspaces,
+    ledger: &mut Ledger,
+) -> Result<Spilled> {
+    let from = evidence.replay_from(job.files);
+    let memtable_size = job.options().memtable_size;
+    let buffer = ReplayBuffer::new(&State::new(0), memtable_size);
+    let spilled = Spilled::default();
+    let mut filling = Filling { job, buffer, keyspaces, ledger, spilled, passed: 0 };
+    let replayed = lsm_wal::replay(&**job.fs, job.source, from, &mut |record| filling.take(record));
+    match replayed {
+        Ok(report) => filling.ledger.report.log_bytes_dropped = report.dropped_bytes,
+        Err(error) if is_damage(&error) && filling.ledger.report.log_records == 0 => {
+            filling.salvage(from, &error)?;
+        }
+        // What it was about to deliver, it had found whole; or this is about what we write.
+        Err(error) => return Err(error),
+    }
+    filling.finish()
+}
+
+struct Filling<'a, 'b> {
+    job: &'a Job<'b>,
+    buffer: ReplayBuffer,
+    keyspaces: &'a mut Keyspaces,
+    ledger: &'a mut Ledger,
+    spilled: Spilled,
+    /// Bytes of the log that were read.
+    passed: u64,
+}
+
+impl Filling<'_, '_> {
+    /// Takes what can be taken of a log that a recovery refuses for this reason.
+    fn salvage(&mut self, from: lsm_wal::ReplayFrom, reason: &Error) -> Result<()> {
+        let mut is_told = false;
+        lsm_wal::salvage(&**self.job.fs, self.job.source, from, &mut |item| match item {
+            Salvaged::Record(record) => self.take(record),
+            Salvaged::Lost(lost) => {
+                is_told = true;
+                self.lose(lost);
+                Ok(())
+            }
+        })?;
+        if !is_told {
+            // Whole records that contradict each other.
+            self.ledger.lose(None, of_error(self.job.source, reason));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: ReplayRecord<'_>) -> Result<()> {
+        let path = || FileName::Log(record.lsn.segment).path(self.job.source);
+        for op in BatchReader::new(record.payload) {
+            match op {
+                Ok(_) => {}
+                Err(error) if error.is_unsupported => {
+                    return Err(Error::unsupported(&path(), error.detail));
+                }
+                Err(error) => {
+                    let range = everything(&path(), record.lsn.offset, error.detail);
+                    self.ledger.lose(None, range);
+                    return Ok(());
+                }
+            }
+        }
+        if record.first_seq <= self.buffer.last_seq() {
+            let range = everything(&path(), record.lsn.offset, "a sequence that comes again");
+            self.ledger.lose(None, range);
+            return Ok(());
+        }
+        self.ledger.report.log_records += 1;
+        self.passed += lsm_wal::record_len(record.payload.len() as u64);
+        self.job.progress.reach(self.passed);
+        let mut seq = record.first_seq;
+        for op in BatchReader::new(record.payload).flatten() {
+            if let Some(full) = self.buffer.make_room(op.key.len(), op.value.len()) {
+                self.spill(&full)?;
+            }
+            if self.keyspaces.admit(op.keyspace) {
+                self.buffer.admit(op.keyspace);
+            }
+            self.buffer.insert(&op, seq);
+            self.ledger.last_seq = self.ledger.last_seq.max(seq);
+            seq = Seq::try_new(seq.get() + 1).unwrap_or(Seq::MAX);
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, lost: LostRecords) {
+        let path = FileName::Log(lost.segment).path(self.job.source);
+        self.ledger.report.log_bytes_lost += lost.len;
+        let range = LostRange {
+            len: lost.len,
+            after_seq: Some(lost.after),
+            before_seq: lost.before,
+            ..everything(&path, lost.offset, lost.detail)
+        };
+        self.ledger.lose(None, range);
+    }
+
+    fn finish(mut self) -> Result<Spilled> {
+        let last = self.buffer.take();
+        self.spilled.0.extend(write(self.job, self.keyspaces, &last)?);
+        Ok(self.spilled)
+    }
+
+    fn spill(&mut self, full: &GenerationView) -> Result<()> {
+        self.spilled.0.extend(write(self.job, self.keyspaces, full)?);
+        Ok(())
+    }
+}
+
+/// Writes memtables into tables, every version of every key.
+fn write(
+    job: &Job<'_>,
+    keyspaces: &Keyspaces,
+    view: &GenerationView,
+) -> Result<Vec<Arc<TableMeta>>> {
+    let mut tables = Vec::new();
+    for (id, memtable) in view.memtables() {
+        let name = keyspaces.name(*id).expect("the buffer has living keyspaces only");
+        let written = job.factory.write((*id, name), 0, |writer| {
+            let mut cursor = memtable.cursor();
+            cursor.seek_to_first()?;
+            while cursor.valid() {
+                writer.add(cursor.key(), cursor.value())?;
+                cursor.next()?;
+            }
+            Ok(())
+        })?;
+        tables.extend(written);
+    }
+    Ok(tables)
+}
