@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Read and check every byte; name each damaged file and the place
     Verify(Report),
+    /// Bring what is left of a damaged database into a new one; name every range that may be lost
+    Repair(Repair),
     /// Write memtables to tables
     Flush,
     /// Merge tables into the last level, in every keyspace
@@ -200,6 +202,18 @@ pub(crate) struct Export {
 /// `lsm stats`, `lsm levels` and `lsm verify`
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Report {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `lsm repair`
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Repair {
+    /// The directory of the damaged database; nothing in it is changed
+    pub(crate) source: PathBuf,
+    /// The directory of the new one: empty, or not there yet
+    pub(crate) target: PathBuf,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

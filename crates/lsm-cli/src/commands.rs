@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod inspect;
 mod levels;
+mod repair;
 mod stats;
 mod verify;
 
@@ -34,6 +35,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Verify(report) => {
             refuse_keyspace(&place, "verify")?;
             verify::run(&place, &report)
+        }
+        Command::Repair(repair) => {
+            refuse_keyspace(&place, "repair")?;
+            repair::run(&place, &repair)
         }
         Command::Flush => {
             refuse_keyspace(&place, "flush")?;

@@ -124,9 +124,10 @@ pub(crate) fn say(message: &str) {
 impl From<lsm_engine::Error> for Failure {
     fn from(error: lsm_engine::Error) -> Failure {
         let (status, hint) = match error.kind() {
-            ErrorKind::Corruption => {
-                (Status::Corruption, "`lsm verify` lists all damage; restore the file from a copy")
-            }
+            ErrorKind::Corruption => (
+                Status::Corruption,
+                "`lsm verify` lists all damage; restore from a copy, or see `lsm repair`",
+            ),
             ErrorKind::MissingFile => (Status::Corruption, ""),
             ErrorKind::InvalidArgument => (Status::Usage, ""),
             ErrorKind::Locked => (Status::Locked, "if it is a server, ask it by --url"),

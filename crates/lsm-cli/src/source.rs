@@ -15,6 +15,7 @@ use lsm_server::wire::{ItemRef, Stats, Tree};
 use serde::Serialize;
 
 use self::directory::Directory;
+pub(crate) use self::directory::must_exist;
 #[cfg(test)]
 pub(crate) use self::directory::tests as directories;
 use self::server::Server;

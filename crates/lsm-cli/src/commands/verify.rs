@@ -19,7 +19,7 @@ pub(super) fn run(place: &Place, report: &Report) -> Outcome {
     let files = text::count(verified.damaged_files, "file is", "files are");
     let hint = match verified.damage.is_empty() {
         true => "the server's log says more",
-        false => "restore from a copy; what is whole can still be read",
+        false => "restore from a copy, or `lsm repair` what is whole",
     };
     Err(Failure::new(Status::Corruption, format!("{files} damaged; {hint}")))
 }

@@ -72,7 +72,7 @@ pub(super) fn tell_of_drop(report: &RecoveryReport) {
 /// Refuses a directory without any file of a database, where opening it would begin one.
 ///
 /// Where CURRENT alone is gone, the engine says what is wrong.
-pub(super) fn must_exist(path: &Path) -> Outcome {
+pub(crate) fn must_exist(path: &Path) -> Outcome {
     let entries = if StdFs.exists(path)? { StdFs.list(path)? } else { Vec::new() };
     if entries.iter().any(|entry| FileName::parse(&entry.name).is_some()) {
         return Ok(());

@@ -7,6 +7,7 @@ mod descriptors;
 mod inspect;
 mod lsm;
 mod place;
+mod repair;
 mod scripted;
 mod server;
 mod streams;

@@ -3,7 +3,8 @@
 //! A log that a recovery would replay is replayed, and what it drops is no loss: the end of a log that
 //! was not closed, which no later record vouches for. Of any other log every record is taken that is
 //! whole, and what is lost between two of them is told by their sequences. Which keys were written
-//! there nobody knows, so such a range has every key.
+//! there nobody knows, so such a range has every key. The log of a store that was closed has nothing
+//! that is not in tables: damage in it is told, and costs nothing.
 //!
 //! Invariant: a batch is taken whole or not at all. Memory holds one memtable, and one record.
 
@@ -60,6 +61,10 @@ pub(super) fn spill(
     let replayed = lsm_wal::replay(&**job.fs, job.source, from, &mut |record| filling.take(record));
     match replayed {
         Ok(report) => filling.ledger.report.log_bytes_dropped = report.dropped_bytes,
+        // The close came after the flush of everything, so nothing is in the log alone.
+        Err(error) if is_damage(&error) && from.clean_end.is_some() => {
+            filling.ledger.note_damage(&error);
+        }
         Err(error) if is_damage(&error) && filling.ledger.report.log_records == 0 => {
             filling.salvage(from, &error)?;
         }
