@@ -231,15 +231,8 @@ impl Frame {
             (Err(_), Some(identity)) => identity.id,
             (Err(error), None) => return Err(error.clone()),
         };
-        let none = |id| Frame {
-            id,
-            footer: None,
-            data: None,
-            fences: None,
-            properties: None,
-            damage: None,
-        };
-        let mut frame = none(id);
+        let mut frame =
+            Frame { id, footer: None, data: None, fences: None, properties: None, damage: None };
         frame.footer = frame.tolerate(footer)?;
         if let Some(footer) = frame.footer {
             let directory = frame.tolerate(read_directory(&**file, path, &footer))?;
@@ -294,6 +287,9 @@ struct Blocks {
     layout: Option<Layout>,
 }
 
+/// A key at or before all of a stretch, and one at or behind; `None` where none is known.
+type Bounds = (Option<Box<[u8]>>, Option<Box<[u8]>>);
+
 /// Where the blocks stand.
 #[derive(Debug)]
 enum Index {
@@ -316,7 +312,7 @@ impl Index {
     }
 
     /// The keys that a stretch lies between.
-    fn neighbours(&self, index: usize) -> (Option<Box<[u8]>>, Option<Box<[u8]>>) {
+    fn neighbours(&self, index: usize) -> Bounds {
         match self {
             Index::Fences(fences, _) => {
                 // The versions of a key may straddle blocks, so both separators count.

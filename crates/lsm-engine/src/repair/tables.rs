@@ -17,6 +17,9 @@ use lsm_sstable::{LostBlocks, Salvage, TableIdentity};
 use super::evidence::{Evidence, is_damage};
 use super::report::{Ledger, LostRange, of_error};
 
+/// The first and the last user key of a table.
+type Bounds = (Box<[u8]>, Box<[u8]>);
+
 /// A table that is to be read.
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
@@ -25,7 +28,7 @@ pub(super) struct Candidate {
     name: Option<String>,
     pub(super) len: u64,
     /// Its first and last user key, if they are known.
-    pub(super) bounds: Option<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) bounds: Option<Bounds>,
     /// Whether it was counted among the damaged ones.
     pub(super) is_damaged: bool,
 }

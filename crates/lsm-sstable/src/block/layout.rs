@@ -134,11 +134,6 @@ impl Layout {
         self.stored_len
     }
 
-    /// Where the payload begins.
-    pub(crate) const fn payload_at(&self) -> usize {
-        self.payload_at
-    }
-
     /// Where the payload ends once it is decompressed.
     pub(crate) const fn payload_end(&self) -> usize {
         self.payload_at + self.payload_len

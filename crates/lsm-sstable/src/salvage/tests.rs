@@ -1,3 +1,5 @@
+//! Damage to every byte of a table, and what is left of it: nothing wrong, and all else told.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

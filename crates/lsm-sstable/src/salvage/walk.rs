@@ -98,7 +98,8 @@ impl Walk<'_> {
         let mut header = [0; HEADER_LEN];
         self.blocks.file.read_exact_at(&mut header, offset)?;
         let Ok(layout) = Layout::parse(&header) else { return Ok(None) };
-        let content_len = (layout.payload_at() + layout.stored_len() + CHECKSUM_LEN) as u64;
+        let payload_at = layout.payload_end() - layout.payload_len();
+        let content_len = (payload_at + layout.stored_len() + CHECKSUM_LEN) as u64;
         if layout.count() == 0 || room < content_len {
             return Ok(None);
         }
