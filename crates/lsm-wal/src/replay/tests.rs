@@ -436,8 +436,11 @@ fn a_floor_that_no_segment_can_have_is_refused() {
     assert!(matches!(sequences(&MemFs::new(), from), Err(Error::InvalidArgument(_))));
 }
 
-/// What a damaged log still gives: sequences of records, and between which ones something is lost.
-fn salvaged(fs: &MemFs, from: ReplayFrom) -> (Vec<u64>, Vec<(u64, u64, Option<u64>)>) {
+/// In which segment something is lost, and between which sequences.
+type Lost = (u64, u64, Option<u64>);
+
+/// What a damaged log still gives: sequences of records, and what is lost.
+fn salvaged(fs: &MemFs, from: ReplayFrom) -> (Vec<u64>, Vec<Lost>) {
     let (mut found, mut lost) = (Vec::new(), Vec::new());
     salvage(fs, Path::new(DIR), from, &mut |item| {
         match item {
