@@ -100,13 +100,17 @@ impl Evidence {
     /// there is a table that nothing mentions, the MANIFEST has lost its last edit.
     pub(super) fn settle(&mut self, found: &Found, files: &BTreeSet<FileName>, dir: &Path) -> bool {
         let Some(state) = self.believed() else { return true };
-        let segments = state.log_floor.first_segment..=state.log_floor.highest_segment;
-        let has_all = || {
-            let there =
-                files.range(FileName::Log(*segments.start())..=FileName::Log(*segments.end()));
-            there.count() as u64 == segments.end().saturating_sub(*segments.start()) + 1
-        };
-        let is_short = found.is_missing_some() || (!segments.is_empty() && !has_all());
+        let LogFloor { first_segment, highest_segment, .. } = state.log_floor;
+        let numbers = files.iter().filter_map(|file| match file {
+            FileName::Log(number) if first_segment <= *number => Some(*number),
+            _ => None,
+        });
+        // A segment is made ready only when the one before it is in use.
+        let newest = numbers.clone().last().unwrap_or(0);
+        let last = highest_segment.max(newest.saturating_sub(1));
+        let there = numbers.take_while(|number| *number <= last).count() as u64;
+        let is_log_short = there < (last + 1).saturating_sub(first_segment);
+        let is_short = found.is_missing_some() || is_log_short;
         let is_new = |file: &FileName| match file {
             FileName::Table(number) => {
                 self.first_new_table <= *number && !self.tables.contains_key(number)

@@ -11,6 +11,7 @@ use lsm_base::{FileName, Fs};
 use lsm_engine::{
     Db, Durability, ErrorKind, Options, Read, ReadMode, Repair, RepairReport, Result, WriteOptions,
 };
+use lsm_wal::{Finding, Inspector};
 
 use crate::harness::specimen::{KEYS, Specimen};
 use crate::harness::{DIR, disk, kill, names, on, patch_file, read_file, tree, write_file};
@@ -322,6 +323,39 @@ fn the_manifest_of_another_store_is_not_believed() {
         assert!(!report.is_lossless());
         assert_eq!(repaired(&image), truth(specimen), "{report:#?}");
     }
+}
+
+#[test]
+fn a_manifest_that_lost_its_last_edits_is_not_believed() {
+    let (memory, fs) = disk();
+    let db = open(&fs, DIR).unwrap();
+    for round in 0..3_u32 {
+        for key in 0..30_u32 {
+            db.put((key + 10 * round).to_be_bytes(), round.to_be_bytes()).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    db.compact::<&str>(..).unwrap();
+    let truth = content(&db);
+    kill(&fs, db);
+    let manifest = names(&memory, |name| matches!(name, FileName::Manifest(_))).pop().unwrap();
+    let inspector = Inspector::open(&memory, &Path::new(DIR).join(&manifest)).unwrap();
+    let records = inspector.filter_map(|finding| match finding.unwrap() {
+        Finding::Record(record) => Some(record.offset as usize),
+        Finding::Gap { .. } => None,
+    });
+    let records: Vec<_> = records.collect();
+    let bytes = read_file(&memory, &manifest);
+    let mut doubted = 0;
+    for end in records.into_iter().skip(1) {
+        let image = memory.crash(Keep::Everything);
+        write_file(&image, &manifest, &bytes[..end]);
+        let report = repair(&image).unwrap();
+        // Nothing is lost but the certainty.
+        assert_eq!(repaired(&image), truth, "cut at {end}: {report:#?}");
+        doubted += usize::from(!report.is_lossless());
+    }
+    assert!(2 < doubted, "{doubted} cuts were noticed");
 }
 
 /// A store with two tables, of which the younger holds the tombstones of the older's keys and a
