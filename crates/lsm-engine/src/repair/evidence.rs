@@ -100,6 +100,15 @@ impl Evidence {
     /// there is a table that nothing mentions, the MANIFEST has lost its last edit.
     pub(super) fn settle(&mut self, found: &Found, files: &BTreeSet<FileName>, dir: &Path) -> bool {
         let Some(state) = self.believed() else { return true };
+        // A log that is the MANIFEST's speaks for it.
+        let has_log = files.iter().any(|file| matches!(file, FileName::Log(_)));
+        if !has_log && found.has_only_others() {
+            let why = "it belongs to another store than the tables";
+            let damage = std::mem::take(&mut self.damage);
+            let doubt = Some((dir.to_owned(), why.into()));
+            *self = Evidence { doubt, damage, ..Evidence::default() };
+            return false;
+        }
         let LogFloor { first_segment, highest_segment, .. } = state.log_floor;
         let numbers = files.iter().filter_map(|file| match file {
             FileName::Log(number) if first_segment <= *number => Some(*number),

@@ -38,6 +38,8 @@ pub(super) struct Candidate {
 pub(super) struct Found {
     tables: Vec<Candidate>,
     missing: usize,
+    /// Whether there are tables, and several that the MANIFEST names, and none is both.
+    has_only_others: bool,
 }
 
 impl Found {
@@ -49,6 +51,12 @@ impl Found {
     /// Whether one that the MANIFEST names is gone.
     pub(super) const fn is_missing_some(&self) -> bool {
         self.missing != 0
+    }
+
+    /// Whether the MANIFEST speaks of other tables than those that are there. Of one that it names
+    /// this says nothing: that may be lost, and another store's in its place.
+    pub(super) const fn has_only_others(&self) -> bool {
+        self.has_only_others
     }
 
     /// The keyspaces that they are of.
@@ -113,6 +121,7 @@ pub(super) fn find(
             for meta in state.version.tables() {
                 search.find_named(meta)?;
             }
+            search.compare();
         }
         None => search.find_all(evidence)?,
     }
@@ -151,6 +160,12 @@ impl Search<'_> {
         }
         self.lose(meta, &error);
         Ok(())
+    }
+
+    fn compare(&mut self) {
+        let has_tables = self.ids.as_ref().is_some_and(|ids| !ids.is_empty());
+        let found = &mut self.found;
+        found.has_only_others = found.tables.is_empty() && 1 < found.missing && has_tables;
     }
 
     fn find_all(&mut self, evidence: &Evidence) -> Result<()> {
