@@ -55,6 +55,12 @@ impl InProgress {
         id
     }
 
+    /// The id of the next compaction that begins; ids ascend.
+    #[must_use]
+    pub fn next_id(&self) -> JobId {
+        JobId(self.next)
+    }
+
     /// Notes how many entries of its inputs a compaction has read.
     pub fn note_read(&mut self, id: JobId, entries: u64) {
         if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {

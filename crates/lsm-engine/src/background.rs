@@ -362,20 +362,23 @@ impl Caller<'_> {
     pub(crate) fn wait_idle(&self) -> Result<()> {
         let _call = self.begin_call()?;
         if self.options.background_threads == 0 {
-            self.background.set_aside.release(self);
+            let first = self.background.set_aside.release(self);
             while self.flush_oldest()?
                 || self.compact_once()?
                 || self.give_back()?
                 || self.keep()?
             {}
             self.check_writable()?;
-            return self.background.set_aside.failure();
+            return self.background.set_aside.failure(first);
         }
-        self.background.set_aside.release(self);
-        let result = self.background.wait_until_idle();
+        let first = self.background.set_aside.release(self);
+        let mut result = self.background.wait_until_idle();
+        while result.is_ok() && self.background.set_aside.release_older(self, first) {
+            result = self.background.wait_until_idle();
+        }
         // What the cleaner found held by another worker is held by none now.
         let result = result.and(self.give_back().map(drop));
         self.check_writable()?;
-        result.and(self.background.set_aside.failure())
+        result.and(self.background.set_aside.failure(first))
     }
 }

@@ -196,12 +196,12 @@ impl Caller<'_> {
         progress.begin(2 * in_memory + self.manual_debt(&request));
         self.flush_part(progress)?;
         // What failed before is tried again, and its failure is this call's.
-        self.background.set_aside.release(self);
+        let first = self.background.set_aside.release(self);
         let version = Arc::clone(&self.super_versions.load().version);
         request.up_to_seq = self.visible();
         request.before_number = self.versions.file_numbers().take();
         for (keyspace, _) in version.state.version.trees() {
-            self.compact_keyspace(keyspace, &request, progress)?;
+            self.compact_keyspace(keyspace, &request, first, progress)?;
         }
         progress.end();
         Ok(())
@@ -213,6 +213,7 @@ impl Inner {
         &self,
         keyspace: KeyspaceId,
         request: &ManualCompaction,
+        first: JobId,
         progress: &Progress,
     ) -> Result<()> {
         loop {
@@ -231,8 +232,10 @@ impl Inner {
                 }
                 Begun::Nothing => {
                     // A worker may have met the failure first since this call began.
-                    self.background.set_aside.failure_in(keyspace)?;
-                    self.background.wait_for_change(seen, None);
+                    self.background.set_aside.failure_in(keyspace, first)?;
+                    if !self.background.set_aside.release_older(self, first) {
+                        self.background.wait_for_change(seen, None);
+                    }
                 }
                 Begun::Done => return Ok(()),
             }
@@ -313,7 +316,7 @@ mod tests {
     use lsm_base::{FileName, Fs};
 
     use super::*;
-    use crate::{Db, ErrorKind, Options, Read};
+    use crate::{Db, Error, ErrorKind, Options, Read};
 
     /// A full level 0 above a table, and the job that is due.
     fn prepared() -> (MemFs, Db, Job) {
@@ -333,6 +336,25 @@ mod tests {
         let entries = fs.list("db".as_ref()).unwrap();
         let is_table = |name: &str| matches!(FileName::parse(name), Some(FileName::Table(_)));
         entries.iter().filter(|entry| is_table(&entry.name)).count()
+    }
+
+    /// A worker may have met a failure before the call, and only come to note it now.
+    #[test]
+    fn a_call_answers_no_failure_of_a_compaction_that_began_before_it() {
+        let (_, db, job) = prepared();
+        let inner = db.inner();
+        let first = inner.background.set_aside.release(inner);
+        let keyspace = job.compaction.keyspace;
+        inner.background.set_aside.add(job.id, keyspace, Error::no_space(), None);
+        drop(job);
+        let request = ManualCompaction {
+            start: None,
+            end: None,
+            up_to_seq: inner.visible(),
+            before_number: inner.versions.file_numbers().take(),
+        };
+        inner.compact_keyspace(keyspace, &request, first, &Progress::new()).unwrap();
+        assert!(inner.pick().is_none());
     }
 
     #[test]

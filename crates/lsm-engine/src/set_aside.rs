@@ -4,6 +4,9 @@
 //! would be picked again and again. A compaction that failed so goes on to count as running: what
 //! it would read is not picked, and the worker goes on to what else there is. It is tried again
 //! when the interval has passed, or when a call waits for background work.
+//!
+//! Invariant: a call answers no failure of a compaction that began before it. What made that one fail
+//! may have passed, even if it comes to be set aside only now.
 
 use std::time::Instant;
 
@@ -39,9 +42,17 @@ impl SetAside {
         self.0.lock().push(Failed { id, keyspace, error, retry_at });
     }
 
-    /// Lets all be picked again.
-    pub(crate) fn release(&self, inner: &Inner) {
+    /// Lets all be picked again. Returns the first compaction to come, whose failure would be one of
+    /// a call that begins now.
+    pub(crate) fn release(&self, inner: &Inner) -> JobId {
+        let next = inner.background.compacting.lock().next_id();
         self.release_if(inner, |_| true);
+        next
+    }
+
+    /// Lets those be picked again that began before this one. Returns whether there were any.
+    pub(crate) fn release_older(&self, inner: &Inner, first: JobId) -> bool {
+        self.release_if(inner, |failed| failed.id < first)
     }
 
     /// Lets those be picked again whose time has come.
@@ -50,27 +61,28 @@ impl SetAside {
         self.release_if(inner, |failed| failed.retry_at.is_some_and(|at| at <= now));
     }
 
-    fn release_if(&self, inner: &Inner, is_due: impl Fn(&Failed) -> bool) {
+    fn release_if(&self, inner: &Inner, is_due: impl Fn(&Failed) -> bool) -> bool {
         let mut failed = self.0.lock();
         let due: Vec<JobId> =
             failed.iter().filter(|failed| is_due(failed)).map(|failed| failed.id).collect();
         if due.is_empty() {
-            return;
+            return false;
         }
         failed.retain(|failed| !due.contains(&failed.id));
         drop(failed);
         let mut running = inner.background.compacting.lock();
         due.into_iter().for_each(|id| running.end(id));
+        true
     }
 
-    /// Why the first of them failed.
-    pub(crate) fn failure(&self) -> Result<()> {
-        self.failure_if(|_| true)
+    /// Why the first failed of those from `first` on.
+    pub(crate) fn failure(&self, first: JobId) -> Result<()> {
+        self.failure_if(|failed| first <= failed.id)
     }
 
-    /// Why the first of them failed in a keyspace.
-    pub(crate) fn failure_in(&self, keyspace: KeyspaceId) -> Result<()> {
-        self.failure_if(|failed| failed.keyspace == keyspace)
+    /// The same, of those in a keyspace.
+    pub(crate) fn failure_in(&self, keyspace: KeyspaceId, first: JobId) -> Result<()> {
+        self.failure_if(|failed| first <= failed.id && failed.keyspace == keyspace)
     }
 
     fn failure_if(&self, is_meant: impl Fn(&Failed) -> bool) -> Result<()> {
