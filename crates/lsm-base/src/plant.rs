@@ -61,6 +61,8 @@ pub enum Plant {
     ConditionJudgedTooEarly = 23,
     /// A close removes the log before the MANIFEST says that nothing of it is needed.
     LogRemovedBeforeManifest = 24,
+    /// A log segment takes records before the MANIFEST says that it is there.
+    SegmentUnnamed = 25,
     /// A new log segment is used before its header and length are on disk.
     SegmentNotSynced = 101,
     /// A new log segment is used before its name is on disk.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use lsm_base::plant::{self, Plant};
 use lsm_compaction::VersionEdit;
 use lsm_compaction::edit::LogFloor;
+use lsm_wal::Lsn;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::Health;
@@ -86,19 +87,10 @@ impl Inner {
 
     fn remove_log(&self) -> Result<()> {
         let end = self.wal().retire()?;
-        let edit = VersionEdit {
-            clean_close: Some(position(end)),
-            log_floor: Some(LogFloor {
-                first_segment: end.segment,
-                synced: position(self.wal().synced_lsn()),
-                highest_segment: self.wal().active_segment(),
-            }),
-            ..VersionEdit::default()
-        };
         if plant::is_live(Plant::LogRemovedBeforeManifest) {
             self.wal().release(end.segment)?;
         }
-        match self.versions.log_anew(self, &mut self.versions.lock(), edit.into()) {
+        match self.disown_log(end) {
             // The tables hold everything all the same: the next open finds the log, and nothing new
             // in it.
             Err(error) if error.is_passing() || error.kind() == ErrorKind::NoSpace => return Ok(()),
@@ -108,5 +100,24 @@ impl Inner {
         let removed = self.obsolete.remove(self);
         self.wal().release(end.segment)?;
         removed.map(drop).map_err(Error::from)
+    }
+
+    /// Begins a MANIFEST that says that nothing is needed of the log, of which no segment is at `end`
+    /// or behind it.
+    fn disown_log(&self, end: Lsn) -> Result<()> {
+        let mut current = self.lock_decided(&[])?;
+        let LogFloor { highest_segment, .. } = current.state().log_floor;
+        // One that was named may not have come into use.
+        let next = Lsn::new(end.segment.max(highest_segment + 1), end.offset);
+        let edit = VersionEdit {
+            clean_close: Some(position(next)),
+            log_floor: Some(LogFloor {
+                first_segment: next.segment,
+                synced: position(self.wal().synced_lsn()),
+                highest_segment: next.segment - 1,
+            }),
+            ..VersionEdit::default()
+        };
+        self.versions.log_anew(self, &mut current, edit.into())
     }
 }

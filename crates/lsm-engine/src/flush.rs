@@ -180,7 +180,7 @@ impl Inner {
         LogFloor {
             first_segment: next.generation.segment,
             synced: LogPosition { segment: synced.segment, offset: synced.offset },
-            highest_segment: self.wal().active_segment(),
+            highest_segment: super_version.version.state.log_floor.highest_segment,
         }
     }
 

@@ -6,6 +6,11 @@
 
 use std::time::Instant;
 
+use lsm_base::plant::{self, Plant};
+use lsm_compaction::VersionEdit;
+use lsm_compaction::edit::LogFloor;
+use lsm_wal::Installed;
+
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::health::Health;
@@ -46,23 +51,49 @@ impl Inner {
         if self.wal().is_ready(0) {
             return Ok(false);
         }
-        match self.wal().prepare(0) {
-            Ok(()) => self.segment_is_ready(),
+        match self.wal().install(0) {
             Err(error) if error.is_no_space() => {
                 // A disk may be full of what the cleaner has not come to. If that fails, it says so.
                 let _ = self.give_back();
                 self.prepare_segment(0)?;
             }
-            Err(error) => return Err(self.note_write_error(error)),
+            installed => self.use_segment(0, installed)?,
         }
         Ok(true)
     }
 
     /// Makes a log segment ready that holds a record of this length.
     pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
-        self.wal().prepare(log_len).map_err(|error| self.note_write_error(error))?;
+        self.use_segment(log_len, self.wal().install(log_len))
+    }
+
+    /// Writes into the MANIFEST that a segment is there, and then offers it: so that a segment which
+    /// holds records is never missed in silence.
+    fn use_segment<'a>(
+        &'a self,
+        log_len: u64,
+        mut installed: lsm_base::Result<Option<Installed<'a>>>,
+    ) -> Result<()> {
+        while let Some(segment) = installed.map_err(|error| self.note_write_error(error))? {
+            plant::unless(Plant::SegmentUnnamed, || self.name_segment(segment.number()))?;
+            if segment.offer() {
+                break;
+            }
+            installed = self.wal().install(log_len);
+        }
         self.segment_is_ready();
         Ok(())
+    }
+
+    fn name_segment(&self, number: u64) -> Result<()> {
+        let mut current = self.lock_decided(&[])?;
+        let floor = current.state().log_floor;
+        if number <= floor.highest_segment {
+            return Ok(());
+        }
+        let log_floor = Some(LogFloor { highest_segment: number, ..floor });
+        let edit = VersionEdit { log_floor, ..VersionEdit::default() };
+        self.versions.log_and_apply(self, &mut current, edit.into())
     }
 
     fn segment_is_ready(&self) {

@@ -14,7 +14,8 @@
 //! - The first failed sync, or append that failed with anything but a full disk, ends the log: no
 //!   file is written or synced after it, and every call gets a clone of that error.
 //!
-//! Order of locks: `epochs` and `syncing` (never both), then `tail`, then `marks`.
+//! Order of locks: `epochs` and `syncing` (never both), then `tail`, then `marks`. A caller may take
+//! locks of its own under `epochs`, between [`install`](Wal::install) and [`offer`](Installed::offer).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, Result, Seq};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::format::{
     END_RECORD_LEN, FILE_HEADER_LEN, FileHeader, FileKind, LINK_RECORD_LEN, Link, MAX_FILE_LEN,
@@ -42,13 +43,37 @@ pub struct Wal {
     dir: PathBuf,
     options: WalOptions,
     /// Where epochs come from; held while a segment is made, so that there is one maker.
-    epochs: Mutex<Box<dyn FnMut() -> u64 + Send>>,
+    epochs: Mutex<Epochs>,
     /// Held by the one caller that syncs.
     syncing: Mutex<()>,
     tail: Mutex<Tail>,
     marks: Mutex<Marks>,
     /// What ended the log.
     poison: OnceLock<Error>,
+}
+
+/// A segment that stands in the directory and is not offered to appends yet. One that is dropped
+/// stays unused; the next one takes its place and its number.
+#[derive(Debug)]
+pub struct Installed<'a> {
+    wal: &'a Wal,
+    segment: Segment,
+    _maker: MutexGuard<'a, Epochs>,
+}
+
+impl Installed<'_> {
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.segment.number
+    }
+
+    /// Makes it the segment that a rotation moves on to. `false` if that is to have another number
+    /// by now: then there is none yet.
+    #[must_use]
+    pub fn offer(self) -> bool {
+        self.wal.tail.lock().offer_ready(self.segment)
+    }
 }
 
 /// How a log is laid out.
@@ -80,6 +105,21 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+/// Where epochs come from.
+struct Epochs(Box<dyn FnMut() -> u64 + Send>);
+
+impl Epochs {
+    fn take(&mut self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epochs").finish_non_exhaustive()
+    }
+}
+
 /// How far the log was written, and how far of that it is on disk.
 struct Marks {
     appended: Lsn,
@@ -102,11 +142,12 @@ impl Wal {
         dir: &Path,
         options: WalOptions,
         first_segment: u64,
-        mut epochs: Box<dyn FnMut() -> u64 + Send>,
+        epochs: Box<dyn FnMut() -> u64 + Send>,
     ) -> Result<Wal> {
+        let mut epochs = Epochs(epochs);
         check_number(first_segment)?;
         let sizes = options.sizes_for(0)?;
-        let header = options.header(first_segment, epochs(), sizes);
+        let header = options.header(first_segment, epochs.take(), sizes);
         let path = FileName::Log(first_segment).path(dir);
         if fs.exists(&path)? {
             return Err(Error::invalid(format!("segment {} exists already", path.display())));
@@ -142,6 +183,22 @@ impl Wal {
     /// it may be tried again; a failed sync ends the log. [`Error::InvalidArgument`] if no segment
     /// can be that large.
     pub fn prepare(&self, min_capacity: u64) -> Result<()> {
+        while let Some(installed) = self.install(min_capacity)? {
+            if installed.offer() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first half of [`prepare`](Wal::prepare): the segment stands in the directory, for good, and
+    /// takes no records before it is [offered](Installed::offer). So its number can be written down
+    /// first, where a replay learns that it must be there. `None` if one is ready. Other callers of
+    /// either method wait until it is offered or dropped.
+    ///
+    /// # Errors
+    /// As [`prepare`](Wal::prepare).
+    pub fn install(&self, min_capacity: u64) -> Result<Option<Installed<'_>>> {
         let sizes = self.options.sizes_for(min_capacity)?;
         let mut epochs = self.epochs.lock();
         loop {
@@ -150,12 +207,12 @@ impl Wal {
                 let tail = self.tail.lock();
                 tail.check_open()?;
                 if tail.is_ready(min_capacity) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 tail.next_number()
             };
             check_number(number)?;
-            let header = self.options.header(number, epochs(), sizes);
+            let header = self.options.header(number, epochs.take(), sizes);
             let segment = Segment::write_largest(&*self.fs, &self.dir, header, sizes.least)
                 .map_err(|error| self.prepare_failed(error))?;
             // From here on no rotation can take the segment that this one replaces. If one has
@@ -165,9 +222,7 @@ impl Wal {
                 continue;
             }
             segment.install(&*self.fs, &self.dir).map_err(|error| self.prepare_failed(error))?;
-            if self.tail.lock().offer_ready(segment) {
-                return Ok(());
-            }
+            return Ok(Some(Installed { wal: self, segment, _maker: epochs }));
         }
     }
 

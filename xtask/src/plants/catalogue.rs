@@ -95,6 +95,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(22, "LogNeverReleased", ENGINE, "open::many_lives_leave_as_many_files_as_one"),
     entry(23, "ConditionJudgedTooEarly", Program::Integration("lsm-server"), HISTORIES),
     entry(24, "LogRemovedBeforeManifest", ENGINE, POWER_LOSS),
+    entry(25, "SegmentUnnamed", ENGINE, "open::no_log_segment_is_missed_in_silence"),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
     entry(103, "LogNotSynced", ENGINE, POWER_LOSS),

@@ -278,6 +278,8 @@ fn a_flush_whose_work_was_done_meanwhile_is_not_told() {
     let (_, fs) = disk();
     let (db, told) = open_counting(&fs, |event| matches!(event, Event::Flushed { .. }));
     db.put("k", [7; 300]).unwrap();
+    // The next log segment is there, and named.
+    db.wait_idle().unwrap();
     fs.set_plan(|op| match (op.file_name(), op.kind) {
         (Some(FileName::Manifest(_)), OpKind::Write) => Some(Fault::Enospc),
         (Some(FileName::Manifest(_)), OpKind::Create) => Some(Fault::Eintr),

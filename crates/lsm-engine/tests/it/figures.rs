@@ -66,6 +66,8 @@ fn what_a_full_disk_left_undecided_is_counted_when_it_is_installed() {
     let fs = FaultFs::new(Arc::new(MemFs::new()));
     let db = open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), &options());
     let fill = || {
+        // The next log segment is there, and named.
+        db.wait_idle().unwrap();
         fs.set_plan(|op| {
             let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
             (is_manifest && !op.kind.is_sync()).then_some(Fault::Enospc)

@@ -66,6 +66,42 @@ fn a_first_open_that_was_cut_short_is_begun_anew() {
     }
 }
 
+/// Contract F-1, whether the MANIFEST has had another reason to say more or not.
+#[test]
+fn no_log_segment_is_missed_in_silence() {
+    for threads in [0, 1] {
+        for is_flushed in [false, true] {
+            let (memory, fs) = harness::disk();
+            let db = open(&fs, threads).unwrap();
+            // More than a segment holds.
+            for key in 0..60_u32 {
+                db.put(key.to_be_bytes(), [7; 1000]).unwrap();
+            }
+            if is_flushed {
+                db.flush().unwrap();
+                db.put("late", "write").unwrap();
+            }
+            kill(&fs, db);
+            let logs = harness::names(&memory, |name| matches!(name, FileName::Log(_)));
+            let mut refused = 0;
+            for log in &logs {
+                let image = memory.crash(Keep::Everything);
+                image.remove(&Path::new(harness::DIR).join(log)).unwrap();
+                match open(&on(&image), 0) {
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::MissingFile, "{log}: {error}");
+                        assert!(error.to_string().contains(log), "{log}: {error}");
+                        refused += 1;
+                    }
+                    // It was below the log's floor, or held nothing.
+                    Ok(db) => assert_eq!(db.prefix("").count(), 60 + usize::from(is_flushed)),
+                }
+            }
+            assert!(0 < refused, "{logs:?}");
+        }
+    }
+}
+
 /// Contract F-2 and K-3.
 #[test]
 fn files_of_ours_that_nothing_names_go_and_foreign_ones_stay() {

@@ -145,11 +145,33 @@ fn the_end_of_a_full_disk_is_no_damage() {
     let (_, fs) = harness::disk();
     let (db, resumed) = harness::open_watched(&fs);
     db.put("k", "v").unwrap();
-    fs.set_plan(|op| {
-        let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
-        (is_manifest && matches!(op.kind, OpKind::Write | OpKind::Create)).then_some(Fault::Enospc)
+    db.wait_idle().unwrap();
+    // The disk is full when the log segment behind that of the flush is there, and named: it is the
+    // edit of the flush that finds no space.
+    let (sender, named) = sync_channel(1);
+    let named = Mutex::new(Some(named));
+    let disk = fs.clone();
+    fs.before_each(move |op: &Op| {
+        let is_table = matches!(op.file_name(), Some(FileName::Table(_) | FileName::TableTemp(_)));
+        if is_table
+            && op.kind == OpKind::Create
+            && let Some(named) = named.lock().take()
+        {
+            named.recv_timeout(Duration::from_secs(60)).expect("the keeper makes a segment");
+            disk.set_plan(|op| {
+                let is_manifest = matches!(op.file_name(), Some(FileName::Manifest(_)));
+                let is_refused = matches!(op.kind, OpKind::Write | OpKind::Create);
+                (is_manifest && is_refused).then_some(Fault::Enospc)
+            });
+        }
+    });
+    fs.after_each(move |op: &Op| {
+        if matches!(op.file_name(), Some(FileName::Manifest(_))) && op.kind == OpKind::SyncData {
+            let _ = sender.try_send(());
+        }
     });
     db.flush().unwrap_err();
+    fs.clear_hooks();
     assert_eq!(db.health(), Health::NoSpace);
     let (sender, released) = sync_channel(1);
     let released = Mutex::new(Some(released));

@@ -10,9 +10,6 @@ use crate::harness::{DIR, patch_file, write_file};
 /// The files of a store, by name, with what they hold.
 pub(super) struct Files(pub(super) Vec<(String, Vec<u8>)>);
 
-/// No more records than this fit a segment of a specimen's log.
-const RECORDS_IN_SEGMENT: u32 = 45;
-
 /// One piece of damage; files go by their index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Damage {
@@ -117,10 +114,6 @@ impl Damage {
             Damage::Byte { .. } => 1,
             Damage::Wiped { .. } => RECORDS_IN_SECTOR,
             Damage::SectorsSwapped { .. } => 2 * RECORDS_IN_SECTOR,
-            // Nothing names the last segment until a later one does, or the MANIFEST.
-            Damage::Lost { file } if files.is_log(*file) && !files.is_log(file + 1) => {
-                return Loss { records: RECORDS_IN_SEGMENT, is_told: false };
-            }
             _ => 0,
         };
         if !files.is_log(self.file()) {
