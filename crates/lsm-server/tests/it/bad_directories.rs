@@ -75,7 +75,15 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "nothing but the log",
-        spoil: |dir| set_aside(dir, |name| !matches!(name, FileName::Log(_) | FileName::Lock)),
+        spoil: |dir| {
+            let mend = set_aside(dir, |name| name != FileName::Lock);
+            let log = FileName::Log(1).path(dir);
+            std::fs::write(&log, "what a kill left").unwrap();
+            Box::new(move || {
+                std::fs::remove_file(log).unwrap();
+                mend();
+            })
+        },
         kind: ErrorKind::MissingFile,
         is_readable: false,
         exit: 4,
