@@ -118,7 +118,7 @@ impl Evidence {
         let newest = numbers.clone().last().unwrap_or(0);
         let last = highest_segment.max(newest.saturating_sub(1));
         let there = numbers.take_while(|number| *number <= last).count() as u64;
-        let is_log_short = there < (last + 1).saturating_sub(first_segment);
+        let is_log_short = there < last.saturating_add(1).saturating_sub(first_segment);
         let is_short = found.is_missing_some() || is_log_short;
         let is_new = |file: &FileName| match file {
             FileName::Table(number) => {
@@ -152,8 +152,9 @@ impl Evidence {
             FileName::Log(number) => Some(*number),
             _ => None,
         });
-        let floor = self.log_floor;
         let believed = self.believed();
+        // A MANIFEST that CURRENT does not name yet has a higher floor, and tables in place of the log.
+        let floor = believed.map_or(self.log_floor, |state| state.log_floor);
         ReplayFrom {
             first_segment: match floor.first_segment {
                 // A floor that an older edit tells holds: it only rises.

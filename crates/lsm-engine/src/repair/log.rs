@@ -3,8 +3,8 @@
 //! A log that a recovery would replay is replayed, and what it drops is no loss: the end of a log that
 //! was not closed, which no later record vouches for. Of any other log every record is taken that is
 //! whole, and what is lost between two of them is told by their sequences. Which keys were written
-//! there nobody knows, so such a range has every key. The log of a store that was closed has nothing
-//! that is not in tables: damage in it is told, and costs nothing.
+//! there nobody knows, so such a range has every key. The log that a close has ended has nothing that
+//! is not in tables: damage in it is told, and costs nothing.
 //!
 //! Invariant: a batch is taken whole or not at all. Memory holds one memtable, and one record.
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use lsm_base::batch::BatchReader;
 use lsm_base::{Cursor, Error, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::{State, TableMeta};
-use lsm_wal::{LostRecords, ReplayRecord, Salvaged};
+use lsm_wal::{FILE_HEADER_LEN, LostRecords, Lsn, ReplayFrom, ReplayRecord, Salvaged};
 
 use super::Job;
 use super::evidence::{Evidence, is_damage};
@@ -62,16 +62,27 @@ pub(super) fn spill(
     match replayed {
         Ok(report) => filling.ledger.report.log_bytes_dropped = report.dropped_bytes,
         // The close came after the flush of everything, so nothing is in the log alone.
-        Err(error) if is_damage(&error) && from.clean_end.is_some() => {
-            filling.ledger.note_damage(&error);
-        }
+        Err(error) if is_damage(&error) && has_end(&from) => filling.ledger.note_damage(&error),
         Err(error) if is_damage(&error) && filling.ledger.report.log_records == 0 => {
             filling.salvage(from, &error)?;
         }
         // What it was about to deliver, it had found whole; or this is about what we write.
         Err(error) => return Err(error),
     }
-    filling.finish()
+    let spilled = filling.finish()?;
+    // Of a MANIFEST that is believed every keyspace has its name, but for those of edits that it lost;
+    // and what others of these said is gone as well.
+    if evidence.believed().is_some() && !keyspaces.guessed().is_empty() {
+        let why = "the log has writes to a keyspace that no edit of the MANIFEST has created";
+        ledger.lose(None, everything(job.source, 0, why));
+    }
+    Ok(spilled)
+}
+
+/// Whether the close left a log that ends. Where it left none, what there is was written since, and
+/// the MANIFEST is one that came back.
+fn has_end(from: &ReplayFrom) -> bool {
+    from.clean_end.is_some_and(|end| end != Lsn::new(from.first_segment, FILE_HEADER_LEN))
 }
 
 struct Filling<'a, 'b> {
@@ -86,7 +97,7 @@ struct Filling<'a, 'b> {
 
 impl Filling<'_, '_> {
     /// Takes what can be taken of a log that a recovery refuses for this reason.
-    fn salvage(&mut self, from: lsm_wal::ReplayFrom, reason: &Error) -> Result<()> {
+    fn salvage(&mut self, from: ReplayFrom, reason: &Error) -> Result<()> {
         let mut is_told = false;
         lsm_wal::salvage(&**self.job.fs, self.job.source, from, &mut |item| match item {
             Salvaged::Record(record) => self.take(record),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use lsm_base::fs::{Fault, Keep, MemFs};
+use lsm_base::fs::{Fault, FaultFs, Keep, MemFs};
 use lsm_base::testing::SplitMix64;
 use lsm_base::{FileName, Fs};
 use lsm_engine::{
@@ -153,6 +153,49 @@ fn a_torn_end_of_the_log_is_no_loss() {
     assert!(4 < dropped, "{dropped} of the ends were torn");
 }
 
+/// A life of a store that was not closed: a recovery, more writes, a flush, a new keyspace and one
+/// that goes, a merge of everything, and a close.
+fn live(fs: &FaultFs) {
+    let db = open(fs, DIR).unwrap();
+    for key in 0..20_u32 {
+        db.put(key.to_be_bytes(), "later").unwrap();
+    }
+    db.flush().unwrap();
+    db.keyspace("fruit").unwrap().put("apple", "red").unwrap();
+    db.drop_keyspace("other").unwrap();
+    db.compact::<&str>(..).unwrap();
+    db.put("last", "of all").unwrap();
+    db.close().unwrap();
+}
+
+/// A repair that finds nothing damaged is what an open is, wherever the process died: there may be
+/// a MANIFEST that CURRENT does not name yet, and tables and segments that it alone knows.
+#[test]
+fn after_a_death_anywhere_a_repair_reads_what_an_open_does() {
+    let memory = specimens()[1].make();
+    let fs = on(&memory);
+    let images = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (kept, of) = (Arc::clone(&images), memory.clone());
+    fs.after_each(move |op| {
+        if crate::harness::changes_the_disk(op) {
+            for keep in [Keep::SyncedOnly, Keep::Everything, Keep::Subset { seed: op.index }] {
+                kept.lock().unwrap().push((op.to_string(), of.crash(keep)));
+            }
+        }
+    });
+    live(&fs);
+    fs.clear_hooks();
+    let images = std::mem::take(&mut *images.lock().unwrap());
+    assert!(100 < images.len(), "{} images", images.len());
+    for (op, image) in images {
+        let report = repair(&image).unwrap_or_else(|error| panic!("{op}: {error}"));
+        let opened = content(&open(&image, DIR).unwrap());
+        let found = repaired(&image);
+        assert!(report.is_lossless(), "{op}: {report:#?}");
+        assert!(found == opened, "{op}: {:?}, {report:#?}", differences(&opened, &found));
+    }
+}
+
 /// Damages one byte after the other, and judges what is left.
 fn sweep(specimen: Specimen, step: usize) -> (usize, usize) {
     let store = specimen.make();
@@ -294,6 +337,25 @@ fn a_keyspace_that_only_the_log_has_gets_a_name() {
 }
 
 #[test]
+fn a_keyspace_whose_edit_is_lost_is_told() {
+    let (memory, fs) = disk();
+    let db = open(&fs, DIR).unwrap();
+    db.keyspace("fruit").unwrap().put("apple", "red").unwrap();
+    let truth = content(&db);
+    kill(&fs, db);
+    let manifest = names(&memory, |name| matches!(name, FileName::Manifest(_))).pop().unwrap();
+    let bytes = read_file(&memory, &manifest);
+    let last = *edits(&memory, &manifest).last().unwrap();
+    // To its reader the last record looks torn.
+    patch_file(&memory, &manifest, last as u64, &[bytes[last] ^ 1]);
+    let report = repair(&memory).unwrap();
+    assert_eq!(report.guessed_names, ["keyspace-1"]);
+    let found = repaired(&memory);
+    assert_eq!(found[&("keyspace-1".to_owned(), b"apple".to_vec())], b"red");
+    assert_told(&truth, &found, &report);
+}
+
+#[test]
 fn tables_that_changed_places_are_found_by_their_ids() {
     let specimen = specimens()[0];
     let image = specimen.make();
@@ -321,6 +383,16 @@ fn the_manifest_of_another_store_is_not_believed() {
     }
 }
 
+/// Where the edits of a MANIFEST begin.
+fn edits(image: &MemFs, manifest: &str) -> Vec<usize> {
+    let inspector = Inspector::open(image, &Path::new(DIR).join(manifest)).unwrap();
+    let records = inspector.filter_map(|finding| match finding.unwrap() {
+        Finding::Record(record) => Some(record.offset as usize),
+        Finding::Gap { .. } => None,
+    });
+    records.collect()
+}
+
 #[test]
 fn a_manifest_that_lost_its_last_edits_is_not_believed() {
     let (memory, fs) = disk();
@@ -335,15 +407,9 @@ fn a_manifest_that_lost_its_last_edits_is_not_believed() {
     let truth = content(&db);
     kill(&fs, db);
     let manifest = names(&memory, |name| matches!(name, FileName::Manifest(_))).pop().unwrap();
-    let inspector = Inspector::open(&memory, &Path::new(DIR).join(&manifest)).unwrap();
-    let records = inspector.filter_map(|finding| match finding.unwrap() {
-        Finding::Record(record) => Some(record.offset as usize),
-        Finding::Gap { .. } => None,
-    });
-    let records: Vec<_> = records.collect();
     let bytes = read_file(&memory, &manifest);
     let mut doubted = 0;
-    for end in records.into_iter().skip(1) {
+    for end in edits(&memory, &manifest).into_iter().skip(1) {
         let image = memory.crash(Keep::Everything);
         write_file(&image, &manifest, &bytes[..end]);
         let report = repair(&image).unwrap();
@@ -376,6 +442,28 @@ fn with_obsolete_tables() -> (MemFs, Vec<(String, Vec<u8>)>) {
     db.compact::<&str>(..).unwrap();
     db.close().unwrap();
     (memory, obsolete)
+}
+
+/// The MANIFEST of a close is unlinked by the next open, which a power loss may undo.
+#[test]
+fn the_manifest_of_an_earlier_close_does_not_hide_what_was_written_since() {
+    let image = specimens()[0].make();
+    let is_manifest = |name| matches!(name, FileName::Manifest(_));
+    let old = names(&image, is_manifest).pop().unwrap();
+    let bytes = read_file(&image, &old);
+    let fs = on(&image);
+    let db = open(&fs, DIR).unwrap();
+    db.put("since", "then").unwrap();
+    let truth = content(&db);
+    kill(&fs, db);
+    for name in names(&image, |name| name == FileName::Current || is_manifest(name)) {
+        image.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    write_file(&image, &old, &bytes);
+    let report = repair(&image).unwrap();
+    let found = repaired(&image);
+    assert_told(&truth, &found, &report);
+    assert_eq!(found, truth);
 }
 
 #[test]
