@@ -96,10 +96,11 @@ impl Inner {
             Err(error) if error.is_passing() || error.kind() == ErrorKind::NoSpace => return Ok(()),
             result => result?,
         }
-        // The last that is unlinked: with the log, what the cleaner had not come to.
-        let removed = self.obsolete.remove(self);
-        self.wal().release(end.segment)?;
-        removed.map(drop).map_err(Error::from)
+        // The last that is unlinked: with the log, what the cleaner had not come to. What cannot be is
+        // left to the next open: it is in nobody's way, and says nothing of what is on disk.
+        let _ = self.obsolete.remove(self);
+        let _ = self.wal().release(end.segment);
+        Ok(())
     }
 
     /// Begins a MANIFEST that says that nothing is needed of the log, of which no segment is at `end`

@@ -95,6 +95,25 @@ fn a_close_that_cannot_begin_a_manifest_leaves_the_log_to_be_replayed() {
     }
 }
 
+/// An error of a close is about what may not be on disk.
+#[test]
+fn a_log_that_cannot_be_unlinked_is_no_failure_of_the_close() {
+    let (memory, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    let last = db.put("k", "v").unwrap();
+    fs.set_plan(|op| (op.kind == OpKind::Remove).then_some(Fault::Eio));
+    db.close().unwrap();
+    assert!(fs.injected() != 0, "nobody tried");
+    fs.clear_plan();
+    let logs = harness::names(&memory, |name| matches!(name, FileName::Log(_)));
+    assert!(!logs.is_empty());
+    let db = harness::open(&fs, 0).unwrap();
+    assert!(db.recovery_report().was_closed);
+    assert_eq!(db.recovery_report().replayed_records, 0);
+    assert_eq!(harness::orphans(&memory, &db), [""; 0]);
+    assert_eq!(db.put("k", "w").unwrap().get(), last.get() + 1);
+}
+
 /// A handle that outlives the close must not keep the space of what others remove then; a scan does,
 /// until it is dropped.
 #[test]
