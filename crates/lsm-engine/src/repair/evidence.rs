@@ -115,7 +115,7 @@ impl Evidence {
             _ => None,
         });
         // A segment is made ready only when the one before it is in use.
-        let newest = numbers.clone().last().unwrap_or(0);
+        let newest = numbers.clone().next_back().unwrap_or(0);
         let last = highest_segment.max(newest.saturating_sub(1));
         let there = numbers.take_while(|number| *number <= last).count() as u64;
         let is_log_short = there < last.saturating_add(1).saturating_sub(first_segment);

@@ -101,7 +101,10 @@ fn a_log_that_cannot_be_unlinked_is_no_failure_of_the_close() {
     let (memory, fs) = disk();
     let db = harness::open(&fs, 0).unwrap();
     let last = db.put("k", "v").unwrap();
-    fs.set_plan(|op| (op.kind == OpKind::Remove).then_some(Fault::Eio));
+    fs.set_plan(|op| {
+        let is_left = matches!(op.file_name(), Some(FileName::Log(_) | FileName::Manifest(_)));
+        (is_left && op.kind == OpKind::Remove).then_some(Fault::Eio)
+    });
     db.close().unwrap();
     assert!(fs.injected() != 0, "nobody tried");
     fs.clear_plan();
