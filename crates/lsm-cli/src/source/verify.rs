@@ -22,6 +22,8 @@ use crate::progress::Progress;
 /// Reads and checks every byte of a directory.
 pub(super) fn directory(path: &Path, progress: &Progress) -> Outcome<Verified> {
     must_exist(path)?;
+    // The engine names files so, and what it names is not to be told again by another name.
+    let path = &StdFs.absolute(path)?;
     let opened = Db::builder(path).open_read_only();
     let db = match opened {
         Ok(db) => db,
@@ -58,7 +60,12 @@ fn only_unread(damage: &[Error]) -> Option<&Error> {
 
 /// Checks the tables of a directory that could not be opened, with the reason for that.
 fn tables(path: &Path, reason: &Error, progress: &Progress) -> Outcome<Verified> {
-    let _lock = StdFs.lock(&FileName::Lock.path(path))?;
+    // Like an open for reading only it changes nothing; a directory without a LOCK is open to nobody.
+    let _lock = match StdFs.lock_existing(&FileName::Lock.path(path)) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
     let mut verified =
         Verified { tables_only: true, damage: vec![reason.to_string()], ..Verified::default() };
     let tables: Vec<Named> = match named_tables(path) {

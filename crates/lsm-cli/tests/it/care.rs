@@ -3,7 +3,7 @@
 use lsm_server::wire::tree::Table;
 use lsm_server::wire::{Stats, Tree};
 
-use crate::lsm::{Lsm, damage, items};
+use crate::lsm::{Lsm, bare, damage, items, run};
 
 fn filled() -> Lsm {
     let lsm = Lsm::new();
@@ -106,6 +106,33 @@ fn a_store_that_cannot_be_opened_is_verified_all_the_same() {
     assert!(damage[0].as_str().unwrap().contains(manifest.to_str().unwrap()), "{report}");
     assert!(damage[1].as_str().unwrap().contains(table.to_str().unwrap()), "{report}");
     lsm.run(&["get", "key-000000"]).failed(4, &["MANIFEST"]);
+}
+
+#[test]
+fn a_file_that_is_gone_is_told_once_by_whatever_path() {
+    let lsm = filled();
+    let table = &lsm.files(".sst")[0];
+    std::fs::remove_file(table).unwrap();
+    let folder = lsm.db().parent().unwrap().to_owned();
+    let ran = run(bare(&["verify", "--db", "db"]).current_dir(folder), b"");
+    ran.failed(4, &["1 file is damaged"]);
+    let report = String::from_utf8(ran.stdout).unwrap();
+    assert!(report.contains(table.to_str().unwrap()), "{report}");
+}
+
+#[test]
+fn a_verification_makes_no_lock() {
+    let lsm = filled();
+    let lock = lsm.db().join("LOCK");
+    std::fs::remove_file(&lock).unwrap();
+    for _ in 0..2 {
+        lsm.run(&["verify"]).failed(4, &["1 file is damaged"]);
+        assert!(!lock.exists());
+    }
+    // Nor does that of one that has lost CURRENT as well.
+    std::fs::remove_file(lsm.db().join("CURRENT")).unwrap();
+    lsm.run(&["verify"]).failed(4, &["1 file is damaged"]);
+    assert!(!lock.exists());
 }
 
 #[test]
