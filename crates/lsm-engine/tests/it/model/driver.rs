@@ -202,7 +202,9 @@ impl Driver {
         let (keyspace, space) = self.pick_space();
         let key = self.input.key();
         let current = space.borrow().get(&key, self.seq).map(|(_, seq)| seq);
-        let other = Seq::new(self.input.below(1 + self.seq.get() as usize) as u64);
+        // Never the current one: sequences differ between disks, and what comes of a write must not.
+        let other = self.input.below(1 + self.seq.get() as usize) as u64;
+        let other = Seq::new(other + u64::from(current == Some(Seq::new(other))));
         let named = if self.input.once_in(3) { other } else { current.unwrap_or(other) };
         let condition = match self.input.below(4) {
             0 => Condition::Absent,
