@@ -176,8 +176,10 @@ impl Repair {
         let spilled = log::spill(&job, &evidence, &mut keyspaces, &mut ledger)?;
         let tables = merge::merge(&job, &keyspaces, found, &spilled, &mut ledger)?;
         factory.remove(&spilled.numbers());
+        let number = numbers.take();
         let state = self.state(&evidence, &keyspaces, &tables, &numbers, &ledger)?;
-        self.name(copy, &state)?;
+        manifest::create(copy.fs, copy.dir, number, random_u64(), &state)?;
+        manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
         self.progress.end();
         Ok(ledger.report(&keyspaces))
     }
@@ -204,18 +206,6 @@ impl Repair {
             edit.add_table(LEVELS - 1, Arc::clone(table));
         }
         Ok(State::new(new_db_id()).apply(&edit)?)
-    }
-
-    /// Makes the target a store: what an open takes for one, or refuses until it is whole.
-    fn name(&self, copy: &Recovery<'_>, state: &State) -> Result<()> {
-        // The first number, which the tables left free.
-        let number = 1;
-        let mut journal = manifest::create(copy.fs, copy.dir, number, random_u64(), state)?;
-        // With a second record nobody takes it for the remains of a first open.
-        let second = VersionEdit { last_seq: Some(state.last_seq), ..VersionEdit::default() };
-        manifest::append(&mut journal, &second)?;
-        manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
-        Ok(())
     }
 }
 
