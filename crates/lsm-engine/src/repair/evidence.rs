@@ -43,6 +43,8 @@ pub(super) struct Evidence {
     first_new_table: u64,
     log_floor: LogFloor,
     owner: u128,
+    /// Whose the log is: the store's, if any segment is.
+    log_owner: Option<u128>,
     pub(super) next_keyspace_id: u32,
     pub(super) first_seq: Seq,
     pub(super) last_seq: Seq,
@@ -75,11 +77,7 @@ impl Evidence {
         evidence.state = evidence.tolerate(read)?;
         let owner = evidence.state.as_ref().map(|state| state.header.db_id);
         let of_log = segments_owner(fs, dir, files, owner)?;
-        if owner.is_some_and(|owner| of_log.is_some_and(|of_log| of_log != owner)) {
-            evidence.state = None;
-            evidence.doubt = Some((path, "it belongs to another store than the log".into()));
-            return Ok(evidence.begin_with(of_log));
-        }
+        evidence.log_owner = of_log;
         if evidence.state.is_none() {
             evidence.doubt = Some((path, "it cannot be read to its end".into()));
         }
@@ -100,13 +98,12 @@ impl Evidence {
     /// there is a table that nothing mentions, the MANIFEST has lost its last edit.
     pub(super) fn settle(&mut self, found: &Found, files: &BTreeSet<FileName>, dir: &Path) -> bool {
         let Some(state) = self.believed() else { return true };
-        // A log that is the MANIFEST's speaks for it.
-        let has_log = files.iter().any(|file| matches!(file, FileName::Log(_)));
-        if !has_log && found.has_only_others() {
-            let why = "it belongs to another store than the tables";
-            let damage = std::mem::take(&mut self.damage);
-            let doubt = Some((dir.to_owned(), why.into()));
-            *self = Evidence { doubt, damage, ..Evidence::default() };
+        if !found.has_one_that_is_named()
+            && let Some(why) = self.contradiction(found)
+        {
+            let (damage, doubt) = (std::mem::take(&mut self.damage), (dir.to_owned(), why.into()));
+            *self = Evidence { doubt: Some(doubt), damage, ..Evidence::default() }
+                .begin_with(self.log_owner);
             return false;
         }
         let LogFloor { first_segment, highest_segment, .. } = state.log_floor;
@@ -131,6 +128,17 @@ impl Evidence {
             self.doubt = Some((dir.to_owned(), why.into()));
         }
         self.doubt.is_none()
+    }
+
+    /// What says that the MANIFEST is another store's. That none of its tables is there must be known:
+    /// one that is there speaks for it, whatever other files were put beside it.
+    fn contradiction(&self, found: &Found) -> Option<&'static str> {
+        match self.log_owner {
+            Some(owner) if owner == self.owner => None,
+            Some(_) => Some("it belongs to another store than the log"),
+            None if found.has_only_others() => Some("it belongs to another store than the tables"),
+            None => None,
+        }
     }
 
     /// Tells what is wrong.

@@ -53,6 +53,11 @@ impl Found {
         self.missing != 0
     }
 
+    /// Whether a table is there that the MANIFEST names.
+    pub(super) const fn has_one_that_is_named(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
     /// Whether the MANIFEST speaks of other tables than those that are there. Of one that it names
     /// this says nothing: that may be lost, and another store's in its place.
     pub(super) const fn has_only_others(&self) -> bool {
