@@ -55,6 +55,8 @@ pub enum Reason {
     Manual,
     /// A table was moved to a level with another codec.
     Recompression,
+    /// There are many small tables beside each other.
+    SmallTables,
 }
 
 impl Compaction {

@@ -4,7 +4,8 @@
 //!
 //! 1. the level with the highest score among those that are full ([`LevelScore`]);
 //! 2. a table that consists of tombstones in good part;
-//! 3. a table that was moved to a level with another codec.
+//! 3. a table that was moved to a level with another codec;
+//! 4. small tables beside each other in the last level.
 //!
 //! Invariant: a compaction that a picker returns conflicts with none that runs (see
 //! `in_progress.rs`), and keeps the invariant of [`Compaction`].
@@ -22,6 +23,7 @@ mod flush;
 mod leveled;
 mod levels;
 mod manual;
+mod small;
 
 pub use levels::{LevelScore, LevelTargets};
 pub use manual::{ManualCompaction, ManualStep};
@@ -92,6 +94,9 @@ impl Picker<'_> {
     /// The compaction that is due most, if one is due and nothing that runs stands in its way.
     #[must_use]
     pub fn pick(&self) -> Option<Compaction> {
-        self.pick_full_level().or_else(|| self.pick_tombstones()).or_else(|| self.pick_marked())
+        self.pick_full_level()
+            .or_else(|| self.pick_tombstones())
+            .or_else(|| self.pick_marked())
+            .or_else(|| self.pick_small())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! L0  9:[c-f] 8:[a-k]                 newest first
-//! L5  1:[a-c]/20M 2:[d-f]/t60         20 MiB instead of 10; 60 tombstones in 100 entries
+//! L5  1:[a-c]/20M 2:[d-f]/t60         20 MiB (or /64K) instead of 10; 60 tombstones in 100
 //! L6  3:[a-b]/@5-9 4:[c-e]/mark       sequences 5 to 9; waits for recompression
 //! running L5->L6 1 3                  a compaction that reads tables 1 and 3
 //! ```
@@ -148,7 +148,9 @@ fn parse_table(text: &str, seqs: RangeInclusive<u64>) -> TableMeta {
             table.min_seq = Seq::new(min.parse().unwrap());
             table.max_seq = Seq::new(max.parse().unwrap());
         } else {
-            table.len = attribute.strip_suffix('M').unwrap().parse::<u64>().unwrap() * MIB;
+            let unit = if attribute.ends_with('K') { 1 << 10 } else { MIB };
+            let count = attribute.strip_suffix(['K', 'M']).unwrap();
+            table.len = count.parse::<u64>().unwrap() * unit;
         }
     }
     table.smallest.seq = table.max_seq;

@@ -362,6 +362,43 @@ fn tombstones_of_the_last_level_go_when_no_snapshot_needs_them() {
 }
 
 #[test]
+fn small_neighbours_of_the_last_level_become_one() {
+    let small = |count: usize, size: &str| {
+        let keys = ('a'..='z').take(count).enumerate();
+        let tables = keys.map(|(at, key)| format!("{}:[{key}-{key}]/{size}", at + 1));
+        format!("L6 {}", tables.collect::<Vec<_>>().join(" "))
+    };
+    check(&small(7, "1M"), &expect![[r#""#]]);
+    check(
+        &small(8, "1M"),
+        &expect![[r#"
+            SmallTables: merge L6 [1, 2, 3, 4, 5, 6, 7, 8] into L6
+        "#]],
+    );
+    // As large as an eighth of a table they stay, and so does what is in a level above.
+    check(&small(8, "2M"), &expect![[r#""#]]);
+    let above = small(8, "1M").replace("L6", "L5");
+    check(&format!("{above}\nL6 30:[a-z]/100M"), &expect![[r#""#]]);
+    // One that was merged before waits until as much came beside it again.
+    let grown = small(20, "64K").replace("3:[c-c]/64K", "3:[c-c]/512K");
+    check(
+        &grown,
+        &expect![[r#"
+            SmallTables: merge L6 [1, 2, 3, 4, 5, 6, 7, 8, 9] into L6
+            SmallTables: merge L6 [10, 11, 12, 13, 14, 15, 16, 17] into L6
+        "#]],
+    );
+    // Not over one that is large, nor over one that is being read.
+    let parted = small(20, "1M").replace("5:[e-e]/1M", "5:[e-e]/9M");
+    check(
+        &format!("{parted}\nL5 30:[l-l]\nrunning L5->L6 30 12"),
+        &expect![[r#"
+            SmallTables: merge L6 [13, 14, 15, 16, 17, 18, 19, 20] into L6
+        "#]],
+    );
+}
+
+#[test]
 fn marked_neighbours_are_written_anew_when_their_level_is_idle() {
     check(
         "L6 1:[a-b] 2:[c-d]/mark 3:[e-f]/mark 4:[g-h] 5:[i-j]/mark",

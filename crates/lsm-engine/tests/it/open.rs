@@ -166,6 +166,23 @@ fn a_file_that_cannot_be_unlinked_keeps_no_store_from_being_opened() {
     }
 }
 
+/// Every life writes one key that no table has, as a command line does.
+#[test]
+fn many_short_lives_leave_few_tables() {
+    let (memory, fs) = harness::disk();
+    for life in 0..300_u32 {
+        let db = open(&fs, 0).unwrap();
+        // Some of them in the middle.
+        db.put((life * 7919 % 1000).to_be_bytes(), "value").unwrap();
+        db.flush().unwrap();
+        db.wait_idle().unwrap();
+        db.close().unwrap();
+    }
+    let tables = harness::names(&memory, |name| matches!(name, FileName::Table(_)));
+    assert!(tables.len() < 40, "{} tables", tables.len());
+    assert_eq!(open(&fs, 0).unwrap().prefix("").count(), 300);
+}
+
 /// Contract K-3: nothing grows over opens, deaths and closes.
 #[test]
 fn many_lives_leave_as_many_files_as_one() {
