@@ -8,7 +8,7 @@ use lsm_base::{FileName, Result};
 use lsm_compaction::State;
 
 use super::{Recovered, Recovery, manifest_number};
-use crate::manifest;
+use crate::manifest::{self, SetCurrentError};
 use crate::replay_buffer::ReplayBuffer;
 
 impl Recovery<'_> {
@@ -17,7 +17,8 @@ impl Recovery<'_> {
     ///
     /// The last record of the MANIFEST may stand in the page cache alone, so what it deletes must
     /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
-    /// may not be certain. An only record was synced before CURRENT named the MANIFEST.
+    /// may not be certain. An only record was synced before CURRENT named the MANIFEST, so that is named
+    /// once more.
     pub(super) fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
         let (number, state, _) = self.read_manifest(files)?;
         let newest = files.iter().copied().filter_map(manifest_number).max();
@@ -26,10 +27,8 @@ impl Recovery<'_> {
         }
         let settled = match manifest::read_settled(self.fs, self.dir, number)? {
             Some(settled) => settled,
-            None => {
-                self.fs.sync_dir(self.dir)?;
-                state.clone()
-            }
+            None if self.name_again(number)? => state.clone(),
+            None => return Ok(0),
         };
         // The log may be damaged: then nothing is touched.
         let mut buffer = ReplayBuffer::new(&state, self.options.memtable_size);
@@ -50,6 +49,17 @@ impl Recovery<'_> {
             removed += u64::from(is_orphan && self.unlink(*file));
         }
         Ok(removed)
+    }
+
+    /// Makes CURRENT name the MANIFEST that it names. A sync of the directory is not enough: one that
+    /// failed may have forgotten the name, which stands in the cache alone then. Returns whether there
+    /// was space for it.
+    fn name_again(&self, number: u64) -> Result<bool> {
+        match manifest::set_current(&**self.fs, self.dir, number) {
+            Ok(()) => Ok(true),
+            Err(SetCurrentError::Before(error)) if error.is_no_space() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Unlinks what a recovery or a checkpoint made that failed, so that one which is tried again

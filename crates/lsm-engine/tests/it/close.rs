@@ -117,6 +117,36 @@ fn a_log_that_cannot_be_unlinked_is_no_failure_of_the_close() {
     assert_eq!(db.put("k", "w").unwrap().get(), last.get() + 1);
 }
 
+/// The sync that makes CURRENT name the new MANIFEST fails, and forgets it; what the process sees is
+/// the new one. An open that looks for space goes by neither: a power loss brings the old one back.
+#[test]
+fn what_a_close_left_undecided_keeps_the_log_on_a_full_disk() {
+    let (memory, fs) = disk();
+    let db = harness::open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    let mut is_renamed = false;
+    fs.set_plan(move |op| {
+        let is_current = matches!(op.file_name(), Some(FileName::Current | FileName::CurrentTemp));
+        is_renamed |= is_current && op.kind == OpKind::Rename;
+        (is_renamed && op.kind == OpKind::SyncDir).then_some(Fault::ForgettingSync)
+    });
+    db.close().unwrap_err();
+    let fs = on(&memory);
+    // There is space for the segment at the second try, whose sync makes what was unlinked so for good.
+    let mut tries = 0;
+    fs.set_plan(move |op| {
+        tries += u32::from(op.kind == OpKind::Allocate);
+        match op.kind {
+            OpKind::Allocate if tries == 1 => Some(Fault::Enospc),
+            OpKind::Create if op.file_name() == Some(FileName::CurrentTemp) => Some(Fault::Eio),
+            _ => None,
+        }
+    });
+    harness::open(&fs, 0).unwrap_err();
+    assert!(synced_content(&memory).unwrap());
+    assert!(harness::open(&on(&memory), 0).unwrap().contains("k").unwrap());
+}
+
 /// A handle that outlives the close must not keep the space of what others remove then; a scan does,
 /// until it is dropped.
 #[test]
