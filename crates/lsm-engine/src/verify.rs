@@ -167,6 +167,7 @@ impl Inner {
             first_segment,
             synced: lsn(state.log_floor.synced),
             highest_used: state.log_floor.highest_segment,
+            names_all: true,
             clean_end: state.clean_close.map(lsn),
             owner: state.header.db_id,
         };

@@ -39,6 +39,10 @@ pub struct ReplayFrom {
     /// The highest segment number known to have been made ready or used; 0 if none. Every segment
     /// from the floor to this one must exist.
     pub highest_used: u64,
+    /// Whether no segment above `highest_used` can hold a record, since each is written down before
+    /// it takes any ([`Wal::install`](crate::Wal::install)). One that is there was not used then, and
+    /// says nothing of those before it; by default, it says that the one before it was in use.
+    pub names_all: bool,
     /// What [`Wal::close`](crate::Wal::close) or [`Wal::retire`](crate::Wal::retire) returned, if the
     /// log was ended.
     pub clean_end: Option<Lsn>,

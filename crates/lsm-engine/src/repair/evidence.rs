@@ -171,6 +171,7 @@ impl Evidence {
             },
             synced: lsn(floor.synced),
             highest_used: floor.highest_segment,
+            names_all: believed.is_some(),
             clean_end: believed.and_then(|state| state.clean_close).map(lsn),
             owner: self.owner,
         }

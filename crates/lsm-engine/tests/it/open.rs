@@ -66,6 +66,35 @@ fn a_first_open_that_was_cut_short_is_begun_anew() {
     }
 }
 
+/// A sync of the directory that fails may forget a name, which stands in the cache until the power
+/// goes. The next open finds that segment and goes on behind it.
+#[test]
+fn a_segment_that_a_failed_open_left_in_the_cache_alone_is_not_missed() {
+    let (memory, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    kill(&fs, db);
+    let fs = on(&memory);
+    let (mut is_renamed, mut is_dead) = (false, false);
+    fs.set_plan(move |op| {
+        if is_dead {
+            return Some(Fault::Eio);
+        }
+        is_renamed |= op.kind == OpKind::Rename;
+        is_dead = is_renamed && op.kind == OpKind::SyncDir;
+        is_dead.then_some(Fault::ForgettingSync)
+    });
+    open(&fs, 0).unwrap_err();
+    let fs = on(&memory);
+    fs.set_plan(|op| {
+        let is_current = op.file_name() == Some(FileName::CurrentTemp);
+        (is_current && op.kind == OpKind::Create).then_some(Fault::Eio)
+    });
+    open(&fs, 0).unwrap_err();
+    let image = memory.crash(Keep::SyncedOnly);
+    assert_eq!(open(&on(&image), 0).unwrap().get("k").unwrap().unwrap(), b"v");
+}
+
 /// Contract F-1, whether the MANIFEST has had another reason to say more or not.
 #[test]
 fn no_log_segment_is_missed_in_silence() {

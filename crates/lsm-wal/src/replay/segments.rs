@@ -188,8 +188,10 @@ impl Walk {
 pub(super) fn highest_known(from: &ReplayFrom, highest_present: u64) -> u64 {
     let claimed = [Some(from.synced), from.clean_end].into_iter().flatten();
     let claimed = claimed.filter(|lsn| FILE_HEADER_LEN < lsn.offset).map(|lsn| lsn.segment).max();
-    // A segment is prepared only when the one before it is in use.
-    from.highest_used.max(claimed.unwrap_or(0)).max(highest_present.saturating_sub(1))
+    // A segment is prepared only when the one before it is in use. But an open may have found one that
+    // a failed sync has left in the cache alone, and have gone on behind it.
+    let told = if from.names_all { 0 } else { highest_present.saturating_sub(1) };
+    from.highest_used.max(claimed.unwrap_or(0)).max(told)
 }
 
 fn check_present(dir: &Path, numbers: &[u64], highest: u64, floor: u64) -> Result<()> {

@@ -17,6 +17,7 @@ const FROM: ReplayFrom = ReplayFrom {
     first_segment: 1,
     synced: Lsn::ZERO,
     highest_used: 0,
+    names_all: false,
     clean_end: None,
     owner: OWNER,
 };
@@ -358,6 +359,11 @@ fn every_segment_from_the_floor_to_the_highest_used_must_exist() {
     missing(&directory(&[&one, &three]), FROM, 2);
     // A segment is prepared only when the one before it is in use.
     missing(&directory(&[&one, &two, &unused]), FROM, 3);
+    // Unless it is known which were in use.
+    let from = ReplayFrom { highest_used: 2, names_all: true, ..FROM };
+    let (found, report) = sequences(&directory(&[&one, &two, &unused]), from).unwrap();
+    assert_eq!((found, report.next_segment, report.reason), (vec![1, 2], 5, None));
+    missing(&directory(&[&one, &unused]), from, 2);
     missing(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, SECOND)), ..FROM }, 2);

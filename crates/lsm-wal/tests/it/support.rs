@@ -58,6 +58,7 @@ pub(crate) const FROM_FIRST: ReplayFrom = ReplayFrom {
     first_segment: 1,
     synced: Lsn::ZERO,
     highest_used: 0,
+    names_all: false,
     clean_end: None,
     owner: OWNER,
 };
