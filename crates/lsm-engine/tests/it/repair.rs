@@ -9,11 +9,11 @@ use lsm_base::fs::{Fault, Keep, MemFs};
 use lsm_base::testing::SplitMix64;
 use lsm_base::{FileName, Fs};
 use lsm_engine::{
-    Db, Durability, ErrorKind, Options, Read, ReadMode, Repair, RepairReport, Result, WriteOptions,
+    Db, Durability, ErrorKind, Options, Read, Repair, RepairReport, Result, WriteOptions,
 };
 use lsm_wal::{Finding, Inspector};
 
-use crate::harness::specimen::{KEYS, Specimen};
+use crate::harness::specimen::{KEYS, Specimen, options};
 use crate::harness::{DIR, disk, kill, names, on, patch_file, read_file, tree, write_file};
 
 mod deaths;
@@ -24,19 +24,6 @@ const TARGET: &str = "repaired";
 
 /// Keyspace and key of every entry, and its value.
 type Content = BTreeMap<(String, Vec<u8>), Vec<u8>>;
-
-fn options() -> Options {
-    Options {
-        memory_budget: Some(64 << 10),
-        memtable_size: Some(16 << 10),
-        block_cache_size: Some(8 << 10),
-        max_log_bytes: Some(8 << 10),
-        block_size: 256,
-        background_threads: 0,
-        read_mode: Some(ReadMode::Pread),
-        ..Options::default()
-    }
-}
 
 fn repair(fs: &dyn CloneFs) -> Result<RepairReport> {
     Repair::new(DIR, TARGET).options(options()).fs(fs.shared()).run()

@@ -178,7 +178,8 @@ fn space_of(spaces: &[Keyspace; 2], key: u32) -> &Keyspace {
     &spaces[space_index(key)]
 }
 
-fn options() -> Options {
+/// How the store is opened.
+pub(crate) fn options() -> Options {
     Options {
         memory_budget: Some(64 << 10),
         memtable_size: Some(16 << 10),
