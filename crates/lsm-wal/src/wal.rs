@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, Result, Seq};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::format::{
     END_RECORD_LEN, FILE_HEADER_LEN, FileHeader, FileKind, LINK_RECORD_LEN, Link, MAX_FILE_LEN,
@@ -33,8 +33,11 @@ use crate::format::{
 use crate::lsn::Lsn;
 use crate::segment::{PrepareError, Segment, remove_if_present};
 
+mod installed;
 mod tail;
 
+use installed::Epochs;
+pub use installed::Installed;
 use tail::{Active, Group, Tail};
 
 /// A write-ahead log that is open for appending.
@@ -50,30 +53,6 @@ pub struct Wal {
     marks: Mutex<Marks>,
     /// What ended the log.
     poison: OnceLock<Error>,
-}
-
-/// A segment that stands in the directory and is not offered to appends yet. One that is dropped
-/// stays unused; the next one takes its place and its number.
-#[derive(Debug)]
-pub struct Installed<'a> {
-    wal: &'a Wal,
-    segment: Segment,
-    _maker: MutexGuard<'a, Epochs>,
-}
-
-impl Installed<'_> {
-    /// Its number.
-    #[must_use]
-    pub const fn number(&self) -> u64 {
-        self.segment.number
-    }
-
-    /// Makes it the segment that a rotation moves on to. `false` if that is to have another number
-    /// by now: then there is none yet.
-    #[must_use]
-    pub fn offer(self) -> bool {
-        self.wal.tail.lock().offer_ready(self.segment)
-    }
 }
 
 /// How a log is laid out.
@@ -105,21 +84,6 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// Where epochs come from.
-struct Epochs(Box<dyn FnMut() -> u64 + Send>);
-
-impl Epochs {
-    fn take(&mut self) -> u64 {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Epochs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Epochs").finish_non_exhaustive()
-    }
-}
-
 /// How far the log was written, and how far of that it is on disk.
 struct Marks {
     appended: Lsn,
@@ -144,7 +108,7 @@ impl Wal {
         first_segment: u64,
         epochs: Box<dyn FnMut() -> u64 + Send>,
     ) -> Result<Wal> {
-        let mut epochs = Epochs(epochs);
+        let mut epochs = Epochs::new(epochs);
         check_number(first_segment)?;
         let sizes = options.sizes_for(0)?;
         let header = options.header(first_segment, epochs.take(), sizes);
@@ -222,7 +186,7 @@ impl Wal {
                 continue;
             }
             segment.install(&*self.fs, &self.dir).map_err(|error| self.prepare_failed(error))?;
-            return Ok(Some(Installed { wal: self, segment, _maker: epochs }));
+            return Ok(Some(Installed::new(self, segment, epochs)));
         }
     }
 

@@ -58,14 +58,7 @@ pub fn salvage(
     from: ReplayFrom,
     deliver: &mut dyn FnMut(Salvaged<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut numbers = Vec::new();
-    for entry in fs.list(dir)?.into_iter().filter(|entry| entry.is_file) {
-        match FileName::parse(&entry.name) {
-            Some(FileName::Log(number)) if from.first_segment <= number => numbers.push(number),
-            _ => {}
-        }
-    }
-    numbers.sort_unstable();
+    let numbers = segments::list(fs, dir, from.first_segment)?;
     let highest = highest_known(&from, numbers.last().copied().unwrap_or(0));
     let promised = from.synced.max(from.clean_end.unwrap_or_default());
     let mut salvage = Salvage {

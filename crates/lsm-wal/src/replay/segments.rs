@@ -61,14 +61,7 @@ pub(super) struct Beyond {
 impl Survey {
     /// Reads the header and the first record of every segment from the floor on.
     pub(super) fn take(fs: &dyn Fs, dir: &Path, from: &ReplayFrom) -> Result<Survey> {
-        let mut numbers = Vec::new();
-        for entry in fs.list(dir)?.into_iter().filter(|entry| entry.is_file) {
-            match FileName::parse(&entry.name) {
-                Some(FileName::Log(number)) if from.first_segment <= number => numbers.push(number),
-                _ => {}
-            }
-        }
-        numbers.sort_unstable();
+        let numbers = list(fs, dir, from.first_segment)?;
         let highest_present = numbers.last().copied().unwrap_or(0);
         check_present(dir, &numbers, highest_known(from, highest_present), from.first_segment)?;
         let mut segments = BTreeMap::new();
@@ -87,6 +80,19 @@ impl Survey {
         let link = self.segments.get(&(number + 1))?.link?;
         (link.segment == number).then_some(link.length)
     }
+}
+
+/// The numbers of the segments that are there from `floor` on, in ascending order.
+pub(super) fn list(fs: &dyn Fs, dir: &Path, floor: u64) -> Result<Vec<u64>> {
+    let files = fs.list(dir)?.into_iter().filter(|entry| entry.is_file);
+    let mut numbers: Vec<u64> = files
+        .filter_map(|entry| match FileName::parse(&entry.name) {
+            Some(FileName::Log(number)) if floor <= number => Some(number),
+            _ => None,
+        })
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Opens a segment, which must belong to `owner`: one of another log fits in every other way.
