@@ -32,6 +32,15 @@ pub use self::fault::{Fault, FaultFs, Op, OpKind};
 pub use self::mem::{Keep, MemFs};
 pub use self::std::{StdFs, machine_memory};
 
+/// The space of a file system, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// What can still be written, by who has no privileges.
+    pub free: u64,
+    /// What there is, used or not.
+    pub total: u64,
+}
+
 /// A file system.
 pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// A path that means the same when the working directory of the process is another. Nothing is
@@ -89,8 +98,8 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// Like [`lock`](Fs::lock); also if the file does not exist.
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>>;
 
-    /// How many bytes can still be written below `dir`.
-    fn free_space(&self, dir: &Path) -> Result<u64>;
+    /// The space of the file system that `dir` is on.
+    fn space(&self, dir: &Path) -> Result<Space>;
 
     /// For tests: what a failed sync of `dir` leaves. No later sync makes the changes durable that
     /// no sync has covered yet. A file system that cannot tell does nothing.

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lsm_base::fs::{DirEntry, File, FileLock};
+use lsm_base::fs::{DirEntry, File, FileLock, Space};
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, Fs, Result};
 use parking_lot::Mutex;
@@ -102,8 +102,8 @@ impl Fs for SyncGate {
         self.fs.lock_existing(path)
     }
 
-    fn free_space(&self, dir: &Path) -> Result<u64> {
-        self.fs.free_space(dir)
+    fn space(&self, dir: &Path) -> Result<Space> {
+        self.fs.space(dir)
     }
 
     #[cfg(any(test, feature = "testing"))]

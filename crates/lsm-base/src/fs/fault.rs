@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{DirEntry, File, FileLock, Fs};
+use super::{DirEntry, File, FileLock, Fs, Space};
 use crate::error::{Error, Result};
 
 pub use self::op::{Fault, Op, OpKind};
@@ -335,8 +335,8 @@ impl Fs for FaultFs {
         self.on_path(OpKind::Lock, path, || self.inner.lock_existing(path))
     }
 
-    fn free_space(&self, dir: &Path) -> Result<u64> {
-        self.on_path(OpKind::FreeSpace, dir, || self.inner.free_space(dir))
+    fn space(&self, dir: &Path) -> Result<Space> {
+        self.on_path(OpKind::FreeSpace, dir, || self.inner.space(dir))
     }
 
     fn forget_unsynced(&self, dir: &Path) {

@@ -36,7 +36,7 @@ use parking_lot::RwLock;
 use self::content::Content;
 use self::inode::Inode;
 use self::tree::{Node, Tree};
-use super::{DirEntry, File, FileLock, Fs};
+use super::{DirEntry, File, FileLock, Fs, Space};
 use crate::error::{Error, Result};
 use crate::testing::SplitMix64;
 
@@ -69,13 +69,13 @@ pub enum Keep {
 struct Disk {
     /// Whoever touches a file holds this for reading, so that a crash falls between operations.
     tree: RwLock<Tree>,
-    space: Space,
+    usage: Usage,
     /// How many handles there are, locks included.
     handles: AtomicU64,
 }
 
 /// The bytes of all files that have a name or a handle, against what there is.
-struct Space {
+struct Usage {
     used: AtomicU64,
     capacity: AtomicU64,
 }
@@ -95,7 +95,7 @@ impl MemFs {
     ///
     /// What is there stays when it is more; it only cannot grow.
     pub fn set_capacity(&self, bytes: u64) {
-        self.disk.space.capacity.store(bytes, Ordering::Relaxed);
+        self.disk.usage.capacity.store(bytes, Ordering::Relaxed);
     }
 
     /// How many handles of files are in use, those of locks included: what would be descriptors of
@@ -124,13 +124,13 @@ impl MemFs {
             }
             Keep::Subset { seed } => tree.subset(seed),
         };
-        MemFs::with_tree(image, self.disk.space.capacity.load(Ordering::Relaxed))
+        MemFs::with_tree(image, self.disk.usage.capacity.load(Ordering::Relaxed))
     }
 
     fn with_tree(tree: Tree, capacity: u64) -> MemFs {
         let used = AtomicU64::new(tree.used());
-        let space = Space { used, capacity: AtomicU64::new(capacity) };
-        let disk = Disk { tree: RwLock::new(tree), space, handles: AtomicU64::new(0) };
+        let usage = Usage { used, capacity: AtomicU64::new(capacity) };
+        let disk = Disk { tree: RwLock::new(tree), usage, handles: AtomicU64::new(0) };
         MemFs { disk: Arc::new(disk) }
     }
 
@@ -165,7 +165,7 @@ impl Default for MemFs {
 
 impl fmt::Debug for MemFs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let used = self.disk.space.used.load(Ordering::Relaxed);
+        let used = self.disk.usage.used.load(Ordering::Relaxed);
         f.debug_struct("MemFs").field("used", &used).finish_non_exhaustive()
     }
 }
@@ -199,7 +199,7 @@ impl Fs for MemFs {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let freed = self.disk.tree.write().rename(from, to);
-        self.disk.space.release(freed.map_err(|error| Error::io("rename", from, error))?);
+        self.disk.usage.release(freed.map_err(|error| Error::io("rename", from, error))?);
         Ok(())
     }
 
@@ -210,7 +210,7 @@ impl Fs for MemFs {
 
     fn remove(&self, path: &Path) -> Result<()> {
         let freed = self.disk.tree.write().remove(path);
-        self.disk.space.release(freed.map_err(|error| Error::io("remove", path, error))?);
+        self.disk.usage.release(freed.map_err(|error| Error::io("remove", path, error))?);
         Ok(())
     }
 
@@ -241,9 +241,12 @@ impl Fs for MemFs {
         self.lock_file(path, found)
     }
 
-    fn free_space(&self, dir: &Path) -> Result<u64> {
+    fn space(&self, dir: &Path) -> Result<Space> {
         match self.exists(dir)? {
-            true => Ok(self.disk.space.free()),
+            true => {
+                let total = self.disk.usage.capacity.load(Ordering::Relaxed);
+                Ok(Space { free: self.disk.usage.free(), total })
+            }
             false => {
                 let source = io::ErrorKind::NotFound.into();
                 Err(Error::io("measure the free space of", dir, source))
@@ -256,7 +259,7 @@ impl Fs for MemFs {
     }
 }
 
-impl Space {
+impl Usage {
     fn free(&self) -> u64 {
         let capacity = self.capacity.load(Ordering::Relaxed);
         capacity.saturating_sub(self.used.load(Ordering::Relaxed))
@@ -305,7 +308,7 @@ impl Drop for MemFile {
         let mut file = self.inode.lock();
         file.handles -= 1;
         if file.is_gone() {
-            self.disk.space.release(file.now.len());
+            self.disk.usage.release(file.now.len());
         }
     }
 }
@@ -339,7 +342,7 @@ impl File for MemFile {
             // As much as fits is written, as write(2) does, but at least one byte.
             let growth = end - file.now.len();
             let least = (offset + 1).saturating_sub(file.now.len());
-            let room = self.disk.space.take(least, growth).ok_or(io::ErrorKind::StorageFull)?;
+            let room = self.disk.usage.take(least, growth).ok_or(io::ErrorKind::StorageFull)?;
             count -= (growth - room) as usize;
         }
         file.write(&buf[..count], offset);
@@ -352,7 +355,7 @@ impl File for MemFile {
         let _tree = self.disk.tree.read();
         let mut file = self.inode.lock();
         let growth = len.saturating_sub(file.now.len());
-        if self.disk.space.take(growth, growth).is_none() {
+        if self.disk.usage.take(growth, growth).is_none() {
             return Err(failed(io::ErrorKind::StorageFull.into()));
         }
         file.extend(len);

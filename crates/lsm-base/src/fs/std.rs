@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::retry_on_intr;
 
-use super::{DirEntry, File, FileLock, Fs};
+use super::{DirEntry, File, FileLock, Fs, Space};
 use crate::error::{Error, Result};
 
 /// The file system of the operating system.
@@ -110,10 +110,11 @@ impl Fs for StdFs {
         lock_file(path, OpenOptions::new().read(true), None)
     }
 
-    fn free_space(&self, dir: &Path) -> Result<u64> {
+    fn space(&self, dir: &Path) -> Result<Space> {
         let space = retry_on_intr(|| rustix::fs::statvfs(dir))
             .map_err(|errno| Error::io("measure the free space of", dir, errno.into()))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+        Ok(Space { free: bytes(space.f_bavail), total: bytes(space.f_blocks) })
     }
 }
 

@@ -278,7 +278,7 @@ mod flipping {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use lsm_base::fs::{DirEntry, FileLock};
+    use lsm_base::fs::{DirEntry, FileLock, Space};
     use lsm_base::{File, Fs, Result};
 
     #[derive(Debug)]
@@ -357,8 +357,8 @@ mod flipping {
         fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
             self.inner.lock_existing(path)
         }
-        fn free_space(&self, dir: &Path) -> Result<u64> {
-            self.inner.free_space(dir)
+        fn space(&self, dir: &Path) -> Result<Space> {
+            self.inner.space(dir)
         }
     }
 

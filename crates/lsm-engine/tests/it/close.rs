@@ -161,7 +161,7 @@ fn a_closed_database_holds_no_tables() {
     let (handle, snapshot) = (db.clone(), db.snapshot().unwrap());
     let scan = db.prefix("");
     db.close().unwrap();
-    let free = || memory.free_space(harness::DIR.as_ref()).unwrap();
+    let free = || memory.space(harness::DIR.as_ref()).unwrap().free;
     let (before, mut removed) = (free(), 0);
     for entry in memory.list(harness::DIR.as_ref()).unwrap() {
         if let Some(FileName::Table(_)) = FileName::parse(&entry.name) {

@@ -233,7 +233,7 @@ fn without_power_nothing_works_and_nothing_changes() {
         bench.fs.list(dir).unwrap_err(),
         bench.fs.exists(dir).unwrap_err(),
         bench.fs.lock(&path("LOCK")).unwrap_err(),
-        bench.fs.free_space(dir).unwrap_err(),
+        bench.fs.space(dir).unwrap_err(),
     ];
     for error in &errors {
         assert_eq!(kind(error), io::Error::from_raw_os_error(5).kind(), "{error}");

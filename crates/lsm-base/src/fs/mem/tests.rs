@@ -64,12 +64,12 @@ fn a_file_takes_its_space_once_until_its_last_name_is_gone() {
     fs.set_capacity(100);
     drop(write(&fs, "one", &[1; 60]));
     fs.link(&path("one"), &path("other")).unwrap();
-    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 40);
-    assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 40);
+    assert_eq!(fs.space(Path::new("/")).unwrap().free, 40);
+    assert_eq!(fs.crash(Keep::Everything).space(Path::new("/")).unwrap().free, 40);
     fs.remove(&path("one")).unwrap();
-    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 40);
+    assert_eq!(fs.space(Path::new("/")).unwrap().free, 40);
     fs.remove(&path("other")).unwrap();
-    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 100);
+    assert_eq!(fs.space(Path::new("/")).unwrap().free, 100);
 }
 
 #[test]
@@ -227,13 +227,13 @@ fn two_names_of_one_file_stay_one_file() {
         .map(|seed| fs.crash(Keep::Subset { seed }))
         .find(|image| names(image) == ["new", "old"])
         .expect("seeds without end");
-    assert_eq!(image.free_space(Path::new("/")).unwrap(), DEFAULT_CAPACITY - 3);
+    assert_eq!(image.space(Path::new("/")).unwrap().free, DEFAULT_CAPACITY - 3);
     image.open_writable(&path("old")).unwrap().write_all_at(b"O", 0).unwrap();
     assert_eq!(content(&image, "new").unwrap(), b"One");
     image.remove(&path("new")).unwrap();
-    assert_eq!(image.free_space(Path::new("/")).unwrap(), DEFAULT_CAPACITY - 3);
+    assert_eq!(image.space(Path::new("/")).unwrap().free, DEFAULT_CAPACITY - 3);
     image.remove(&path("old")).unwrap();
-    assert_eq!(image.free_space(Path::new("/")).unwrap(), DEFAULT_CAPACITY);
+    assert_eq!(image.space(Path::new("/")).unwrap().free, DEFAULT_CAPACITY);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_full_disk_takes_what_fits_and_then_nothing() {
     fs.set_capacity(1000);
     let file = write(&fs, "file", &[1; 600]);
     assert_eq!(file.write_at(&[2; 600], 500).unwrap(), 500);
-    assert_eq!(fs.free_space(Path::new("/")).unwrap(), 0);
+    assert_eq!(fs.space(Path::new("/")).unwrap().free, 0);
     assert_eq!(file.write_at(&[3; 1], 1000).unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(file.write_at(&[3; 9], 996).unwrap(), 4, "the place that it has");
     assert!(file.write_all_at(&[3; 9], 996).unwrap_err().is_no_space());
@@ -252,7 +252,7 @@ fn a_full_disk_takes_what_fits_and_then_nothing() {
     drop(file);
     let next = write(&fs, "next", b"");
     next.allocate(1000).unwrap();
-    assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 0);
+    assert_eq!(fs.crash(Keep::Everything).space(Path::new("/")).unwrap().free, 0);
     next.write_all_at(&[4; 1000], 0).expect("allocated space is there");
     fs.set_capacity(1200);
     next.write_all_at(&[5; 200], 1000).unwrap();
@@ -262,7 +262,7 @@ fn a_full_disk_takes_what_fits_and_then_nothing() {
 fn a_removed_file_keeps_its_space_until_its_last_handle() {
     let fs = MemFs::new();
     fs.set_capacity(1000);
-    let free = || fs.free_space(Path::new("/")).unwrap();
+    let free = || fs.space(Path::new("/")).unwrap().free;
     let file = write(&fs, "file", &[1; 600]);
     let reader = fs.open(&path("file")).unwrap();
     fs.remove(&path("file")).unwrap();
@@ -272,7 +272,7 @@ fn a_removed_file_keeps_its_space_until_its_last_handle() {
     assert!(file.allocate(1001).unwrap_err().is_no_space());
     drop(file);
     assert_eq!(free(), 300);
-    assert_eq!(fs.crash(Keep::Everything).free_space(Path::new("/")).unwrap(), 1000);
+    assert_eq!(fs.crash(Keep::Everything).space(Path::new("/")).unwrap().free, 1000);
     drop(reader);
     assert_eq!(free(), 1000);
 

@@ -124,7 +124,7 @@ fn what_does_not_exist_is_not_found(fs: &dyn Fs, dir: &Path) {
         fs.link(&missing, &dir.join("other")).unwrap_err(),
         fs.sync_dir(&missing).unwrap_err(),
         fs.list(&missing).unwrap_err(),
-        fs.free_space(&missing).unwrap_err(),
+        fs.space(&missing).unwrap_err(),
         fs.create(&inside).unwrap_err(),
         fs.create_dir(&inside).unwrap_err(),
         fs.lock(&inside).unwrap_err(),
@@ -250,7 +250,8 @@ fn what_was_synced_reads_as_before(fs: &dyn Fs, dir: &Path) {
 }
 
 fn there_is_free_space_below_what_exists(fs: &dyn Fs, dir: &Path) {
-    assert!(0 < fs.free_space(dir).unwrap());
+    let space = fs.space(dir).unwrap();
+    assert!(0 < space.free && space.free <= space.total, "{space:?}");
 }
 
 fn reading_ends_at_the_end(fs: &dyn Fs, dir: &Path) {
