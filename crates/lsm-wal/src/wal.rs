@@ -147,7 +147,8 @@ impl Wal {
     /// it may be tried again; a failed sync ends the log. [`Error::InvalidArgument`] if no segment
     /// can be that large.
     pub fn prepare(&self, min_capacity: u64) -> Result<()> {
-        while let Some(installed) = self.install(min_capacity)? {
+        let usual = self.options.segment_size;
+        while let Some(installed) = self.install(min_capacity, || Some(usual))? {
             if installed.offer() {
                 break;
             }
@@ -157,13 +158,20 @@ impl Wal {
 
     /// The first half of [`prepare`](Wal::prepare): the segment stands in the directory, for good, and
     /// takes no records before it is [offered](Installed::offer). So its number can be written down
-    /// first, where a replay learns that it must be there. `None` if one is ready. Other callers of
-    /// either method wait until it is offered or dropped.
+    /// first, where a replay learns that it must be there. Other callers of either method wait until it
+    /// is offered or dropped.
+    ///
+    /// It gets the length that `segment_size` says, as [`WalOptions::segment_size`] would; that is
+    /// asked when no other segment is ready or being made, so that it can go by what the disk has.
+    /// `None` if one is ready, or `segment_size` says so.
     ///
     /// # Errors
     /// As [`prepare`](Wal::prepare).
-    pub fn install(&self, min_capacity: u64) -> Result<Option<Installed<'_>>> {
-        let sizes = self.options.sizes_for(min_capacity)?;
+    pub fn install(
+        &self,
+        min_capacity: u64,
+        segment_size: impl Fn() -> Option<u64>,
+    ) -> Result<Option<Installed<'_>>> {
         let mut epochs = self.epochs.lock();
         loop {
             self.check_poison()?;
@@ -176,6 +184,8 @@ impl Wal {
                 tail.next_number()
             };
             check_number(number)?;
+            let Some(segment_size) = segment_size() else { return Ok(None) };
+            let sizes = WalOptions { segment_size, ..self.options }.sizes_for(min_capacity)?;
             let header = self.options.header(number, epochs.take(), sizes);
             let segment = Segment::write_largest(&*self.fs, &self.dir, header, sizes.least)
                 .map_err(|error| self.prepare_failed(error))?;
@@ -380,6 +390,12 @@ impl Wal {
         self.tail.lock().active.remaining()
     }
 
+    /// The length of the active segment, in bytes.
+    #[must_use]
+    pub fn active_len(&self) -> u64 {
+        self.tail.lock().active.segment.capacity
+    }
+
     /// Bytes that a record with a payload of `payload_len` bytes takes.
     #[must_use]
     pub const fn record_len(payload_len: u64) -> u64 {
@@ -477,8 +493,8 @@ struct SegmentSizes {
     least: u64,
 }
 
-/// What a disk that is nearly full gets at least, if segments are not smaller anyway.
-const SMALL_SEGMENT: u64 = 1 << 20;
+/// The length of a segment on a disk that is nearly full, in bytes, if segments are not smaller anyway.
+pub const SMALL_SEGMENT: u64 = 1 << 20;
 
 fn check_number(number: u64) -> Result<()> {
     if (1..FILE_NUMBER_END).contains(&number) {

@@ -120,6 +120,21 @@ fn a_small_ready_segment_is_replaced_by_a_larger_one() {
 }
 
 #[test]
+fn who_makes_a_segment_may_say_how_long_it_is() {
+    let (_, wal) = create(small());
+    let room = wal.remaining();
+    assert!(wal.install(0, || None).unwrap().is_none());
+    assert!(!wal.is_ready(0));
+    for (seq, segment_size, expected) in [(1, 2 * 512, room + 512), (2, 512, room)] {
+        append(&wal, seq, b"one").unwrap();
+        assert!(wal.install(0, || Some(segment_size)).unwrap().unwrap().offer());
+        assert!(wal.install(0, || unreachable!("one is ready")).unwrap().is_none());
+        wal.rotate(0).unwrap();
+        assert_eq!((wal.remaining(), wal.active_len()), (expected, segment_size));
+    }
+}
+
+#[test]
 fn a_rotation_from_an_empty_segment_links_it_first() {
     let (_, wal) = create(small());
     wal.prepare(0).unwrap();
