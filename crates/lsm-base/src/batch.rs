@@ -99,6 +99,12 @@ impl WriteBatch {
         self.count == 0
     }
 
+    /// Whether the batch stores a value, and does not only remove some.
+    #[must_use]
+    pub fn has_puts(&self) -> bool {
+        self.ops().any(|op| op.is_ok_and(|op| op.kind != Kind::Delete))
+    }
+
     /// The encoded operations.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -282,6 +288,16 @@ mod tests {
                 op(KeyspaceId(2), Kind::Put, b"c", b""),
             ]
         );
+    }
+
+    #[test]
+    fn deletes_alone_are_no_puts() {
+        let mut batch = WriteBatch::new();
+        batch.delete("a");
+        assert!(!batch.has_puts());
+        batch.put("b", "");
+        batch.delete("c");
+        assert!(batch.has_puts());
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub enum Plant {
     LogRemovedBeforeManifest = 24,
     /// A log segment takes records before the MANIFEST says that it is there.
     SegmentUnnamed = 25,
+    /// Puts are taken when nothing but the reserve is left of the disk.
+    PutsTakeReserve = 30,
     /// A new log segment is used before its header and length are on disk.
     SegmentNotSynced = 101,
     /// A new log segment is used before its name is on disk.

@@ -91,6 +91,16 @@ impl Compaction {
         total_len(self.tables())
     }
 
+    /// How many bytes the outputs are thought to take, in the files that are there: each tombstone
+    /// is taken to go, and one value with it.
+    #[must_use]
+    pub fn expected_bytes(&self) -> u64 {
+        let entries = self.input_entries();
+        let tombstones: u64 = self.tables().map(|table| table.tombstones).sum();
+        let left = entries.saturating_sub(2 * tombstones) as f64 / entries.max(1) as f64;
+        (self.input_bytes() as f64 * left) as u64
+    }
+
     /// How many entries are read: what the merge must find, no more and no fewer.
     #[must_use]
     pub fn input_entries(&self) -> u64 {

@@ -25,6 +25,7 @@ use crate::inner::{Inner, WriteSide, random_u64};
 use crate::open_tree::OpenVersion;
 use crate::options::{Options, Resolved};
 use crate::pressure::Pressure;
+use crate::promise::Promises;
 use crate::recovery::{Recovered, Recovery, keyspace_ids};
 use crate::replay_buffer::ARENA_SLACK;
 use crate::scrub::Scrub;
@@ -91,6 +92,8 @@ impl DbBuilder {
         let recovered = recovery.run()?;
         let inner = Arc::new(self.assemble(options, recovered, lock));
         inner.update_pressure();
+        // If nobody can say, it is asked again when a log segment is needed.
+        let _ = inner.look_at_space();
         Background::start(&inner)?;
         Ok(Db::new(Handle::new(inner)))
     }
@@ -156,7 +159,7 @@ impl DbBuilder {
         let Recovered { state, manifest_number, journal, wal, next_seq, orphans, report } =
             recovered;
         let arena = lsm_memtable::Arena::new(options.memtable_size + ARENA_SLACK);
-        let generation = Generation::new(1, wal.active_segment(), arena);
+        let generation = Generation::new(1, wal.active_segment(), wal.active_len(), arena);
         let active = GenerationView::empty(generation);
         let prefixes = common_prefixes(&state);
         let commit =
@@ -190,10 +193,12 @@ impl DbBuilder {
             snapshots: Arc::default(),
             versions: parts.versions,
             obsolete: Default::default(),
+            giving_back: Mutex::default(),
             metrics: Default::default(),
             health: parts.health,
             background: Background::default(),
             pressure: Pressure::new(),
+            promises: Promises::default(),
             admission: Admission::new(Instant::now()),
             scrub: Mutex::new(Scrub::new(Instant::now())),
             recovery: parts.report,

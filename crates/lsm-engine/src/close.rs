@@ -68,10 +68,12 @@ impl Inner {
             Health::ReadOnly | Health::Closed => Ok(()),
             // Neither written nor synced any more; the next open decides.
             Health::Poisoned(cause) => Err(Error::poisoned(cause)),
-            Health::Running if is_flushed && self.is_all_flushed() => self.remove_log(),
+            Health::Running | Health::LowSpace if is_flushed && self.is_all_flushed() => {
+                self.remove_log()
+            }
             // A writer ahead of the close may have written since the flush, or it failed: then the
             // next open replays the log.
-            Health::Running => self.sync_log(),
+            Health::Running | Health::LowSpace => self.sync_log(),
             Health::NoSpace => self.sync_log().and(Err(Error::no_space())),
         }
     }

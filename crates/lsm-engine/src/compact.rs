@@ -129,6 +129,7 @@ impl Inner {
             let edit = compaction.move_edit(&compression);
             return Ok(Proposal { edit, new_tables: Vec::new(), read: 0, written: 0 });
         }
+        let promise = self.space_for(compaction)?;
         let keyspace = compaction.keyspace;
         let tree = job.version.state.version.tree(keyspace).expect("the pick is from this version");
         let open = job.version.tree(keyspace).expect("every tree of the version is open");
@@ -145,7 +146,9 @@ impl Inner {
         };
         let mut is_cancelled = |entries_read| {
             self.background.compacting.lock().note_read(job.id, entries_read);
-            note_read(entries_read as f64 / compaction.input_entries().max(1) as f64);
+            let part = entries_read as f64 / compaction.input_entries().max(1) as f64;
+            promise.take(part);
+            note_read(part);
             self.background.is_stopping() || self.check_writable().is_err()
         };
         let outcome = self.table_factory().run(merge, &mut is_cancelled);

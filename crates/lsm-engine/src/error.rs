@@ -19,8 +19,8 @@ pub enum ErrorKind {
     Conflict,
     /// The store is behind with its background work: try later. Nothing was written.
     Busy,
-    /// The disk is full: make room on it, beside the store. Deletions are writes, and wait too.
-    /// Reads go on. Nothing was written.
+    /// The disk is full, or up to its [reserve](crate::Options::disk_reserve), where it takes no puts
+    /// and still deletes: make room. Reads go on. Nothing was written.
     NoSpace,
     /// The operating system failed. Whether a write may have happened all the same is what
     /// [`Error::is_undecided`] tells, and whether to try again, [`Error::is_passing`].
@@ -61,6 +61,8 @@ enum Repr {
     Conflict(Option<Seq>),
     Busy,
     NoSpace(Option<lsm_base::Error>),
+    /// What there is, is reserved.
+    LowSpace,
     ReadOnly,
     /// The failure that poisoned the store.
     Poisoned(String),
@@ -76,7 +78,7 @@ impl Error {
             Repr::Indeterminate(_) => ErrorKind::Io,
             Repr::Conflict(_) => ErrorKind::Conflict,
             Repr::Busy => ErrorKind::Busy,
-            Repr::NoSpace(_) => ErrorKind::NoSpace,
+            Repr::NoSpace(_) | Repr::LowSpace => ErrorKind::NoSpace,
             Repr::ReadOnly => ErrorKind::ReadOnly,
             Repr::Poisoned(_) => ErrorKind::Poisoned,
             Repr::Closed(_) => ErrorKind::Closed,
@@ -153,6 +155,10 @@ impl Error {
         Error { repr: Repr::NoSpace(None) }
     }
 
+    pub(crate) const fn low_space() -> Error {
+        Error { repr: Repr::LowSpace }
+    }
+
     pub(crate) const fn read_only() -> Error {
         Error { repr: Repr::ReadOnly }
     }
@@ -205,6 +211,7 @@ impl fmt::Display for Error {
             Repr::Conflict(None) => f.write_str("the condition does not hold: the key is absent"),
             Repr::Busy => f.write_str("the store is behind with its background work"),
             Repr::NoSpace(None) => f.write_str("the disk is full"),
+            Repr::LowSpace => f.write_str("the disk is full but for what is reserved for deletes"),
             Repr::ReadOnly => f.write_str("the database is open for reading only"),
             Repr::Poisoned(cause) => {
                 write!(f, "writes stopped after a failure, reopen the database: {cause}")

@@ -55,7 +55,14 @@ pub enum Event {
         /// What went wrong.
         error: Error,
     },
-    /// The disk had been full, and writes go on.
+    /// The disk is full up to its [reserve](crate::Options::disk_reserve): puts are refused.
+    LowSpace {
+        /// What is free, in bytes.
+        free: u64,
+        /// What is reserved.
+        reserve: u64,
+    },
+    /// The disk had been full, or up to its reserve, and there is space for puts again.
     Resumed,
 }
 

@@ -55,6 +55,9 @@ impl Inner {
         if self.visible() < last_seq {
             self.commit().sync(self)?;
         }
+        let log_bytes = view.generation.log_bytes();
+        let log_bytes = log_bytes.expect("a sealed generation knows its bytes");
+        self.free_for_flush(log_bytes);
         let flushed = self.write_tables(&view)?;
         let (tables, bytes) = flushed.iter().fold((0, 0), |(tables, bytes), part| {
             (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
@@ -66,8 +69,7 @@ impl Inner {
             return Ok(true);
         }
         let took = started.elapsed();
-        let log_bytes = view.generation.log_bytes();
-        self.pressure.drained(log_bytes.expect("a sealed generation knows its bytes"), took);
+        self.pressure.drained(log_bytes, took);
         self.background.flush_watch.note(view.generation.number, 1.0);
         self.note(Event::Flushed { tables, bytes, took });
         Ok(true)
@@ -262,7 +264,7 @@ impl Inner {
             }
             if !self.commit().try_seal(self) {
                 let is_needed = || self.active_generation() == target && failure().is_none();
-                self.make_room(0, None, is_needed)?;
+                self.make_room(0, false, None, is_needed)?;
             }
         }
         loop {

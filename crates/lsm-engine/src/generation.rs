@@ -19,6 +19,8 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     /// The log segment that holds its records.
     pub(crate) segment: u64,
+    /// The length of that segment, in bytes.
+    segment_len: u64,
     /// The memory of its memtables.
     pub(crate) arena: Arc<Arena>,
     /// Set when it is sealed.
@@ -33,8 +35,13 @@ struct Sealed {
 }
 
 impl Generation {
-    pub(crate) fn new(number: u64, segment: u64, arena: Arc<Arena>) -> Arc<Generation> {
-        Arc::new(Generation { number, segment, arena, sealed: Mutex::new(None) })
+    pub(crate) fn new(
+        number: u64,
+        segment: u64,
+        segment_len: u64,
+        arena: Arc<Arena>,
+    ) -> Arc<Generation> {
+        Arc::new(Generation { number, segment, segment_len, arena, sealed: Mutex::new(None) })
     }
 
     /// Records that nothing after `last_seq` will enter this generation, whose records take
@@ -47,6 +54,11 @@ impl Generation {
     /// The last sequence of a sealed generation.
     pub(crate) fn last_seq(&self) -> Option<Seq> {
         self.sealed.lock().map(|sealed| sealed.last_seq)
+    }
+
+    /// The most bytes that its records take, or will take, in the log.
+    pub(crate) fn log_bound(&self) -> u64 {
+        self.log_bytes().unwrap_or(self.segment_len)
     }
 
     /// The bytes that the records of a sealed generation take in the log.

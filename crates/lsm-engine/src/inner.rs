@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use lsm_base::fs::FileLock;
-use lsm_base::{Fs, Seq};
+use lsm_base::{Fs, Seq, WriteBatch};
 use lsm_compaction::TableMeta;
 use lsm_sstable::{BlockCache, ReadMode, Table};
 use lsm_wal::Wal;
@@ -24,6 +24,7 @@ use crate::metrics::Counters;
 use crate::obsolete::Obsolete;
 use crate::options::Resolved;
 use crate::pressure::Pressure;
+use crate::promise::Promises;
 use crate::recovery::RecoveryReport;
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotRegister;
@@ -42,10 +43,14 @@ pub(crate) struct Inner {
     pub(crate) snapshots: Arc<SnapshotRegister>,
     pub(crate) versions: VersionSet,
     pub(crate) obsolete: Obsolete,
+    /// Held by whoever unlinks what is obsolete. Others are taken under it, and none above it but that
+    /// of the flush.
+    pub(crate) giving_back: Mutex<()>,
     pub(crate) metrics: Counters,
     pub(crate) health: HealthCell,
     pub(crate) background: Background,
     pub(crate) pressure: Pressure,
+    pub(crate) promises: Promises,
     pub(crate) admission: Admission,
     pub(crate) scrub: Mutex<Scrub>,
     pub(crate) recovery: RecoveryReport,
@@ -115,6 +120,11 @@ impl Inner {
         self.health.check_writable()
     }
 
+    /// Whether a batch is taken.
+    pub(crate) fn check_takes(&self, batch: &WriteBatch) -> Result<()> {
+        self.health.check_takes(|| batch.has_puts())
+    }
+
     /// Begins a call that changes files on the caller's thread, other than the append of a leader.
     /// The close waits until the guard is dropped.
     pub(crate) fn begin_call(&self) -> Result<Call<'_>> {
@@ -127,17 +137,14 @@ impl Inner {
     /// Whether a call that changes something may begin. Without threads nobody else would look
     /// whether a full disk has space again.
     pub(crate) fn begin_change(&self) -> Result<()> {
-        let result = self.check_writable();
-        let is_stuck = self.options.background_threads == 0
-            && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace);
-        if !is_stuck {
-            return result;
+        if self.options.background_threads == 0 && self.health.lacks_space() {
+            // The close waits for this too; once it has begun, nothing is done here.
+            let _guard = self.calls.read_recursive();
+            // Why these failed shows in the state that they leave.
+            let _ = self.give_back();
+            let _ = self.try_resume();
+            let _ = self.look_at_space();
         }
-        // The close waits for this too; once it has begun, nothing is done here.
-        let _guard = self.calls.read_recursive();
-        // Why these failed shows in the state that they leave.
-        let _ = self.give_back();
-        let _ = self.try_resume();
         self.check_writable()
     }
 

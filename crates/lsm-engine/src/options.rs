@@ -61,6 +61,11 @@ pub struct Options {
     /// How many bytes of log may wait for memtables to be flushed. A log segment is as long as
     /// a memtable, or half of this if that is less, and always below 4 GiB. Unset: four memtables.
     pub max_log_bytes: Option<u64>,
+    /// What puts leave free on the disk, in bytes, so that it can be emptied by deletes: these, and
+    /// flushes and compactions, go on within it. Unset: a hundredth of the disk, at most 64 MiB.
+    /// At least three short log segments, of 1 MiB if memtables are not smaller.
+    /// 0: nothing, and nobody looks how full the disk is before it refuses.
+    pub disk_reserve: Option<u64>,
     /// How much of each new table is read back before it counts. Its inputs go only after that.
     pub recheck: Recheck,
 }
@@ -80,6 +85,7 @@ impl Default for Options {
             background_threads: 1,
             read_mode: None,
             max_log_bytes: None,
+            disk_reserve: None,
             recheck: Recheck::Sample,
         }
     }
@@ -114,6 +120,7 @@ pub(crate) struct Resolved {
     pub(crate) compaction_interval: Duration,
     pub(crate) background_threads: usize,
     pub(crate) read_mode: Option<ReadMode>,
+    pub(crate) disk_reserve: Option<u64>,
     pub(crate) recheck: Recheck,
     pub(crate) machine_memory: usize,
     /// The length of a log segment: a generation is sealed too when its segment is full.
@@ -172,6 +179,7 @@ impl Options {
             compaction_interval: self.compaction_interval,
             background_threads: self.background_threads,
             read_mode: self.read_mode,
+            disk_reserve: self.disk_reserve,
             recheck: self.recheck,
             machine_memory,
             segment_size,

@@ -95,5 +95,5 @@ pub(crate) const ARENA_SLACK: usize = 64;
 fn new_generation(number: u64, arena_size: usize) -> (GenerationView, ArenaWriter) {
     let arena = Arena::new(arena_size + ARENA_SLACK);
     let writer = arena.writer().expect("a new arena has its writer");
-    (GenerationView::empty(Generation::new(number, 0, arena)), writer)
+    (GenerationView::empty(Generation::new(number, 0, 0, arena)), writer)
 }

@@ -4,6 +4,7 @@
 //! full of nothing else. A worker of its own does that, because it takes long where files are large,
 //! and a writer may be about to need the next log segment.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use lsm_base::plant::{self, Plant};
@@ -16,6 +17,8 @@ use crate::event::Event;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::memory::memtable_bytes;
+use crate::promise::Promise;
+use crate::reserve::Room;
 
 /// What a log segment and a MANIFEST take on a disk that is nearly full, in bytes.
 const SMALL_SPACE: u64 = 2 << 20;
@@ -27,6 +30,10 @@ impl Inner {
         self.fit_memory();
         self.scrub(Instant::now());
         let is_running = self.check_writable().is_ok() || self.try_resume()?;
+        if is_running && self.look_at_space()? {
+            // What is in memory takes as much again of the disk, in the log.
+            self.seal_active()?;
+        }
         let prepared = is_running && self.prepare_next()?;
         self.wal().start_writeback();
         Ok(prepared)
@@ -38,9 +45,12 @@ impl Inner {
     /// # Errors
     /// The first failure; the rest is unlinked all the same.
     pub(crate) fn give_back(&self) -> Result<bool> {
-        if !matches!(self.health.get(), Health::Running | Health::NoSpace) {
+        let health = self.health.get();
+        if !matches!(health, Health::Running | Health::LowSpace | Health::NoSpace) {
             return Ok(false);
         }
+        // Whoever needs the space waits for who has begun to.
+        let _one_at_a_time = self.giving_back.lock();
         let removed = self.obsolete.remove(self);
         let released = self.wal().release(self.log_floor())?;
         Ok(removed? != 0 || released != 0)
@@ -51,20 +61,28 @@ impl Inner {
         if self.wal().is_ready(0) {
             return Ok(false);
         }
-        match self.wal().install(0) {
+        let promise = Cell::new(None);
+        let len = || len_of(self.spare_segment(), &promise);
+        match self.wal().install(0, len) {
             Err(error) if error.is_no_space() => {
                 // A disk may be full of what the cleaner has not come to. If that fails, it says so.
                 let _ = self.give_back();
-                self.prepare_segment(0)?;
+                self.use_segment(0, len, self.wal().install(0, len))?;
             }
-            installed => self.use_segment(0, installed)?,
+            installed => self.use_segment(0, len, installed)?,
         }
-        Ok(true)
+        Ok(self.wal().is_ready(0))
     }
 
-    /// Makes a log segment ready that holds a record of this length.
-    pub(crate) fn prepare_segment(&self, log_len: u64) -> Result<()> {
-        self.use_segment(log_len, self.wal().install(log_len))
+    /// Makes a log segment ready that holds a record of this length, and takes what was promised.
+    fn prepare_segment<'a>(
+        &'a self,
+        log_len: u64,
+        space: impl Fn() -> Option<Promise<'a>>,
+    ) -> Result<()> {
+        let promise = Cell::new(None);
+        let len = || len_of(space(), &promise);
+        self.use_segment(log_len, len, self.wal().install(log_len, len))
     }
 
     /// Writes into the MANIFEST that a segment is there, and then offers it: so that a segment which
@@ -72,6 +90,7 @@ impl Inner {
     fn use_segment<'a>(
         &'a self,
         log_len: u64,
+        len: impl Fn() -> Option<u64>,
         mut installed: lsm_base::Result<Option<Installed<'a>>>,
     ) -> Result<()> {
         while let Some(segment) = installed.map_err(|error| self.note_write_error(error))? {
@@ -79,9 +98,11 @@ impl Inner {
             if segment.offer() {
                 break;
             }
-            installed = self.wal().install(log_len);
+            installed = self.wal().install(log_len, &len);
         }
-        self.segment_is_ready();
+        if self.wal().is_ready(0) {
+            self.segment_is_ready();
+        }
         Ok(())
     }
 
@@ -115,28 +136,31 @@ impl Inner {
         let super_version = self.super_versions.load_full();
         let in_memory: u64 = super_version.generations().map(memtable_bytes).sum();
         let needed = in_memory + SMALL_SPACE.min(2 * self.options.memtable_size as u64);
-        if self.fs.free_space(&self.dir)? < needed {
+        let space = self.fs.space(&self.dir)?;
+        if space.free < needed {
             return Ok(false);
         }
         self.versions.decide(self, &mut self.versions.lock())?;
-        let is_news = self.health.resume();
-        if is_news {
+        let is_low = self.is_low(space);
+        let is_news = self.health.resume(is_low);
+        if is_news && !is_low {
             self.note(Event::Resumed);
         }
         Ok(is_news)
     }
 
     /// Waits until a generation can be begun with room for a record of this length, or until
-    /// nobody needs it any more.
+    /// nobody needs it any more. For puts, or for what may take from the reserve.
     pub(crate) fn make_room(
         &self,
         log_len: u64,
+        has_puts: bool,
         deadline: Option<Instant>,
         is_needed: impl Fn() -> bool,
     ) -> Result<()> {
         let _call = self.begin_call()?;
         let started = Instant::now();
-        let result = self.wait_for_room(log_len, deadline, is_needed);
+        let result = self.wait_for_room(log_len, has_puts, deadline, is_needed);
         self.note_stall(started.elapsed());
         // For a worker, which tells it.
         self.background.changed();
@@ -146,29 +170,45 @@ impl Inner {
     fn wait_for_room(
         &self,
         log_len: u64,
+        has_puts: bool,
         deadline: Option<Instant>,
         is_needed: impl Fn() -> bool,
     ) -> Result<()> {
         let round = self.background.flush_round();
+        let mut has_waited = false;
         loop {
             let seen = self.background.changes();
             if !is_needed() {
                 return Ok(());
             }
-            self.check_writable()?;
+            self.health.check_takes(|| has_puts)?;
             if !self.wal().is_ready(log_len) {
                 if self.options.background_threads == 0 {
                     // Nobody else does. If it fails, there may be room for the segment still.
                     let _ = self.give_back();
                 }
-                self.prepare_segment(log_len).map_err(|error| self.before_append(error))?;
+                match self.use_room(log_len, has_puts)? {
+                    Room::Segment => {}
+                    Room::Later => has_waited = true,
+                    Room::Nothing => {
+                        let is_full = self.is_nearly_full();
+                        // After a flush the active generation is empty, and may do.
+                        return if has_waited && !is_full {
+                            Ok(())
+                        } else {
+                            Err(Error::low_space())
+                        };
+                    }
+                }
             }
-            if self.may_rotate() {
+            if self.wal().is_ready(log_len) && self.may_rotate() {
                 return Ok(());
             }
-            if self.options.background_threads == 0 {
-                self.flush_oldest().map_err(|error| self.before_append(error))?;
-            } else if let Some(error) = self.background.flush_failure(round) {
+            let has_threads = self.options.background_threads != 0;
+            if !has_threads && self.flush_oldest().map_err(|error| self.before_append(error))? {
+                continue;
+            }
+            if let Some(error) = self.background.flush_failure(round) {
                 return Err(self.before_append(error));
             } else if !self.background.wait_for_change(seen, deadline) {
                 return Err(Error::busy());
@@ -176,8 +216,39 @@ impl Inner {
         }
     }
 
+    /// Makes a log segment ready if there is room for it, and seals what may make room.
+    fn use_room(&self, log_len: u64, has_puts: bool) -> Result<Room> {
+        let room = self.find_room(log_len, has_puts);
+        let used = match room {
+            Room::Segment => self
+                .prepare_segment(log_len, || self.spare_segment().or_else(|| self.short_segment())),
+            Room::Later => self.seal_active(),
+            Room::Nothing => Ok(()),
+        };
+        used.map_err(|error| self.before_append(error)).map(|()| room)
+    }
+
+    /// Seals what the active generation has, in favour of a small one, unless there are others that
+    /// have to be flushed first.
+    fn seal_active(&self) -> Result<()> {
+        if !self.may_rotate() || self.commit().try_seal(self) {
+            return Ok(());
+        }
+        self.prepare_segment(0, || self.short_segment())?;
+        self.commit().try_seal(self);
+        Ok(())
+    }
+
     /// What a write is answered whose append never began: that writes have stopped, if they have.
     fn before_append(&self, error: Error) -> Error {
         self.check_writable().err().unwrap_or_else(|| error.not_begun())
     }
+}
+
+/// The length of a segment for which there is space. `kept` holds the promise until it is taken.
+fn len_of<'a>(promise: Option<Promise<'a>>, kept: &Cell<Option<Promise<'a>>>) -> Option<u64> {
+    let promise = promise?;
+    let len = promise.bytes();
+    kept.set(Some(promise));
+    Some(len)
 }

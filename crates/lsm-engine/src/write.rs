@@ -112,6 +112,7 @@ impl Caller<'_> {
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         check_batch(&batch)?;
         self.begin_change()?;
+        self.check_takes(&batch)?;
         if options.condition.is_some() && batch.count() != 1 {
             return Err(Error::invalid("a condition needs a batch of exactly one operation"));
         }
@@ -155,6 +156,7 @@ impl Inner {
     ) -> Result<WriteFuture> {
         check_batch(&batch)?;
         let _call = self.begin_call()?;
+        self.check_takes(&batch)?;
         if batch.is_empty() {
             return Ok(WriteFuture::known(Ok(self.visible())));
         }

@@ -58,6 +58,9 @@ pub(crate) fn engine_event(event: &Event) {
         Event::BackgroundError { work, error } => {
             failure(&format_args!("background work ({work}) failed: {error}"));
         }
+        Event::LowSpace { free, reserve } => {
+            tracing::warn!(free, reserve, "the disk is nearly full: puts are refused");
+        }
         Event::Resumed => tracing::info!("there is space on the disk again: writes go on"),
         _ => {}
     }

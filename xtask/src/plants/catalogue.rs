@@ -96,6 +96,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(23, "ConditionJudgedTooEarly", Program::Integration("lsm-server"), HISTORIES),
     entry(24, "LogRemovedBeforeManifest", ENGINE, POWER_LOSS),
     entry(25, "SegmentUnnamed", ENGINE, "open::no_log_segment_is_missed_in_silence"),
+    entry(30, "PutsTakeReserve", ENGINE, "reserve::puts_leave_it_and_deletes_empty_the_disk"),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
     entry(103, "LogNotSynced", ENGINE, POWER_LOSS),

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_becomes_full_has_what_is_told_to_be_stored() {
-        let (memory, target) = directories::in_memory(4 << 20);
+        let (memory, target) = directories::in_memory(5 << 20);
         let target = Target::new(Box::new(target));
         let input = items(20_000);
         let mut pairs = PairReader::new(input.as_bytes(), RecordFormat::Ndjson);

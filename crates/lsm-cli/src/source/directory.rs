@@ -163,6 +163,7 @@ impl Source for Directory {
         // only is as ready as a command needs it.
         let state = match self.db.health() {
             Health::NoSpace => "no_space",
+            Health::LowSpace => "low_space",
             Health::Poisoned(_) => "poisoned",
             _ => "ready",
         };

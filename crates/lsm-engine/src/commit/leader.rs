@@ -41,7 +41,7 @@ impl Duty for Inner {
             if request.take_needs_room() {
                 self.background.changed();
             }
-            if let Err(error) = self.check_writable() {
+            if let Err(error) = self.check_takes(request.batch()) {
                 request.answer(Outcome::Answered(Err(error)));
                 continue;
             }
@@ -83,7 +83,8 @@ impl Duty for Inner {
 
     fn make_room(&self, request: &Request) -> Result<()> {
         // Another leader may find room for it: then there may be other work for its owner.
-        self.make_room(request.log_len(), request.deadline(), || request.needs_room())
+        let (log_len, has_puts) = (request.log_len(), request.batch().has_puts());
+        self.make_room(log_len, has_puts, request.deadline(), || request.needs_room())
     }
 
     fn give_up(&self) -> lsm_base::Error {

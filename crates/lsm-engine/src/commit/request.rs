@@ -140,6 +140,11 @@ impl Request {
         }
     }
 
+    /// What is to be written.
+    pub(super) fn batch(&self) -> &WriteBatch {
+        &self.batch
+    }
+
     /// When the caller stops waiting for room.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -122,7 +122,8 @@ impl CommitState {
         let arena = Arena::new(inner.options.memtable_size.max(arena_bound) + ARENA_SLACK);
         let number = self.active.generation.number + 1;
         self.writer = arena.writer().expect("a new arena has its writer");
-        self.active = GenerationView::empty(Generation::new(number, segment, arena));
+        self.active =
+            GenerationView::empty(Generation::new(number, segment, wal.active_len(), arena));
         inner.super_versions.begin_generation(self.active.clone());
         self.note_fill(inner);
         inner.background.changed();

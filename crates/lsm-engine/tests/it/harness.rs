@@ -28,6 +28,8 @@ pub(crate) fn small_options(background_threads: usize) -> Options {
         table_size: 16 << 10,
         background_threads,
         read_mode: Some(ReadMode::Pread),
+        // So that a test that fills the disk meets its end.
+        disk_reserve: Some(0),
         ..Options::default()
     }
 }

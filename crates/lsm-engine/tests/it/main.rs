@@ -34,6 +34,7 @@ mod panics;
 mod power_loss;
 mod progress;
 mod repair;
+mod reserve;
 mod settings;
 mod snapshots;
 mod stalls;

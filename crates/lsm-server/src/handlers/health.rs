@@ -42,6 +42,7 @@ pub(super) fn readiness(app: &App) -> &'static str {
         (_, Some(Health::Poisoned(_))) => "poisoned",
         (Phase::Draining, _) | (_, Some(Health::Closed)) => "draining",
         (_, Some(Health::NoSpace)) => "no_space",
+        (_, Some(Health::LowSpace)) => "low_space",
         (Phase::Serving, Some(_)) => "ready",
     }
 }

@@ -288,6 +288,14 @@ fn resources(text: &mut Text, db: &Db, metrics: &Metrics) {
         "Reads that met damage on disk.",
         metrics.corruptions as f64,
     );
+    let has_space = !matches!(db.health(), Health::LowSpace | Health::NoSpace);
+    one(
+        text,
+        "lsm_no_space",
+        "gauge",
+        "1 if the disk is full, or up to its reserve, so that puts are refused.",
+        f64::from(u8::from(!has_space)),
+    );
     let is_poisoned = matches!(db.health(), Health::Poisoned(_));
     one(
         text,

@@ -21,7 +21,7 @@ fn the_page_has_its_families_once_and_counts() {
         lsm_compaction_read_bytes_total lsm_compaction_written_bytes_total lsm_level_files \
         lsm_level_bytes lsm_write_pressure lsm_write_stall_seconds_total lsm_cache_hits_total \
         lsm_cache_misses_total lsm_filter_checks_total lsm_memory_bytes lsm_memory_budget_bytes lsm_disk_bytes \
-        lsm_snapshots lsm_corruptions_total lsm_poisoned lsm_http_requests_total \
+        lsm_snapshots lsm_corruptions_total lsm_no_space lsm_poisoned lsm_http_requests_total \
         lsm_http_request_seconds lsm_http_connections lsm_http_rejected_total"
         .split_whitespace()
     {
@@ -39,6 +39,7 @@ fn the_page_has_its_families_once_and_counts() {
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"PUT\",status=\"204\"} 1",
         "lsm_http_requests_total{route=\"/v1/kv/{key}\",method=\"GET\",status=\"404\"} 1",
         "lsm_http_rejected_total{reason=\"origin\"} 1",
+        "lsm_no_space 0",
         "lsm_poisoned 0",
     ] {
         assert!(page.lines().any(|printed| printed == line), "{line} is not in\n{page}");

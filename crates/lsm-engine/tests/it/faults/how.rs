@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use lsm_base::FileName;
-use lsm_base::fs::{Fault, MemFs, Op, OpKind};
+use lsm_base::fs::{Fault, MemFs, Op, OpKind, Space};
+use lsm_base::{FileName, Fs};
 
 use crate::harness::DeathSwitch;
 
@@ -17,9 +17,11 @@ pub(super) enum How {
     FullMidway(usize),
     /// From then on no file can grow.
     DiskFull,
+    /// From then on half of the reserve is left of the disk.
+    DiskNearlyFull,
 }
 
-pub(super) const WAYS: [How; 18] = [
+pub(super) const WAYS: [How; 19] = [
     How::Once(Fault::Eio),
     How::Sticky(Fault::Eio),
     How::Once(Fault::EioAfter),
@@ -38,10 +40,14 @@ pub(super) const WAYS: [How; 18] = [
     How::Sticky(Fault::ForgettingSync),
     How::FullMidway(40),
     How::DiskFull,
+    How::DiskNearlyFull,
 ];
 
 /// More than a run ever writes.
 pub(super) const ROOM: u64 = 1 << 30;
+
+/// What puts leave free where that is the matter, in bytes.
+const RESERVE: u64 = 64 << 10;
 
 /// The operation that went wrong first, once one has.
 pub(super) type Broken = Arc<Mutex<Option<Op>>>;
@@ -88,6 +94,11 @@ impl How {
                 disk.set_capacity(0);
                 None
             }
+            How::DiskNearlyFull => {
+                let Space { free, total } = disk.space("/".as_ref()).expect("there is a root");
+                disk.set_capacity(total - free + RESERVE / 2);
+                None
+            }
         }
     }
 
@@ -97,8 +108,13 @@ impl How {
             How::Once(fault) => fault.applies_to(op),
             How::Sticky(fault) => fault.applies_to(op) && makes_sense(fault, op),
             How::FullMidway(len) => op.kind == OpKind::Write && Fault::Short(len).applies_to(op),
-            How::DiskFull => grows(op),
+            How::DiskFull | How::DiskNearlyFull => grows(op),
         }
+    }
+
+    /// What the store is asked to leave free: nothing, so that it meets the end of the disk, or some.
+    pub(super) fn disk_reserve(self) -> Option<u64> {
+        Some(if self == How::DiskNearlyFull { RESERVE } else { 0 })
     }
 
     /// Whether the caller must not notice at all: the seam tries again.
@@ -114,7 +130,7 @@ impl How {
     /// Whether reads go on as if nothing had happened.
     pub(super) fn spares_reads(self) -> bool {
         match self {
-            How::FullMidway(_) | How::DiskFull => true,
+            How::FullMidway(_) | How::DiskFull | How::DiskNearlyFull => true,
             How::Sticky(Fault::Enospc) => true,
             How::Once(fault) | How::Sticky(fault) => {
                 matches!(fault, Fault::Short(_) | Fault::Torn(_) | Fault::ForgettingSync)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lsm_base::fs::{Fault, FaultFs, Keep, MemFs, Op, OpKind};
 use lsm_base::testing::SplitMix64;
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, ErrorKind, Event, Health, Result};
+use lsm_engine::{Db, ErrorKind, Event, Health, Options, Result};
 
 use super::how::{Broken, How, ROOM};
 use super::stage::Stage;
@@ -161,7 +161,8 @@ impl<'a> Run<'a> {
     }
 
     fn open(&self) -> Result<Db> {
-        let mut options = small_options(self.threads);
+        let reserve = self.how.disk_reserve();
+        let mut options = Options { disk_reserve: reserve, ..small_options(self.threads) };
         if self.threads != 0 {
             // How often a full disk is looked at, and what failed is tried again.
             options.compaction_interval = Duration::from_millis(5);
@@ -278,7 +279,7 @@ impl<'a> Run<'a> {
 
     /// With threads the store finds by itself that there is space; without, the next call does.
     fn wait_for_space(&self, db: &Db) {
-        while self.threads != 0 && db.health() == Health::NoSpace {
+        while self.threads != 0 && matches!(db.health(), Health::LowSpace | Health::NoSpace) {
             let told = self.resumed.1.recv_timeout(Duration::from_secs(60));
             told.expect("the store looks for space");
         }

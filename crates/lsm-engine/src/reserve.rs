@@ -1,0 +1,343 @@
+//! The reserve: what puts leave free on the disk, so that it can be emptied by deletes.
+//!
+//! ```text
+//! disk = what others and the store use | what puts may take | reserve
+//! ```
+//!
+//! Below the reserve puts are refused. Deletes, flushes and compactions go on, and what they need they
+//! take from it. What is in memory does not count: each byte of it has one of log, which goes when it
+//! has come into a table.
+//!
+//! The store takes space a log segment at a time. So a segment for puts is as long as it may be such
+//! that the reserve stays free, and that there is space for the tables of this segment, of any other
+//! that waits for its flush, and for a small segment behind it: without a next one no generation can
+//! be sealed.
+
+use lsm_base::fs::Space;
+use lsm_compaction::Compaction;
+use lsm_wal::SMALL_SEGMENT;
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::inner::Inner;
+use crate::memory::memtable_bytes;
+use crate::options::Resolved;
+use crate::promise::Promise;
+
+/// The most that is reserved unless somebody asks for it, in bytes.
+const MAX_RESERVE: u64 = 64 << 20;
+
+/// The same as a part of the disk.
+const RESERVED_PART: u64 = 100;
+
+/// What deletes need at least: a short log segment, its tables, and the segment behind it.
+const LEAST_SEGMENTS: u64 = 3;
+
+/// What is free, and what of that is for puts.
+#[derive(Clone, Copy, Debug)]
+struct Measure {
+    free: u64,
+    reserve: u64,
+    /// What of it others are about to take.
+    promised: u64,
+}
+
+/// Where a write, or a generation to be sealed, finds its log segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    /// In one that is made now.
+    Segment,
+    /// Nowhere, until a flush has given its log back, or a compaction its inputs.
+    Later,
+    /// Nowhere.
+    Nothing,
+}
+
+impl Resolved {
+    /// How long the first log segment may be on such a disk.
+    pub(crate) fn first_segment_len(
+        &self,
+        space: impl FnOnce() -> lsm_base::Result<Space>,
+    ) -> lsm_base::Result<u64> {
+        let usual = self.segment_size;
+        Ok(match self.measure(space)? {
+            Some(measure) => measure.long_segment(usual, 0).unwrap_or(self.small_segment()),
+            None => usual,
+        })
+    }
+
+    /// How long a segment is if space is short.
+    pub(crate) fn small_segment(&self) -> u64 {
+        SMALL_SEGMENT.min(self.segment_size)
+    }
+
+    /// `None` if nothing is reserved: then nobody looks.
+    fn measure(
+        &self,
+        space: impl FnOnce() -> lsm_base::Result<Space>,
+    ) -> lsm_base::Result<Option<Measure>> {
+        if self.disk_reserve == Some(0) {
+            return Ok(None);
+        }
+        let Space { free, total } = space()?;
+        let reserve = self.disk_reserve.unwrap_or((total / RESERVED_PART).min(MAX_RESERVE));
+        let reserve = reserve.max(LEAST_SEGMENTS * self.small_segment());
+        Ok(Some(Measure { free, reserve, promised: 0 }))
+    }
+}
+
+impl Measure {
+    /// The longest segment of at most `usual` bytes that may be made while segments of up to
+    /// `waiting` bytes wait for their flush; `None` is a short one at most.
+    fn long_segment(self, usual: u64, waiting: u64) -> Option<u64> {
+        let small = SMALL_SEGMENT.min(usual);
+        let free = self.free.saturating_sub(self.promised);
+        let beside_others = free.saturating_sub(self.reserve.max(waiting + small));
+        let with_own_flush = free.saturating_sub(2 * small) / 2;
+        let len = usual.min(beside_others).min(with_own_flush);
+        (small <= len).then_some(len)
+    }
+
+    /// Whether a segment of so many bytes may be made, of which `small` are to spare for what tables
+    /// take beyond their log, while others of up to `waiting` bytes wait for their flush.
+    fn has_room(self, len: u64, small: u64, waiting: u64) -> bool {
+        self.promised + self.reserve.max(waiting + small) + len <= self.free
+    }
+
+    fn is_low(self) -> bool {
+        self.free < self.reserve
+    }
+
+    /// Whether puts go on: not for the space that a next one takes at once.
+    fn has_recovered(self, small: u64) -> bool {
+        self.reserve + 2 * small <= self.free
+    }
+}
+
+impl Inner {
+    /// Looks how full the disk is. Returns whether from now on puts are refused.
+    pub(crate) fn look_at_space(&self) -> Result<bool> {
+        let Some(measure) = self.measure_until(|measure| !measure.is_low())? else {
+            return Ok(false);
+        };
+        if measure.has_recovered(self.options.small_segment()) && self.health.end_low_space() {
+            self.note(Event::Resumed);
+        }
+        // A flush or a compaction takes its space before it gives back more.
+        let is_settled = measure.promised == 0 && self.super_versions.sealed() == 0;
+        Ok(measure.is_low() && is_settled && self.note_low_space(measure))
+    }
+
+    /// Sees to it that a flush of so many bytes has space, if what is obsolete has it.
+    pub(crate) fn free_for_flush(&self, bytes: u64) {
+        let needed = bytes + 2 * self.options.small_segment();
+        // If that cannot be measured, or is too little, the flush will tell.
+        let _ = self.measure_until(|measure| needed <= measure.free);
+    }
+
+    /// Where a log segment for records of this length may be made: for puts, or for what the reserve
+    /// is for.
+    pub(crate) fn find_room(&self, log_len: u64, has_puts: bool) -> Room {
+        match self.look_for_room(log_len, has_puts) {
+            Room::Nothing => {
+                // The cleaner may not have come to what a flush left.
+                let _ = self.give_back();
+                self.look_for_room(log_len, has_puts)
+            }
+            room => room,
+        }
+    }
+
+    fn look_for_room(&self, log_len: u64, has_puts: bool) -> Room {
+        let usual = self.options.segment_size;
+        // If nobody can say how full the disk is, it is to say so by itself.
+        let Ok(Some(measure)) = self.measure() else { return Room::Segment };
+        let waiting = self.longest_waiting();
+        let small = self.options.small_segment();
+        match measure.long_segment(usual, waiting) {
+            Some(len) if log_len <= len => Room::Segment,
+            _ if !has_puts || measure.has_room(small.max(log_len), small, waiting) => Room::Segment,
+            _ if measure.promised != 0 || self.is_memory_in_use() => Room::Later,
+            _ => Room::Nothing,
+        }
+    }
+
+    /// Whether not even a short segment for puts has room, nothing being in memory. Then puts are
+    /// refused from now on.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        let Ok(Some(measure)) = self.measure() else { return false };
+        let small = self.options.small_segment();
+        let has_room = measure.has_room(small, small, 0);
+        if !has_room {
+            self.note_low_space(measure);
+        }
+        !has_room
+    }
+
+    /// The space for a segment that takes nothing from the reserve or from a flush; `None` if even a
+    /// short one does.
+    pub(crate) fn spare_segment(&self) -> Option<Promise<'_>> {
+        let usual = self.options.segment_size;
+        let promise = self.promises.make(|promised| match self.measure_beside(promised) {
+            Ok(Some(measure)) => measure.long_segment(usual, self.longest_waiting()).ok_or(()),
+            Ok(None) | Err(_) => Ok(usual),
+        });
+        promise.ok()
+    }
+
+    /// The space for a short segment, wherever it comes from.
+    pub(crate) fn short_segment(&self) -> Option<Promise<'_>> {
+        self.promises.make(|_| Ok::<_, ()>(self.options.small_segment())).ok()
+    }
+
+    /// The space for the outputs of a compaction.
+    ///
+    /// # Errors
+    /// `NoSpace` if there is not so much beside a flush: it would end in a full disk, and so would
+    /// every try.
+    pub(crate) fn space_for(&self, compaction: &Compaction) -> Result<Promise<'_>> {
+        let wanted = compaction.expected_bytes();
+        let promise = || {
+            self.promises.make(|promised| match self.measure_beside(promised) {
+                Ok(Some(measure)) if measure.free < promised + wanted + self.flush_need() => {
+                    Err(Error::low_space())
+                }
+                _ => Ok(wanted),
+            })
+        };
+        promise().or_else(|_| {
+            // The cleaner may not have come to what others left. What fails here, it tells.
+            let _ = self.give_back();
+            promise()
+        })
+    }
+
+    /// Whether what is free, after the disk was full, is the reserve alone.
+    pub(crate) fn is_low(&self, space: Space) -> bool {
+        let small = self.options.small_segment();
+        let measure = self.options.measure(|| Ok(space));
+        measure.is_ok_and(|measure| measure.is_some_and(|measure| !measure.has_recovered(small)))
+    }
+
+    fn measure(&self) -> Result<Option<Measure>> {
+        self.measure_beside(self.promises.total())
+    }
+
+    fn measure_beside(&self, promised: u64) -> Result<Option<Measure>> {
+        let measure = self.options.measure(|| self.fs.space(&self.dir))?;
+        Ok(measure.map(|measure| Measure { promised, ..measure }))
+    }
+
+    /// Measures, and once more if that was not enough: there may be files that the cleaner had not come
+    /// to.
+    fn measure_until(&self, is_enough: impl Fn(Measure) -> bool) -> Result<Option<Measure>> {
+        let measure = self.measure()?;
+        if measure.is_none_or(is_enough) {
+            return Ok(measure);
+        }
+        // What fails here, the cleaner tells.
+        let _ = self.give_back();
+        self.measure()
+    }
+
+    fn note_low_space(&self, Measure { free, reserve, .. }: Measure) -> bool {
+        let is_news = self.health.set_low_space();
+        if is_news {
+            self.note(Event::LowSpace { free, reserve });
+        }
+        is_news
+    }
+
+    /// The length of the longest log segment whose records are not in tables yet.
+    fn longest_waiting(&self) -> u64 {
+        let super_version = self.super_versions.load_full();
+        let waiting = super_version.generations().map(|view| view.generation.log_bound()).max();
+        // A rotation tells the log first.
+        self.wal().active_len().max(waiting.unwrap_or(0))
+    }
+
+    /// What flushes may take before one of them gives log back.
+    fn flush_need(&self) -> u64 {
+        if self.health.lacks_space() {
+            // Nothing much is added, as puts are refused.
+            let in_memory = self.super_versions.load_full();
+            return in_memory.generations().map(memtable_bytes).max().unwrap_or(0);
+        }
+        self.longest_waiting() + 2 * self.options.small_segment()
+    }
+
+    fn is_memory_in_use(&self) -> bool {
+        !self.super_versions.load().sealed.is_empty() || !self.commit().is_active_empty(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    const MIB: u64 = 1 << 20;
+    const USUAL: u64 = 64 * MIB;
+
+    fn measure(free: u64, reserve: u64) -> Measure {
+        Measure { free: free * MIB, reserve: reserve * MIB, promised: 0 }
+    }
+
+    #[test]
+    fn a_large_disk_gets_segments_as_usual() {
+        assert_eq!(measure(1_000, 64).long_segment(USUAL, USUAL), Some(USUAL));
+        // For its own tables, those of another, and the reserve, which these may take.
+        assert_eq!(measure(130, 64).long_segment(USUAL, USUAL), Some(USUAL));
+        assert_eq!(measure(128, 64).long_segment(USUAL, USUAL), Some(USUAL - MIB));
+    }
+
+    #[test]
+    fn a_small_disk_gets_short_ones_that_can_be_flushed() {
+        for free in 3..200 {
+            for reserve in [1, 2, 64] {
+                let measure = measure(free, reserve);
+                let Some(len) = measure.long_segment(USUAL, 0) else { continue };
+                assert!((MIB..=USUAL).contains(&len));
+                // The reserve stays, and so does what the tables and a small segment take.
+                let left = measure.free - len;
+                assert!(measure.reserve <= left && len + 2 * MIB <= left, "{measure:?}: {len}");
+                // Then a small one has room, and no long one.
+                let after = Measure { free: left, ..measure };
+                assert!(after.free < measure.reserve + MIB || after.has_room(MIB, MIB, len));
+            }
+        }
+        assert_eq!(measure(65, 64).long_segment(USUAL, 0), Some(MIB));
+        assert_eq!(measure(64, 64).long_segment(USUAL, 0), None);
+        assert_eq!(measure(64, 1).long_segment(USUAL, 63 * MIB), None);
+    }
+
+    #[test]
+    fn what_was_promised_is_not_free() {
+        let promised = 40 * MIB;
+        let measure = Measure { promised, ..measure(104, 1) };
+        assert_eq!(measure.long_segment(USUAL, 0), Some((104 - 40 - 2) * MIB / 2));
+        let has_room = |waiting| measure.has_room(4 * MIB, MIB, waiting * MIB);
+        assert!(has_room(59) && !has_room(60));
+    }
+
+    #[test]
+    fn the_reserve_is_a_part_of_the_disk_and_not_more_than_that() {
+        let reserve = |disk_reserve, total| {
+            let options = Options { disk_reserve, ..Options::default() }.resolve(1 << 30).unwrap();
+            let measure = options.measure(|| Ok(Space { free: 0, total })).unwrap();
+            measure.map(|measure| measure.reserve)
+        };
+        assert_eq!(reserve(None, 1_000 * MIB), Some(10 * MIB));
+        assert_eq!(reserve(None, 100 * MIB), Some(3 * MIB));
+        assert_eq!(reserve(None, 1 << 40), Some(64 * MIB));
+        assert_eq!(reserve(Some(5 * MIB), 1 << 40), Some(5 * MIB));
+        assert_eq!(reserve(Some(1), 1 << 40), Some(3 * MIB));
+        assert_eq!(reserve(Some(0), 1 << 40), None);
+    }
+
+    #[test]
+    fn puts_go_on_when_there_is_more_than_what_the_next_one_takes() {
+        assert!(measure(63, 64).is_low() && !measure(64, 64).is_low());
+        assert!(!measure(65, 64).has_recovered(MIB) && measure(66, 64).has_recovered(MIB));
+    }
+}

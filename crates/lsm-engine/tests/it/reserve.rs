@@ -1,0 +1,238 @@
+//! What puts leave free of a disk, and what goes on within it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use lsm_base::fs::{FaultFs, Keep, MemFs, OpKind};
+use lsm_base::testing::SplitMix64;
+use lsm_base::{Fs, WriteBatch};
+use lsm_engine::{Db, Durability, ErrorKind, Event, Health, Options, Read, WriteOptions};
+
+use crate::harness::{self, DIR, kill, on};
+
+const RESERVE: u64 = 512 << 10;
+
+/// As much as the store can be asked to keep free, and to use beside it, in bytes.
+const CAPACITY: u64 = 2 << 20;
+
+const VALUE: [u8; 300] = [7; 300];
+
+fn options(threads: usize) -> Options {
+    Options { disk_reserve: Some(RESERVE), ..harness::small_options(threads) }
+}
+
+fn prepared(threads: usize) -> (MemFs, FaultFs, Db) {
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(CAPACITY);
+    let db = harness::open_with(&fs, options(threads)).unwrap();
+    (memory, fs, db)
+}
+
+fn free(memory: &MemFs) -> u64 {
+    memory.space(DIR.as_ref()).unwrap().free
+}
+
+/// Somebody else takes all but so many bytes of what is free.
+fn take_but(memory: &MemFs, left: u64) {
+    let space = memory.space(DIR.as_ref()).unwrap();
+    memory.set_capacity(space.total - space.free + left);
+}
+
+fn buffered() -> WriteOptions {
+    WriteOptions::durability(Durability::Buffered)
+}
+
+/// Puts until that is refused; returns how many were taken.
+fn fill(db: &Db) -> u32 {
+    for i in 0_u32.. {
+        match db.put_with(i.to_be_bytes(), VALUE, &buffered()) {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+                assert!(!error.is_undecided());
+                return i;
+            }
+        }
+    }
+    unreachable!("a disk of this size is full at some time")
+}
+
+fn check_content(db: &Db, range: std::ops::Range<u32>) {
+    assert_eq!(db.prefix("").count(), range.len());
+    for i in range {
+        assert_eq!(db.get(i.to_be_bytes()).unwrap().unwrap(), &VALUE);
+    }
+}
+
+#[test]
+fn puts_leave_it_and_deletes_empty_the_disk() {
+    for threads in [0, 2] {
+        let (memory, fs, db) = prepared(threads);
+        let count = fill(&db);
+        assert!(2_000 < count, "{count} puts, with {threads} threads");
+        assert_eq!(db.health(), Health::LowSpace, "{threads} threads, {:?}", fs.trace().last());
+        check_content(&db, 0..count);
+        // What works on: a flush, and each delete of nine in ten.
+        db.flush().unwrap();
+        assert!(RESERVE / 2 < free(&memory), "{} free", free(&memory));
+        for i in 0..count / 10 * 9 {
+            db.delete_with(i.to_be_bytes(), &buffered()).unwrap();
+        }
+        db.flush().unwrap();
+        db.compact::<&str>(..).unwrap();
+        db.wait_idle().unwrap();
+        assert_eq!(db.health(), Health::Running, "{} free, {threads} threads", free(&memory));
+        check_content(&db, count / 10 * 9..count);
+        // And so do puts again, for as long as there is more than the reserve.
+        db.put("k", VALUE).unwrap();
+        assert!(1_000 < fill(&db));
+        kill(&fs, db);
+        let image = memory.crash(Keep::SyncedOnly);
+        assert!(harness::open_with(&on(&image), options(0)).unwrap().get("k").unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_batch_that_puts_anything_is_refused_whole() {
+    let (_, _, db) = prepared(1);
+    let count = fill(&db);
+    let batch = |is_mixed: bool| {
+        let mut batch = WriteBatch::new();
+        batch.delete(0_u32.to_be_bytes());
+        batch.delete(1_u32.to_be_bytes());
+        if is_mixed {
+            batch.put("k", "v");
+        }
+        batch
+    };
+    // Space for some may have been found meanwhile, but not for all that follow.
+    let refused = (0..100_000).find_map(|_| db.write(batch(true), &buffered()).err());
+    assert_eq!(refused.unwrap().kind(), ErrorKind::NoSpace);
+    db.delete("k").unwrap();
+    db.put(0_u32.to_be_bytes(), "v").unwrap_err();
+    let queued = db.write_async(batch(true), &buffered());
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Err(error)) = pin!(queued).poll(&mut context) else { panic!("not refused") };
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    db.write(batch(false), &buffered()).unwrap();
+    assert_eq!(db.prefix("").count() as u32, count - 2);
+}
+
+#[test]
+fn what_others_take_is_noticed_and_what_they_give_back() {
+    let (memory, fs) = harness::disk();
+    let low = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&low);
+    let listener = move |event: &Event| {
+        if let Event::LowSpace { free, reserve } = event {
+            assert!(free < reserve);
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let builder = Db::builder(DIR).options(options(0)).listener(listener);
+    let db = builder.fs(Arc::new(fs.clone())).open().unwrap();
+    db.put("a", VALUE).unwrap();
+    take_but(&memory, RESERVE - 1);
+    db.wait_idle().unwrap();
+    assert_eq!((db.health(), low.load(Ordering::SeqCst)), (Health::LowSpace, 1));
+    assert_eq!(db.put("b", VALUE).unwrap_err().kind(), ErrorKind::NoSpace);
+    db.delete("a").unwrap();
+    db.flush().unwrap();
+    // A close is as any other, and an open looks.
+    db.close().unwrap();
+    let db = harness::open_with(&fs, options(0)).unwrap();
+    assert!(db.recovery_report().was_closed);
+    assert_eq!(db.health(), Health::LowSpace);
+    take_but(&memory, 4 * RESERVE);
+    db.put("b", VALUE).unwrap();
+    assert_eq!(db.health(), Health::Running);
+    assert_eq!(db.prefix("").count(), 1);
+}
+
+/// The log takes as much as what is in memory. That what was written over again and again leaves a
+/// small table is no reason to refuse a put: it waits for that.
+#[test]
+fn what_the_log_gives_back_counts() {
+    for threads in [0, 1] {
+        let (memory, fs) = harness::disk();
+        memory.set_capacity(12 << 20);
+        let large = Options {
+            memory_budget: Some(32 << 20),
+            memtable_size: Some(4 << 20),
+            ..options(threads)
+        };
+        let db = harness::open_with(&fs, Options { max_log_bytes: None, ..large }).unwrap();
+        for round in 0..20_000_u32 {
+            let put = db.put_with((round % 8).to_be_bytes(), VALUE, &buffered());
+            put.unwrap_or_else(|error| panic!("round {round}, {threads} threads: {error}"));
+        }
+        assert_eq!(db.health(), Health::Running);
+    }
+}
+
+/// Were it begun, it would end in a full disk, and stop the deletes with it.
+#[test]
+fn a_compaction_that_does_not_fit_is_not_begun() {
+    let (memory, fs) = harness::disk();
+    let db = harness::open_with(&fs, options(0)).unwrap();
+    for value in [[1; 300], VALUE] {
+        for i in 0..1_000_u32 {
+            db.put_with(i.to_be_bytes(), value, &buffered()).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    take_but(&memory, RESERVE / 4);
+    fs.clear_trace();
+    assert_eq!(db.compact::<&str>(..).unwrap_err().kind(), ErrorKind::NoSpace);
+    let written = fs.trace().into_iter().filter(|op| op.kind == OpKind::Create);
+    assert_eq!(written.count(), 0, "what a compaction writes");
+    assert_ne!(db.health(), Health::NoSpace);
+    db.delete(0_u32.to_be_bytes()).unwrap();
+    take_but(&memory, 8 << 20);
+    db.compact::<&str>(..).unwrap();
+    check_content(&db, 1..1_000);
+}
+
+#[test]
+fn without_one_puts_meet_the_end_of_the_disk() {
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(CAPACITY);
+    let db = harness::open_with(&fs, Options { disk_reserve: Some(0), ..options(0) }).unwrap();
+    let put = |i: u32| db.put_with(i.to_be_bytes(), VALUE, &buffered()).map(drop);
+    put(0).unwrap();
+    db.flush().unwrap();
+    assert!(fs.trace().iter().all(|op| op.kind != OpKind::FreeSpace), "nobody looks");
+    let end = (1..).find_map(|i| put(i).err()).unwrap();
+    assert_eq!(db.health(), Health::NoSpace, "{end}");
+    assert!(free(&memory) < RESERVE / 8);
+}
+
+#[test]
+fn a_small_disk_is_used_up_to_its_reserve_with_default_options() {
+    const DISK: u64 = 24 << 20;
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(DISK);
+    let open = || Db::builder(DIR).fs(Arc::new(fs.clone())).open();
+    let db = open().unwrap();
+    let mut random = SplitMix64::new(1);
+    let value: Vec<u8> = (0..100 << 10).map(|_| random.next_u64() as u8).collect();
+    let put = |db: &Db, i: u32| db.put(i.to_be_bytes(), &value);
+    let count = (0_u32..).find(|i| put(&db, *i).is_err()).unwrap();
+    assert_eq!(db.health(), Health::LowSpace);
+    // Each keeps 100 KiB, and nothing has to be kept twice.
+    assert!(150 < count, "{count} puts");
+    db.close().unwrap();
+    // It opens on that disk as it is, and can be emptied.
+    let db = open().unwrap();
+    assert_eq!(db.prefix("").count() as u32, count);
+    for i in 0..count {
+        db.delete(i.to_be_bytes()).unwrap();
+    }
+    // Another compaction may have been promised the space.
+    let compacted = (0..10).find_map(|_| db.compact::<&str>(..).and_then(|()| db.wait_idle()).ok());
+    assert_eq!((compacted, db.health()), (Some(()), Health::Running));
+    assert_eq!(db.prefix("").count(), 0);
+    put(&db, 0).unwrap();
+}
