@@ -67,6 +67,11 @@ impl Error {
         Error::Corruption { path: path.to_owned(), offset, detail: detail.into() }
     }
 
+    /// An [`Error::Corruption`]: something else has the name of a file.
+    pub fn not_a_file(path: &Path) -> Error {
+        Error::corruption(path, 0, "not a regular file")
+    }
+
     /// An [`Error::UnsupportedFormat`].
     pub fn unsupported(path: &Path, detail: impl Into<String>) -> Error {
         Error::UnsupportedFormat { path: path.to_owned(), detail: detail.into() }

@@ -60,9 +60,16 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> Result<Arc<dyn File>>;
 
     /// Opens an existing file for reading.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`], at once, if it is no regular file: a pipe would wait for a writer, and a
+    /// device do whatever it does.
     fn open(&self, path: &Path) -> Result<Arc<dyn File>>;
 
     /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// Like [`open`](Fs::open).
     fn open_writable(&self, path: &Path) -> Result<Arc<dyn File>>;
 
     /// Renames a file, replacing what has the new name.
@@ -89,7 +96,7 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// Takes the exclusive lock on the file `path`, creating it where it does not exist.
     ///
     /// # Errors
-    /// [`Error::Locked`] at once if another process or handle holds it.
+    /// [`Error::Locked`] at once if another process or handle holds it; those of [`open`](Fs::open).
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>>;
 
     /// Takes the exclusive lock on a file that exists, and changes nothing on disk.

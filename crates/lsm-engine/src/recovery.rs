@@ -35,7 +35,10 @@ use crate::options::Resolved;
 use crate::replay_buffer::ReplayBuffer;
 
 mod counters;
+mod files;
 mod orphans;
+
+use files::Files;
 
 /// The number of a new database's MANIFEST.
 const FIRST_MANIFEST: u64 = 1;
@@ -102,7 +105,7 @@ impl Recovery<'_> {
     pub(crate) fn run(&self) -> Result<Recovered> {
         let started = Instant::now();
         let files = self.list()?;
-        let mut recovered = if files.contains(&FileName::Current) {
+        let mut recovered = if files.contains(FileName::Current) {
             self.recover(&files)?
         } else {
             self.create(&files)?
@@ -132,16 +135,14 @@ impl Recovery<'_> {
         Ok(ReadOnly { state: Arc::new(state), manifest_number, generations, last_seq, report })
     }
 
-    fn list(&self) -> Result<BTreeSet<FileName>> {
-        let entries = self.fs.list(self.dir)?;
-        let files = entries.iter().filter(|entry| entry.is_file);
-        Ok(files.filter_map(|entry| FileName::parse(&entry.name)).collect())
+    fn list(&self) -> Result<Files> {
+        Files::list(&**self.fs, self.dir)
     }
 
     /// Begins a database, unless the directory holds the remains of one that must not be lost.
-    fn create(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
+    fn create(&self, files: &Files) -> Result<Recovered> {
         self.check_remains(files)?;
-        for file in files.iter().filter(|file| **file != FileName::Lock) {
+        for file in files.regular().iter().filter(|file| **file != FileName::Lock) {
             self.fs.remove(&file.path(self.dir))?;
         }
         let number = FIRST_MANIFEST;
@@ -189,8 +190,10 @@ impl Recovery<'_> {
 
     /// Without CURRENT only the remains of a first open may be begun anew: the lock, temporary
     /// files, and the first MANIFEST with at most its first record.
-    fn check_remains(&self, files: &BTreeSet<FileName>) -> Result<()> {
+    fn check_remains(&self, files: &Files) -> Result<()> {
+        files.require_no_others(self.dir)?;
         let is_data = |file: &&FileName| matches!(file, FileName::Log(_) | FileName::Table(_));
+        let files = files.regular();
         let manifests: Vec<u64> = files.iter().copied().filter_map(manifest_number).collect();
         let has_edits = match manifests[..] {
             [] => false,
@@ -212,7 +215,7 @@ impl Recovery<'_> {
         }
     }
 
-    fn recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
+    fn recover(&self, files: &Files) -> Result<Recovered> {
         match self.try_recover(files) {
             // A disk that is full of orphans is not to keep the database from being opened.
             Err(SetCurrentError::Before(error))
@@ -230,7 +233,7 @@ impl Recovery<'_> {
         }
     }
 
-    fn try_recover(&self, files: &BTreeSet<FileName>) -> Result<Recovered, SetCurrentError> {
+    fn try_recover(&self, files: &Files) -> Result<Recovered, SetCurrentError> {
         let result = self.rebuild(files).map_err(SetCurrentError::Before).and_then(|recovered| {
             self.sow_early_removals(files);
             manifest::set_current(&**self.fs, self.dir, recovered.manifest_number)?;
@@ -238,14 +241,14 @@ impl Recovery<'_> {
         });
         // Otherwise nobody knows which MANIFEST counts: both need all of their files.
         if let Err(SetCurrentError::Before(_)) = &result {
-            self.remove_all_but(files);
+            self.remove_all_but(files.regular());
         }
         result
     }
 
     /// Unlinks what CURRENT still needs, if that is the mistake to make.
-    fn sow_early_removals(&self, files: &BTreeSet<FileName>) {
-        for file in files {
+    fn sow_early_removals(&self, files: &Files) {
+        for file in files.regular() {
             let goes = match file {
                 FileName::Manifest(_) => plant::is_live(Plant::UnlinkedBeforeRename),
                 FileName::Log(_) => plant::is_live(Plant::LogUnlinkedInRecovery),
@@ -258,10 +261,10 @@ impl Recovery<'_> {
     }
 
     /// Brings the log into tables, and writes all of the state into a MANIFEST that nothing names.
-    fn rebuild(&self, files: &BTreeSet<FileName>) -> Result<Recovered> {
+    fn rebuild(&self, files: &Files) -> Result<Recovered> {
         let (old_manifest, state, mut report) = self.read_manifest(files)?;
         self.check_counters(files, old_manifest, &state)?;
-        let next_number = files.iter().copied().filter_map(file_number).max();
+        let next_number = files.names().filter_map(file_number).max();
         let next_number = state.next_file_number.max(next_number.map_or(0, |number| number + 1));
         let numbers = FileNumbers::from(next_number.max(old_manifest + 1));
         let factory = TableFactory {
@@ -301,7 +304,7 @@ impl Recovery<'_> {
     }
 
     /// The state on disk, once every file that it names was found.
-    fn read_manifest(&self, files: &BTreeSet<FileName>) -> Result<(u64, State, RecoveryReport)> {
+    fn read_manifest(&self, files: &Files) -> Result<(u64, State, RecoveryReport)> {
         let number = match manifest::read_current(&**self.fs, self.dir) {
             Err(error) if error.is_not_found() => {
                 return Err(Error::MissingFile(FileName::Current.path(self.dir)));
@@ -309,19 +312,14 @@ impl Recovery<'_> {
             result => result?,
         };
         let name = FileName::Manifest(number);
-        if !files.contains(&name) {
-            return Err(Error::MissingFile(name.path(self.dir)));
-        }
+        files.require(name, self.dir)?;
         let (state, journal) = manifest::read(self.fs, self.dir, number)?;
         if FILE_NUMBER_END <= state.log_floor.first_segment {
             let detail = format!("the log begins at {}", state.log_floor.first_segment);
             return Err(Error::corruption(&name.path(self.dir), 0, detail));
         }
         for table in state.version.tables() {
-            let name = FileName::Table(table.number);
-            if !files.contains(&name) {
-                return Err(Error::MissingFile(name.path(self.dir)));
-            }
+            files.require(FileName::Table(table.number), self.dir)?;
         }
         let report = RecoveryReport {
             was_closed: state.clean_close.is_some(),

@@ -21,6 +21,7 @@ use lsm_base::fs::{FileLock, StdFs};
 use lsm_base::{FileName, Fs, Seq};
 use lsm_compaction::edit::LogFloor;
 use lsm_compaction::{LEVELS, State, TableMeta, VersionEdit};
+use lsm_wal::FILE_HEADER_LEN;
 
 use crate::build::TableFactory;
 use crate::builder::machine_memory;
@@ -234,15 +235,21 @@ fn lock(fs: &dyn Fs, source: &Path) -> Result<Option<Box<dyn FileLock>>> {
     }
 }
 
-/// The files of the store, of which there must be one that says something.
+/// The files of the store, of which there must be one that says something. What stands under the name
+/// of one and is none is a file that is lost.
 fn list_store(fs: &dyn Fs, source: &Path) -> Result<BTreeSet<FileName>> {
     let missing = || lsm_base::Error::MissingFile(FileName::Current.path(source));
     let entries = fs.list(source).map_err(|error| match error.is_not_found() {
         true => missing(),
         false => error,
     })?;
-    let files = entries.iter().filter(|entry| entry.is_file);
-    let files: BTreeSet<_> = files.filter_map(|entry| FileName::parse(&entry.name)).collect();
+    let files = entries.iter().filter_map(|entry| {
+        let name = FileName::parse(&entry.name)?;
+        // What has no room for a header says nothing of the log: somebody may have put it there.
+        let is_segment = entry.is_file && FILE_HEADER_LEN <= entry.len;
+        (is_segment || !matches!(name, FileName::Log(_))).then_some(name)
+    });
+    let files: BTreeSet<_> = files.collect();
     let says_something = |file: &FileName| {
         use FileName::{Current, Log, Manifest, Table};
         matches!(file, Current | Manifest(_) | Table(_) | Log(_))

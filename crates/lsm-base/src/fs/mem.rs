@@ -143,7 +143,7 @@ impl MemFs {
 
     fn open_with(&self, path: &Path, access: Access) -> Result<Arc<dyn File>> {
         let tree = self.disk.tree.read();
-        let inode = tree.file(path).map_err(|error| Error::io("open", path, error))?;
+        let inode = tree.file(path).map_err(|error| not_opened(path, error))?;
         Ok(Arc::new(self.handle(path, inode, access)))
     }
 
@@ -154,6 +154,13 @@ impl MemFs {
             return Err(Error::Locked(path.to_owned()));
         }
         Ok(Box::new(MemLock { file }))
+    }
+}
+
+fn not_opened(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => Error::not_a_file(path),
+        _ => Error::io("open", path, error),
     }
 }
 
@@ -231,13 +238,13 @@ impl Fs for MemFs {
 
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let mut tree = self.disk.tree.write();
-        let found = tree.file_or_new(path).map_err(|error| Error::io("open", path, error))?;
+        let found = tree.file_or_new(path).map_err(|error| not_opened(path, error))?;
         self.lock_file(path, found)
     }
 
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let tree = self.disk.tree.read();
-        let found = tree.file(path).map_err(|error| Error::io("open", path, error))?;
+        let found = tree.file(path).map_err(|error| not_opened(path, error))?;
         self.lock_file(path, found)
     }
 

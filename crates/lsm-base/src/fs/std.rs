@@ -11,7 +11,7 @@ use ::std::path::{Path, PathBuf};
 use ::std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::{DirEntry, File, FileLock, Fs, Space};
@@ -22,8 +22,8 @@ use crate::error::{Error, Result};
 pub struct StdFs;
 
 impl StdFs {
-    fn open_with(path: &Path, op: &'static str, options: &OpenOptions) -> Result<Arc<dyn File>> {
-        let file = options.open(path).map_err(|error| Error::io(op, path, error))?;
+    fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Arc<dyn File>> {
+        let file = open_regular(path, options)?;
         Ok(Arc::new(StdFile { file, path: path.to_owned() }))
     }
 }
@@ -44,15 +44,16 @@ impl Fs for StdFs {
     fn create(&self, path: &Path) -> Result<Arc<dyn File>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
-        Self::open_with(path, "create", &options)
+        let file = options.open(path).map_err(|error| Error::io("create", path, error))?;
+        Ok(Arc::new(StdFile { file, path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
-        Self::open_with(path, "open", OpenOptions::new().read(true))
+        Self::open_with(path, OpenOptions::new().read(true))
     }
 
     fn open_writable(&self, path: &Path) -> Result<Arc<dyn File>> {
-        Self::open_with(path, "open", OpenOptions::new().read(true).write(true))
+        Self::open_with(path, OpenOptions::new().read(true).write(true))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
@@ -102,7 +103,7 @@ impl Fs for StdFs {
     fn lock(&self, path: &Path) -> Result<Box<dyn FileLock>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        lock_file(path, &options, Some(hold_dir(path)?))
+        lock_file(path, &mut options, Some(hold_dir(path)?))
     }
 
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
@@ -209,12 +210,38 @@ fn sync_data(file: &OsFile) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Opens a regular file, and nothing else: whatever stands under the name, this does not wait for it.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<OsFile> {
+    let is_regular = || ::std::fs::metadata(path).map(|attributes| attributes.is_file());
+    // To reads and writes of a regular file the first flag means nothing.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        // Another process has a lease on the file, which it gives up while this waits.
+        Err(error)
+            if error.kind() == io::ErrorKind::WouldBlock && is_regular().unwrap_or(false) =>
+        {
+            options.custom_flags(0).open(path)
+        }
+        opened => opened,
+    };
+    let is_file = match &opened {
+        Ok(file) => file.metadata().map(|attributes| attributes.is_file()),
+        // Of a socket, or a directory to be written to, the system says so in other words.
+        Err(_) => Ok(is_regular().unwrap_or(true)),
+    };
+    match is_file {
+        Ok(false) => Err(Error::not_a_file(path)),
+        Ok(true) => opened.map_err(|error| Error::io("open", path, error)),
+        Err(error) => Err(Error::io("measure", path, error)),
+    }
+}
+
 fn lock_file(
     path: &Path,
-    options: &OpenOptions,
+    options: &mut OpenOptions,
     dir: Option<Arc<OsFile>>,
 ) -> Result<Box<dyn FileLock>> {
-    let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
+    let file = open_regular(path, options)?;
     match file.try_lock() {
         Ok(()) => Ok(Box::new(StdLock { _file: file, _dir: dir })),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned())),

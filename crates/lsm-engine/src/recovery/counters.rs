@@ -3,7 +3,6 @@
 //! Invariant: an open that may write finds enough of each for as long as it lasts. A store does not
 //! come near their end by itself, so what says that it did is refused, by its name.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use lsm_base::file_name::FILE_NUMBER_END;
@@ -11,6 +10,7 @@ use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Result, Seq};
 use lsm_compaction::State;
 
+use super::files::Files;
 use super::{Recovery, file_number};
 use crate::file_numbers::KEPT_FREE;
 
@@ -27,12 +27,7 @@ const LAST_NUMBER: u64 = FILE_NUMBER_END - KEPT_FREE;
 
 impl Recovery<'_> {
     /// Refuses a directory whose files, or a MANIFEST whose records, leave too little.
-    pub(super) fn check_counters(
-        &self,
-        files: &BTreeSet<FileName>,
-        manifest: u64,
-        state: &State,
-    ) -> Result<()> {
+    pub(super) fn check_counters(&self, files: &Files, manifest: u64, state: &State) -> Result<()> {
         let too_far = |name: FileName, what: &str| {
             Err(Error::corruption(&name.path(self.dir), 0, format!("{what}: too few are left")))
         };
@@ -45,7 +40,7 @@ impl Recovery<'_> {
             return too_far(FileName::Manifest(manifest), "log segments come near their end");
         }
         next_seq(state, state.last_seq, &FileName::Manifest(manifest).path(self.dir))?;
-        let stray = files.iter().copied().find(|file| {
+        let stray = files.names().find(|file| {
             let number = match file {
                 FileName::Log(number) => Some(*number),
                 _ => file_number(*file),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use lsm_base::{FileName, Result};
 use lsm_compaction::State;
 
+use super::files::Files;
 use super::{Recovered, Recovery, manifest_number};
 use crate::manifest::{self, SetCurrentError};
 use crate::replay_buffer::ReplayBuffer;
@@ -19,9 +20,9 @@ impl Recovery<'_> {
     /// stay until a new MANIFEST is synced; and with a newer MANIFEST there, even which one counts
     /// may not be certain. An only record was synced before CURRENT named the MANIFEST, so that is named
     /// once more.
-    pub(super) fn remove_certain_orphans(&self, files: &BTreeSet<FileName>) -> Result<u64> {
+    pub(super) fn remove_certain_orphans(&self, files: &Files) -> Result<u64> {
         let (number, state, _) = self.read_manifest(files)?;
-        let newest = files.iter().copied().filter_map(manifest_number).max();
+        let newest = files.regular().iter().copied().filter_map(manifest_number).max();
         if newest != Some(number) {
             return Ok(0);
         }
@@ -39,7 +40,7 @@ impl Recovery<'_> {
         let live: BTreeSet<u64> = tables(&state).into_iter().chain(tables(&settled)).collect();
         let first_segment = settled.log_floor.first_segment;
         let mut removed = 0;
-        for file in files {
+        for file in files.regular() {
             let is_orphan = match file {
                 FileName::Table(number) => !live.contains(number),
                 FileName::Log(number) => *number < first_segment,
@@ -65,7 +66,8 @@ impl Recovery<'_> {
     /// Unlinks what a recovery or a checkpoint made that failed, so that one which is tried again
     /// and again on a full disk does not fill it further.
     pub(crate) fn remove_all_but(&self, files: &BTreeSet<FileName>) {
-        for file in self.list().unwrap_or_default().difference(files) {
+        let Ok(left) = self.list() else { return };
+        for file in left.regular().difference(files) {
             self.unlink(*file);
         }
     }
@@ -76,7 +78,7 @@ impl Recovery<'_> {
         let live: BTreeSet<u64> =
             recovered.state.version.tables().map(|table| table.number).collect();
         let (mut removed, mut left) = (0, Vec::new());
-        for file in self.list()? {
+        for file in self.list()?.regular().iter().copied() {
             let is_live = match file {
                 FileName::Lock | FileName::Current => true,
                 FileName::Manifest(number) => number == recovered.manifest_number,

@@ -38,6 +38,7 @@ mod reserve;
 mod settings;
 mod snapshots;
 mod stalls;
+mod strays;
 mod support;
 mod sweep;
 mod verify;

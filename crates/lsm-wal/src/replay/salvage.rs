@@ -58,8 +58,8 @@ pub fn salvage(
     from: ReplayFrom,
     deliver: &mut dyn FnMut(Salvaged<'_>) -> Result<()>,
 ) -> Result<()> {
-    let numbers = segments::list(fs, dir, from.first_segment)?;
-    let highest = highest_known(&from, numbers.last().copied().unwrap_or(0));
+    let listed = segments::list(fs, dir, from.first_segment)?;
+    let highest = highest_known(&from, listed.last().map_or(0, |segment| segment.number));
     let promised = from.synced.max(from.clean_end.unwrap_or_default());
     let mut salvage = Salvage {
         fs,
@@ -72,7 +72,7 @@ pub fn salvage(
         ends: Vec::new(),
     };
     let mut expected = from.first_segment;
-    for number in numbers {
+    for number in segments::may_have_records(&listed, &from) {
         salvage.note_missing(expected, number);
         salvage.read_segment(number)?;
         expected = number + 1;
@@ -102,7 +102,11 @@ impl Salvage<'_> {
         let epoch = match opened {
             Ok(file) => file.header().epoch,
             Err(Error::Corruption { detail, .. }) => {
-                let len = self.fs.open(&path)?.len()?;
+                // What is no file has no bytes to lose.
+                let len = match self.fs.open(&path) {
+                    Err(Error::Corruption { .. }) => 0,
+                    opened => opened?.len()?,
+                };
                 self.note_lost(number, 0, len, detail);
                 return Ok(());
             }

@@ -61,8 +61,9 @@ pub(super) struct Beyond {
 impl Survey {
     /// Reads the header and the first record of every segment from the floor on.
     pub(super) fn take(fs: &dyn Fs, dir: &Path, from: &ReplayFrom) -> Result<Survey> {
-        let numbers = list(fs, dir, from.first_segment)?;
-        let highest_present = numbers.last().copied().unwrap_or(0);
+        let listed = list(fs, dir, from.first_segment)?;
+        let highest_present = listed.last().map_or(0, |segment| segment.number);
+        let numbers: Vec<u64> = may_have_records(&listed, from).collect();
         check_present(dir, &numbers, highest_known(from, highest_present), from.first_segment)?;
         let mut segments = BTreeMap::new();
         for number in numbers {
@@ -82,17 +83,39 @@ impl Survey {
     }
 }
 
-/// The numbers of the segments that are there from `floor` on, in ascending order.
-pub(super) fn list(fs: &dyn Fs, dir: &Path, floor: u64) -> Result<Vec<u64>> {
-    let files = fs.list(dir)?.into_iter().filter(|entry| entry.is_file);
-    let mut numbers: Vec<u64> = files
-        .filter_map(|entry| match FileName::parse(&entry.name) {
-            Some(FileName::Log(number)) if floor <= number => Some(number),
-            _ => None,
-        })
-        .collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+/// What has the name of a segment.
+pub(super) struct Listed {
+    pub(super) number: u64,
+    /// Whether it is a file, and has room for a header: else it is no segment, nor what a crash left
+    /// of one, since what has that name was whole before it got it.
+    is_segment: bool,
+}
+
+/// Whatever has the name of a segment from `floor` on, in ascending order.
+pub(super) fn list(fs: &dyn Fs, dir: &Path, floor: u64) -> Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    for entry in fs.list(dir)? {
+        if let Some(FileName::Log(number)) = FileName::parse(&entry.name)
+            && floor <= number
+        {
+            let is_segment = entry.is_file && FILE_HEADER_LEN <= entry.len;
+            listed.push(Listed { number, is_segment });
+        }
+    }
+    listed.sort_unstable_by_key(|segment| segment.number);
+    Ok(listed)
+}
+
+/// The numbers of those that may hold records, or should. That leaves out what nobody knows to have
+/// been used, if whoever used it would have said so before, and what is no segment besides: somebody
+/// has put it there.
+pub(super) fn may_have_records<'a>(
+    listed: &'a [Listed],
+    from: &ReplayFrom,
+) -> impl Iterator<Item = u64> + 'a {
+    let highest_named = if from.names_all { highest_known(from, 0) } else { u64::MAX };
+    let counts = move |segment: &&Listed| segment.is_segment || segment.number <= highest_named;
+    listed.iter().filter(counts).map(|segment| segment.number)
 }
 
 /// Opens a segment, which must belong to `owner`: one of another log fits in every other way.

@@ -502,3 +502,23 @@ fn salvage_misses_what_was_synced_and_reads_as_zeros() {
     let from = ReplayFrom { synced: Lsn::new(1, end), ..FROM };
     assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![]));
 }
+
+/// What nobody has used and is too short for a segment was put there by somebody else.
+#[test]
+fn what_was_never_a_segment_is_passed_over_where_each_is_named_before_its_use() {
+    let fs = directory(&[&Draft::first(1).data(5)]);
+    let stray = fs.create(&path(77)).unwrap();
+    fs.create_dir(&path(78)).unwrap();
+    let named = ReplayFrom { highest_used: 1, names_all: true, ..FROM };
+    for len in [0, 1, FILE_HEADER_LEN - 1] {
+        stray.allocate(len).unwrap();
+        let (found, report) = sequences(&fs, named).unwrap();
+        assert_eq!((found, report.next_segment), (vec![5], 79), "{len}");
+        // One that is named is damaged, and without names nobody knows.
+        let used = ReplayFrom { highest_used: 77, ..named };
+        assert!(matches!(sequences(&fs, used), Err(Error::MissingFile(_))), "{len}");
+        assert!(sequences(&fs, FROM).is_err(), "{len}");
+    }
+    stray.allocate(FILE_HEADER_LEN).unwrap();
+    assert_corrupt(&fs, named, 77, 0, "neither a log segment nor a journal");
+}

@@ -40,6 +40,7 @@ conformance! {
     bytes_are_read_where_they_were_written,
     a_file_is_created_once,
     what_does_not_exist_is_not_found,
+    what_is_no_file_is_not_opened,
     a_handle_for_reading_does_not_write,
     a_rename_replaces_and_keeps_the_handles,
     a_link_is_the_same_file_by_another_name,
@@ -135,6 +136,27 @@ fn what_does_not_exist_is_not_found(fs: &dyn Fs, dir: &Path) {
     assert!(!fs.exists(&missing).unwrap() && !fs.exists(&inside).unwrap());
     assert!(fs.exists(dir).unwrap());
     assert!(names(fs, dir).is_empty());
+}
+
+fn what_is_no_file_is_not_opened(fs: &dyn Fs, dir: &Path) {
+    let path = dir.join("000001.sst");
+    fs.create_dir(&path).unwrap();
+    assert_none_opens(fs, &path);
+    assert_eq!(names(fs, dir), ["000001.sst"]);
+}
+
+/// Each way to open what stands there is refused, by its name.
+pub(super) fn assert_none_opens(fs: &dyn Fs, path: &Path) {
+    let errors = [
+        fs.open(path).unwrap_err(),
+        fs.open_writable(path).unwrap_err(),
+        fs.lock(path).unwrap_err(),
+        fs.lock_existing(path).unwrap_err(),
+    ];
+    for error in errors {
+        let expected = format!("corrupt {} at 0: not a regular file", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 fn a_handle_for_reading_does_not_write(fs: &dyn Fs, dir: &Path) {

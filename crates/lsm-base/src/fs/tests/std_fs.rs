@@ -2,7 +2,11 @@
 
 use ::std::ffi::OsStr;
 use ::std::os::unix::ffi::OsStrExt;
-use ::std::os::unix::fs::PermissionsExt;
+use ::std::os::unix::fs::{PermissionsExt, symlink};
+use ::std::os::unix::net::UnixListener;
+use ::std::sync::mpsc;
+use ::std::thread;
+use ::std::time::Duration;
 
 use super::*;
 
@@ -35,9 +39,34 @@ fn a_lock_is_the_same_through_a_symbolic_link() {
     let dir = tempfile::tempdir().unwrap();
     let (real, link) = (dir.path().join("real"), dir.path().join("link"));
     StdFs.create_dir(&real).unwrap();
-    ::std::os::unix::fs::symlink(&real, &link).unwrap();
+    symlink(&real, &link).unwrap();
     let _lock = StdFs.lock(&real.join("LOCK")).unwrap();
     assert!(matches!(StdFs.lock(&link.join("LOCK")), Err(Error::Locked(_))));
+}
+
+/// Opened as a file is, a pipe without a writer would keep its reader waiting for ever.
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path("000001.log"), fifo, mode, 0).unwrap();
+    let _socket = UnixListener::bind(path("000002.log")).unwrap();
+    symlink("/dev/zero", path("000003.log")).unwrap();
+    symlink(path("000001.log"), path("000004.log")).unwrap();
+    let paths: Vec<_> = (1..=4).map(|number| path(&format!("{number:06}.log"))).collect();
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        paths.iter().for_each(|path| conformance::assert_none_opens(&StdFs, path));
+        done.send(()).unwrap();
+    });
+    if ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("an open hangs");
+    }
+    thread.join().unwrap();
+    let listed = StdFs.list(dir.path()).unwrap();
+    assert!(listed.iter().all(|entry| !entry.is_file), "{listed:?}");
 }
 
 #[test]
@@ -74,7 +103,7 @@ fn a_locked_directory_is_synced_by_whatever_name() {
     let dir = tempfile::tempdir().unwrap();
     let (real, link) = (dir.path().join("real"), dir.path().join("link"));
     StdFs.create_dir(&real).unwrap();
-    ::std::os::unix::fs::symlink(&real, &link).unwrap();
+    symlink(&real, &link).unwrap();
     StdFs.sync_dir(&link).unwrap();
     let lock = StdFs.lock(&real.join("LOCK")).unwrap();
     StdFs.sync_dir(&real).unwrap();
