@@ -47,6 +47,9 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// looked up.
     fn absolute(&self, path: &Path) -> Result<PathBuf>;
 
+    /// The one path of what exists, without links: two names of a directory have the same.
+    fn canonical(&self, path: &Path) -> Result<PathBuf>;
+
     /// Creates a directory, for its owner alone. Its parents must exist.
     ///
     /// # Errors

@@ -58,6 +58,10 @@ impl Fs for SyncGate {
         self.fs.absolute(path)
     }
 
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        self.fs.canonical(path)
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         self.fs.create_dir(dir)
     }

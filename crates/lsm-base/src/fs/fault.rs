@@ -281,6 +281,10 @@ impl Fs for FaultFs {
         self.inner.absolute(path)
     }
 
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        self.on_path(OpKind::Canonical, path, || self.inner.canonical(path))
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         self.on_path(OpKind::CreateDir, dir, || self.inner.create_dir(dir))
     }

@@ -183,6 +183,11 @@ impl Fs for MemFs {
         Ok(path.to_owned())
     }
 
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        let found = self.disk.tree.read().canonical(path);
+        found.map_err(|error| Error::io("resolve", path, error))
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         let created = self.disk.tree.write().create(dir, Node::Dir);
         created.map_err(|error| Error::io("create directory", dir, error))

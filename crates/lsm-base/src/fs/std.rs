@@ -34,6 +34,10 @@ impl Fs for StdFs {
             .map_err(|error| Error::io("find the absolute path of", path, error))
     }
 
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        ::std::fs::canonicalize(path).map_err(|error| Error::io("resolve", path, error))
+    }
+
     fn create_dir(&self, dir: &Path) -> Result<()> {
         DirBuilder::new()
             .mode(0o700)

@@ -319,6 +319,9 @@ mod flipping {
         fn absolute(&self, path: &Path) -> Result<PathBuf> {
             self.inner.absolute(path)
         }
+        fn canonical(&self, path: &Path) -> Result<PathBuf> {
+            self.inner.canonical(path)
+        }
         fn create_dir(&self, dir: &Path) -> Result<()> {
             self.inner.create_dir(dir)
         }

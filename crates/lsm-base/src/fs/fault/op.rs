@@ -58,6 +58,7 @@ impl fmt::Display for Op {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "each is named like its method")]
 pub enum OpKind {
+    Canonical,
     CreateDir,
     Create,
     Open,
@@ -117,6 +118,7 @@ impl OpKind {
     #[must_use]
     pub const fn verb(self) -> &'static str {
         match self {
+            OpKind::Canonical => "resolve",
             OpKind::CreateDir => "create directory",
             OpKind::Create => "create",
             OpKind::Open | OpKind::OpenWritable => "open",

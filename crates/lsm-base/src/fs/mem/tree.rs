@@ -84,6 +84,13 @@ impl Tree {
         Ok(self.dirs.get(dir).is_some_and(|dir| dir.now.contains_key(name)))
     }
 
+    pub(super) fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        match self.exists(path)? {
+            true => from_root(path),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     pub(super) fn file(&self, path: &Path) -> io::Result<Arc<Inode>> {
         let path = from_root(path)?;
         let (dir, name) = split(&path)?;

@@ -48,6 +48,7 @@ conformance! {
     a_directory_lists_what_is_in_it,
     an_allocated_file_has_its_length_and_zeros,
     a_lock_excludes_every_other_handle,
+    two_names_of_a_directory_have_one_path,
     what_was_synced_reads_as_before,
     there_is_free_space_below_what_exists,
     reading_ends_at_the_end,
@@ -129,6 +130,8 @@ fn what_does_not_exist_is_not_found(fs: &dyn Fs, dir: &Path) {
         fs.create(&inside).unwrap_err(),
         fs.create_dir(&inside).unwrap_err(),
         fs.lock(&inside).unwrap_err(),
+        fs.canonical(&missing).unwrap_err(),
+        fs.canonical(&inside).unwrap_err(),
     ];
     for error in errors {
         assert!(error.is_not_found(), "{error}");
@@ -257,6 +260,14 @@ fn a_lock_excludes_every_other_handle(fs: &dyn Fs, dir: &Path) {
     let again = fs.lock(&path).unwrap();
     drop((other, again));
     assert_eq!(names(fs, dir), ["LOCK", "OTHER"]);
+}
+
+fn two_names_of_a_directory_have_one_path(fs: &dyn Fs, dir: &Path) {
+    let sub = dir.join("sub");
+    fs.create_dir(&sub).unwrap();
+    let path = fs.canonical(&sub).unwrap();
+    assert_eq!(fs.canonical(&dir.join(".").join("sub")).unwrap(), path);
+    assert!(path.starts_with(fs.canonical(dir).unwrap()) && path.ends_with("sub"));
 }
 
 fn what_was_synced_reads_as_before(fs: &dyn Fs, dir: &Path) {

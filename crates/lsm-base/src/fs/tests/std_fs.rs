@@ -99,6 +99,17 @@ fn allocated_bytes_are_backed_by_the_disk() {
 }
 
 #[test]
+fn links_have_the_path_of_what_they_lead_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    StdFs.create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+    let path = StdFs.canonical(&real).unwrap();
+    assert_eq!(StdFs.canonical(&link).unwrap(), path);
+    assert_eq!(StdFs.canonical(&link.join("..").join("real")).unwrap(), path);
+}
+
+#[test]
 fn a_locked_directory_is_synced_by_whatever_name() {
     let dir = tempfile::tempdir().unwrap();
     let (real, link) = (dir.path().join("real"), dir.path().join("link"));
