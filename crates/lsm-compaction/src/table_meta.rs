@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use lsm_base::file_name::FILE_NUMBER_END;
 use lsm_base::key::MAX_KEY_LEN;
-use lsm_base::{FileName, Fs, InternalKey, KeyspaceId, Seq};
-use lsm_sstable::{Compression, TableSource};
+use lsm_base::{Error, FileName, Fs, InternalKey, KeyspaceId, Result, Seq};
+use lsm_sstable::{Compression, TableProperties, TableSource};
 
 use crate::item::Item;
 
@@ -90,6 +90,30 @@ impl TableMeta {
             number: self.number,
             id: self.id,
             len: self.len,
+        }
+    }
+
+    /// Fails if the table, whose file is at `path`, says something else of itself: the MANIFEST is
+    /// believed about where a key is looked for, and about what stands in which order.
+    ///
+    /// # Errors
+    /// `Corruption` of the file at `path`.
+    pub fn check_against(&self, said: &TableProperties, path: &Path) -> Result<()> {
+        let contradictions = [
+            ("keyspace", self.keyspace == said.keyspace),
+            ("number of entries", self.entries == said.entries),
+            ("number of tombstones", self.tombstones == said.tombstones),
+            ("first key", self.smallest == said.smallest),
+            ("last key", self.largest == said.largest),
+            ("oldest sequence", self.min_seq == said.min_seq),
+            ("newest sequence", self.max_seq == said.max_seq),
+        ];
+        match contradictions.iter().find(|(_, agrees)| !agrees) {
+            Some((what, _)) => {
+                let detail = format!("its {what} is not the one that the MANIFEST tells");
+                Err(Error::corruption(path, 0, detail))
+            }
+            None => Ok(()),
         }
     }
 

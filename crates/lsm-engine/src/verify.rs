@@ -1,4 +1,7 @@
 //! Verification: every byte of every file is read and checked.
+//!
+//! What the tables hold is also what the MANIFEST says of them. With that the tables of a level below
+//! the first are disjoint and in order, since no MANIFEST can be read that says otherwise.
 
 use std::sync::Arc;
 
@@ -67,7 +70,10 @@ impl Caller<'_> {
         progress.begin(table_bytes + manifest_bytes + self.log_bytes());
         let mut reading = Reading { progress, done: 0 };
         for (meta, table) in super_version.version.tables() {
-            let result = table.verify_with(&mut |read| reading.note(read));
+            let result = table.verify_with(&mut |read| reading.note(read)).and_then(|read| {
+                meta.check_against(&read.properties, &table.source().path)?;
+                Ok(read)
+            });
             // After a close another process may unlink what is not open yet.
             self.check_open()?;
             reading.pass(meta.len);

@@ -78,7 +78,14 @@ fn tables(path: &Path, reason: &Error, progress: &Progress) -> Outcome<Verified>
     for (table, len) in tables.iter().zip(lens) {
         let read = table
             .open(path)
-            .and_then(|table| table.verify_with(&mut |read| progress.set(done + read)));
+            .and_then(|table| table.verify_with(&mut |read| progress.set(done + read)))
+            .and_then(|read| match &table {
+                Named::ByManifest(meta) => {
+                    let file = FileName::Table(meta.number).path(path);
+                    meta.check_against(&read.properties, &file).map(|()| read)
+                }
+                Named::ByFile(_) => Ok(read),
+            });
         done += len;
         progress.set(done);
         match read {

@@ -43,3 +43,4 @@ mod support;
 mod sweep;
 mod verify;
 mod wakers;
+mod wrong_manifest;

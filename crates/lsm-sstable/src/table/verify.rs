@@ -16,9 +16,10 @@ use crate::cache::BlockCache;
 use crate::flaw::Flaw;
 use crate::format::{DATA, PROPERTIES};
 use crate::options::{Compression, ReadMode};
+use crate::properties::TableProperties;
 
 /// What [`Table::verify`](super::Table::verify) read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyReport {
     /// The length of the file in bytes; each was read.
     pub bytes: u64,
@@ -26,6 +27,8 @@ pub struct VerifyReport {
     pub blocks: u64,
     /// How many entries they hold.
     pub entries: u64,
+    /// What the table says of itself, and its entries bear out.
+    pub properties: TableProperties,
 }
 
 /// How many bytes are read between two reports of how far the verification is.
@@ -66,6 +69,7 @@ pub(super) fn verify(
         bytes: opened.len,
         blocks: opened.fences.count() as u64,
         entries: totals.entries,
+        properties: opened.properties,
     })
 }
 
