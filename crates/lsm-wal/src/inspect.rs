@@ -4,7 +4,10 @@ use std::path::Path;
 
 use lsm_base::{Fs, Result, Seq};
 
-use crate::format::{FILE_HEADER_LEN, FileHeader, RECORD_HEADER_LEN, RecordHeader, RecordKind};
+use crate::format::{
+    FILE_HEADER_LEN, FileHeader, FileKind, MAX_PAYLOAD_LEN, RECORD_HEADER_LEN, RecordHeader,
+    RecordKind, record_len,
+};
 use crate::lsn::Lsn;
 use crate::scan::{Found, RecordFile};
 
@@ -29,7 +32,8 @@ pub enum Finding {
         offset: u64,
         /// How many there are.
         len: u64,
-        /// How many of them, up to the last that is not zero, hold anything; 0 for unused space.
+        /// How many of them, up to the last that is not zero, hold anything; 0 for unused space. All
+        /// of them, unread, at the end of a journal where no record can be as long.
         content_len: u64,
         /// Why no record begins there.
         detail: &'static str,
@@ -92,7 +96,8 @@ impl Inspector {
             }
             Found::Damage(detail) => (detail, offset),
         };
-        let next = self.file.next_header(next_from, file_len)?;
+        let search_end = self.search_end(offset);
+        let next = self.file.next_header(next_from, search_end)?;
         if let Some((place, header)) = next
             && place == offset
         {
@@ -106,10 +111,24 @@ impl Inspector {
         let content_end = match next {
             // The header that follows is not zero, so nothing needs to be looked for.
             Some((place, _)) => place,
+            None if search_end < file_len => file_len,
             None => self.file.content_end(offset)?,
         };
         let (len, content_len) = (self.next - offset, content_end - offset);
         Ok(Some(Finding::Gap { offset, len, content_len, detail }))
+    }
+}
+
+impl Inspector {
+    /// How far behind damage a record is looked for. In a journal a record stands behind a whole one, or
+    /// behind one that is damaged: a gap of more than the longest is no place for others, and a file that
+    /// was made long by mistake is not read for hours.
+    fn search_end(&self, offset: u64) -> u64 {
+        let file_len = self.file.len();
+        match self.file.header().kind {
+            FileKind::Segment => file_len,
+            FileKind::Journal => file_len.min(offset + record_len(MAX_PAYLOAD_LEN)),
+        }
     }
 }
 

@@ -131,7 +131,7 @@ pub struct JournalReport {
 ///
 /// # Errors
 /// [`Error::Corruption`] if the file header or the first record is damaged, or a record that
-/// another one follows; the records before it were delivered then. [`Error::UnsupportedFormat`] if
+/// another one follows, or more bytes than an append can have left; the records before it were delivered then. [`Error::UnsupportedFormat`] if
 /// the journal is of a newer format, [`Error::Io`] if reading fails, and whatever `deliver`
 /// answers.
 pub fn read_journal(
@@ -157,14 +157,18 @@ pub fn read_journal(
     if records == 0 {
         return Err(file.corruption(end, format!("the first record is damaged: {damage}")));
     }
+    let rest = file.len() - end;
+    if record_len(MAX_PAYLOAD_LEN) < rest {
+        let detail = format!("{damage}, and more bytes follow than one record has: {rest}");
+        return Err(file.corruption(end, detail));
+    }
     if let Some((next, _)) = file.next_header(end + 1, file.len())? {
         let detail = format!("{damage}, but a record follows at {next}");
         return Err(file.corruption(end, detail));
     }
-    let dropped_bytes = file.len() - end;
-    let reason = (dropped_bytes != 0).then(|| format!("{damage} at {end}"));
+    let reason = (rest != 0).then(|| format!("{damage} at {end}"));
     let FileHeader { number, owner, .. } = *file.header();
-    Ok(JournalReport { number, owner, records, end, dropped_bytes, reason })
+    Ok(JournalReport { number, owner, records, end, dropped_bytes: rest, reason })
 }
 
 #[cfg(test)]

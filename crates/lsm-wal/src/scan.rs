@@ -13,12 +13,16 @@ use std::sync::Arc;
 use lsm_base::{Error, File, FileName, Fs, Result};
 
 use crate::format::{
-    ALIGNMENT, FILE_HEADER_LEN, FileHeader, FileKind, Place, RECORD_HEADER_LEN, RecordHeader,
-    body_is_whole,
+    ALIGNMENT, FILE_HEADER_LEN, FileHeader, FileKind, MAX_FILE_LEN, Place, RECORD_HEADER_LEN,
+    RecordHeader, body_is_whole,
 };
 
 /// How much is read at once.
 const CHUNK_LEN: u64 = 256 << 10;
+
+/// Where the reading of a file ends: behind the longest that there can be, so that one which is longer
+/// does not pass for whole.
+const READ_END: u64 = MAX_FILE_LEN + 1;
 
 /// A segment or journal, open for reading.
 pub(crate) struct RecordFile {
@@ -47,7 +51,8 @@ impl RecordFile {
     /// Opens a file of either kind and checks its header against its name and length.
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<RecordFile> {
         let file = fs.open(path)?;
-        let len = file.len()?;
+        // No record stands beyond, whatever else may.
+        let len = file.len()?.min(READ_END);
         let mut window = Window { file, len, start: 0, bytes: Vec::new() };
         if len < FILE_HEADER_LEN {
             return Err(Error::corruption(path, len, "the file ends within its header"));

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use lsm_base::fs::MemFs;
+use lsm_base::fs::{FaultFs, MemFs, OpKind};
 
 use super::*;
+use crate::inspect::Inspector;
 
 const PATH: &str = "/MANIFEST-000003";
 
@@ -150,4 +151,32 @@ fn the_receiver_can_stop_the_reading() {
     });
     assert!(matches!(result, Err(Error::InvalidArgument(_))));
     assert_eq!(calls, 1);
+}
+
+/// What a record that was being appended can leave is read, and no more: a file may have been made
+/// long by mistake, and have no other end than that of the disk.
+#[test]
+fn a_journal_of_gigabytes_is_refused_without_being_read() {
+    for len in [record_len(MAX_PAYLOAD_LEN) + 8, 3 << 30, MAX_FILE_LEN + 1, 1 << 36] {
+        let (fs, end) = written(&[b"first", b"second"]);
+        fs.open_writable(Path::new(PATH)).unwrap().allocate(end + len).unwrap();
+        let fs = FaultFs::new(Arc::new(fs));
+        let mut payloads = 0;
+        let read = read_journal(&fs, Path::new(PATH), &mut |_, _| {
+            payloads += 1;
+            Ok(())
+        });
+        let error = read.unwrap_err().to_string();
+        let expected = format!("corrupt {PATH} at {end}: no record header, and more bytes follow");
+        assert!(error.starts_with(&expected), "{len}: {error}");
+        let read = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read).map(|op| op.len);
+        assert_eq!(payloads, 2, "{len}");
+        assert!(read.sum::<u64>() < 1 << 20, "{len}");
+        // A tool shows what is whole, and looks for more where a record may be.
+        fs.clear_trace();
+        let findings: Vec<_> = Inspector::open(&fs, Path::new(PATH)).unwrap().collect();
+        assert_eq!(findings.len(), 3, "{len}");
+        let read = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read).map(|op| op.len);
+        assert!(read.sum::<u64>() < 2 * record_len(MAX_PAYLOAD_LEN), "{len}");
+    }
 }
