@@ -1,6 +1,7 @@
 //! Repair: what is left of a damaged store, in a new directory.
 //!
-//! 1. The source is locked as by an open for reading only, and never changed.
+//! 1. The source is locked as by an open for reading only, and never changed. `source.rs`: what of it
+//!    the disk refuses to read is damaged.
 //! 2. `evidence.rs`: what CURRENT and the MANIFEST say, and whether that can be believed.
 //! 3. `tables.rs`: which tables count, and where they are.
 //! 4. `log.rs`: what the log still gives goes into tables of the target, a memtable at a time.
@@ -39,6 +40,7 @@ mod keyspaces;
 mod log;
 mod merge;
 mod report;
+mod source;
 mod tables;
 
 pub use report::{LostRange, RepairReport};
@@ -46,6 +48,7 @@ pub use report::{LostRange, RepairReport};
 use evidence::Evidence;
 use keyspaces::Keyspaces;
 use report::Ledger;
+use source::{Source, Unreadable};
 
 /// Brings what is left of the store in `source` into a new one in `target`, with default options.
 ///
@@ -123,7 +126,8 @@ impl Repair {
     /// # Errors
     /// Kind `Locked` if the source is open; `InvalidArgument` if the target is not empty, or is or lies
     /// in the source; `MissingFile` if the source has no file of a store; `UnsupportedFormat` if a file
-    /// of it is of a later release; `Io`, `NoSpace`. What was begun in the target is gone then, if the
+    /// of it is of a later release; `Io`, `NoSpace`, though not for what the disk refuses to read of the
+    /// source: that is damage. What was begun in the target is gone then, if the
     /// file system lets it go: all that is left is a LOCK, or a directory that an open refuses.
     pub fn run(self) -> Result<RepairReport> {
         let options = self.options.resolve(machine_memory())?;
@@ -162,18 +166,22 @@ impl Repair {
             numbers: &numbers,
             obsolete: None,
         };
-        let mut evidence = Evidence::gather(&self.fs, source, files)?;
+        let readable = Source::new(&self.fs);
+        let unreadable = readable.unreadable();
+        let fs: Arc<dyn Fs> = Arc::new(readable);
+        let mut evidence = Evidence::gather(&fs, &unreadable, source, files)?;
         let mut ledger = Ledger::default();
         let mut keyspaces = Keyspaces::default();
-        let mut found = tables::find(&self.fs, source, files, &evidence, &mut ledger)?;
+        let mut found = tables::find(&fs, source, files, &evidence, &mut ledger)?;
         if !evidence.settle(&found, files, source) {
             ledger.begin_anew();
-            found = tables::find(&self.fs, source, files, &evidence, &mut ledger)?;
+            found = tables::find(&fs, source, files, &evidence, &mut ledger)?;
         }
         evidence.tell(&mut ledger);
         keyspaces.learn(&evidence, &found);
-        self.progress.begin(found.bytes() + log::bytes(&*self.fs, source, files)?);
-        let job = Job { fs: &self.fs, source, files, factory, progress: &self.progress };
+        self.progress.begin(found.bytes() + log::bytes(&*fs, source, files));
+        let progress = &self.progress;
+        let job = Job { fs: &fs, unreadable: &unreadable, source, files, factory, progress };
         let spilled = log::spill(&job, &evidence, &mut keyspaces, &mut ledger)?;
         let tables = merge::merge(&job, &keyspaces, found, &spilled, &mut ledger)?;
         factory.remove(&spilled.numbers());
@@ -182,7 +190,7 @@ impl Repair {
         manifest::create(copy.fs, copy.dir, number, random_u64(), &state)?;
         manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
         self.progress.end();
-        Ok(ledger.report(&keyspaces))
+        Ok(ledger.report(&keyspaces, &unreadable))
     }
 
     /// The state of the target.
@@ -212,7 +220,9 @@ impl Repair {
 
 /// What the steps of a repair work on.
 struct Job<'a> {
+    /// Of the source.
     fs: &'a Arc<dyn Fs>,
+    unreadable: &'a Unreadable,
     source: &'a Path,
     files: &'a BTreeSet<FileName>,
     factory: TableFactory<'a>,

@@ -21,6 +21,7 @@ use lsm_wal::{Finding, Inspector, ReplayFrom};
 
 use super::last_of;
 use super::report::{Ledger, everything, of_error};
+use super::source::Unreadable;
 use super::tables::Found;
 use crate::manifest;
 use crate::recovery::lsn;
@@ -29,6 +30,8 @@ use crate::recovery::lsn;
 #[derive(Default)]
 pub(super) struct Evidence {
     state: Option<State>,
+    /// What stands behind the last edit of that MANIFEST, in bytes.
+    dropped_bytes: Option<u64>,
     /// Why the MANIFEST is not believed, and where.
     doubt: Option<(PathBuf, String)>,
     /// What is wrong with CURRENT and the MANIFEST.
@@ -54,6 +57,7 @@ impl Evidence {
     /// Reads CURRENT and every MANIFEST.
     pub(super) fn gather(
         fs: &Arc<dyn Fs>,
+        unreadable: &Unreadable,
         dir: &Path,
         files: &BTreeSet<FileName>,
     ) -> Result<Evidence> {
@@ -68,13 +72,15 @@ impl Evidence {
             return Ok(evidence.begin_with(segments_owner(fs, dir, files, None)?));
         };
         let path = FileName::Manifest(chosen).path(dir);
-        let read = manifest::read(fs, dir, chosen).and_then(|(state, _)| {
+        let read = manifest::read(fs, dir, chosen).and_then(|(state, journal)| {
+            // What looks like an edit that was cut short may be one that cannot be read.
+            unreadable.check(&path)?;
             match state.log_floor.first_segment < FILE_NUMBER_END {
-                true => Ok(state),
+                true => Ok((state, journal.dropped_bytes)),
                 false => Err(Error::corruption(&path, 0, "the log begins at no segment")),
             }
         });
-        evidence.state = evidence.tolerate(read)?;
+        (evidence.state, evidence.dropped_bytes) = evidence.tolerate(read)?.unzip();
         let owner = evidence.state.as_ref().map(|state| state.header.db_id);
         let of_log = segments_owner(fs, dir, files, owner)?;
         evidence.log_owner = of_log;

@@ -3,7 +3,8 @@
 //! A log that a recovery would replay is replayed, and what it drops is no loss: the end of a log that
 //! was not closed, which no later record vouches for. Of any other log every record is taken that is
 //! whole, and what is lost between two of them is told by their sequences. Which keys were written
-//! there nobody knows, so such a range has every key. The log that a close has ended has nothing that
+//! there nobody knows, so such a range has every key. A log of which something cannot be read is any
+//! other log, whatever a replay says of it. The log that a close has ended has nothing that
 //! is not in tables: damage in it is told, and costs nothing.
 //!
 //! Invariant: a batch is taken whole or not at all. Memory holds one memtable, and one record.
@@ -40,10 +41,11 @@ impl Spilled {
     }
 }
 
-/// The bytes of all segments.
-pub(super) fn bytes(fs: &dyn Fs, dir: &Path, files: &BTreeSet<FileName>) -> Result<u64> {
+/// The bytes of all segments that can be opened, to tell how far the reading is.
+pub(super) fn bytes(fs: &dyn Fs, dir: &Path, files: &BTreeSet<FileName>) -> u64 {
     let segments = files.iter().filter(|file| matches!(file, FileName::Log(_)));
-    segments.map(|segment| fs.open(&segment.path(dir))?.len()).sum()
+    let len = |segment: &FileName| fs.open(&segment.path(dir)).and_then(|file| file.len());
+    segments.map(|segment| len(segment).unwrap_or(0)).sum()
 }
 
 /// Brings the log into tables of the target.
@@ -58,12 +60,22 @@ pub(super) fn spill(
     let buffer = ReplayBuffer::new(&State::new(0), memtable_size);
     let spilled = Spilled::default();
     let mut filling = Filling { job, buffer, keyspaces, ledger, spilled, passed: 0 };
-    let replayed = lsm_wal::replay(&**job.fs, job.source, from, &mut |record| filling.take(record));
-    match replayed {
+    // What a recovery drops was not synced; what cannot be read may have been, wherever it stands.
+    let check = || job.unreadable.check_log(job.source, from.first_segment);
+    let replayed = lsm_wal::replay(&**job.fs, job.source, from, &mut |record| {
+        check()?;
+        filling.take(record)
+    });
+    match replayed.and_then(|report| check().map(|()| report)) {
         Ok(report) => filling.ledger.report.log_bytes_dropped = report.dropped_bytes,
         // The close came after the flush of everything, so nothing is in the log alone.
         Err(error) if is_damage(&error) && has_end(&from) => filling.ledger.note_damage(&error),
         Err(error) if is_damage(&error) && filling.ledger.report.log_records == 0 => {
+            filling.salvage(from, &error)?;
+        }
+        // A place that could be read before.
+        Err(error) if is_damage(&error) && check().is_err() => {
+            filling.begin_anew();
             filling.salvage(from, &error)?;
         }
         // What it was about to deliver, it had found whole; or this is about what we write.
@@ -96,6 +108,14 @@ struct Filling<'a, 'b> {
 }
 
 impl Filling<'_, '_> {
+    /// Forgets what was taken.
+    fn begin_anew(&mut self) {
+        self.buffer = ReplayBuffer::new(&State::new(0), self.job.options().memtable_size);
+        self.job.factory.remove(&std::mem::take(&mut self.spilled).numbers());
+        self.ledger.report.log_records = 0;
+        self.passed = 0;
+    }
+
     /// Takes what can be taken of a log that a recovery refuses for this reason.
     fn salvage(&mut self, from: ReplayFrom, reason: &Error) -> Result<()> {
         let mut is_told = false;

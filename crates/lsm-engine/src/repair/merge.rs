@@ -15,6 +15,7 @@ use lsm_compaction::{LEVELS, OutputWriter, TableMeta};
 use lsm_sstable::{BlockCache, ReadMode, Salvage, SalvageStep, Table};
 
 use super::Job;
+use super::evidence::is_damage;
 use super::keyspaces::Keyspaces;
 use super::log::Spilled;
 use super::report::Ledger;
@@ -34,7 +35,7 @@ pub(super) fn merge(
         let mut candidates = found.take(id);
         candidates.extend(spilled.of(id).map(|meta| {
             let path = lsm_base::FileName::Table(meta.number).path(job.factory.dir);
-            Candidate::of_meta(meta, path)
+            Candidate::of_spilled(meta, path)
         }));
         let chains = chain(candidates);
         let written = job.factory.write((id, name), LEVELS - 1, |writer| {
@@ -46,7 +47,7 @@ pub(super) fn merge(
     // What is left is of keyspaces that were dropped.
     ledger.report.tables_skipped += found.len() as u64;
     for table in &tables {
-        let source = table.source(job.fs, job.factory.dir);
+        let source = table.source(job.factory.fs, job.factory.dir);
         Table::new(source, ReadMode::Pread, BlockCache::new(0)).verify()?;
     }
     Ok(tables)
@@ -121,8 +122,16 @@ impl Merge<'_, '_> {
         loop {
             let Some((table, salvage)) = &mut chain.open else {
                 let Some(table) = chain.tables.pop_front() else { return Ok(()) };
-                let salvage = Salvage::open(&**self.job.fs, &table.path, table.identity)?;
-                chain.open = Some((table, salvage));
+                let fs = if table.is_spilled { self.job.factory.fs } else { self.job.fs };
+                match Salvage::open(&**fs, &table.path, table.identity) {
+                    Ok(salvage) => chain.open = Some((table, salvage)),
+                    // When it was looked for it could be opened yet.
+                    Err(error) if !table.is_spilled && is_damage(&error) => {
+                        self.ledger.report.tables_damaged += u64::from(!table.is_damaged);
+                        self.ledger.lose(Some(table.keyspace), table.lost_whole(error));
+                    }
+                    Err(error) => return Err(error),
+                }
                 continue;
             };
             match salvage.step()? {
@@ -131,6 +140,7 @@ impl Merge<'_, '_> {
                     self.heap.push(Reverse((salvage.key().to_owned(), index)));
                     return Ok(());
                 }
+                SalvageStep::Lost(blocks) if table.is_spilled => return Err(blocks.error),
                 SalvageStep::Lost(blocks) => {
                     if !std::mem::replace(&mut table.is_damaged, true) {
                         self.ledger.report.tables_damaged += 1;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lsm_base::{Error, KeyspaceId, Seq};
 
 use super::keyspaces::Keyspaces;
+use super::source::Unreadable;
 
 /// What a repair read and kept, and what is lost.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,8 @@ pub struct RepairReport {
     pub entries: u64,
     /// Keyspaces whose name nothing told, by the names that they were given.
     pub guessed_names: Vec<String>,
-    /// Damage of CURRENT, MANIFEST or a table's frame, whether it cost anything or not.
+    /// Damage of CURRENT, MANIFEST or a table's frame, and what could not be read, whether it cost
+    /// anything or not.
     pub damage: Vec<String>,
     /// Every range in which something may be lost.
     pub lost: Vec<LostRange>,
@@ -139,10 +141,15 @@ impl Ledger {
     }
 
     /// The report, now that the names are known.
-    pub(super) fn report(mut self, keyspaces: &Keyspaces) -> RepairReport {
+    pub(super) fn report(mut self, keyspaces: &Keyspaces, unreadable: &Unreadable) -> RepairReport {
         for (range, keyspace) in self.report.lost.iter_mut().zip(self.keyspaces) {
             range.keyspace = keyspace.and_then(|id| keyspaces.name(id)).map(str::to_owned);
+            // What it was taken for says less.
+            if let Some(why) = unreadable.why(&range.file, range.offset, range.len) {
+                range.detail = why;
+            }
         }
+        self.report.damage.extend(unreadable.lines());
         self.report.guessed_names = keyspaces.guessed().to_vec();
         self.report
     }

@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) bounds: Option<Bounds>,
     /// Whether it was counted among the damaged ones.
     pub(super) is_damaged: bool,
+    /// Whether the repair wrote it, so that damage in it is no loss but a failure.
+    pub(super) is_spilled: bool,
 }
 
 /// The tables that count.
@@ -96,7 +98,18 @@ impl Candidate {
             len: meta.len,
             bounds: Some((meta.smallest.user_key.clone(), meta.largest.user_key.clone())),
             is_damaged: false,
+            is_spilled: false,
         }
+    }
+
+    /// A table that the repair wrote.
+    pub(super) fn of_spilled(meta: &TableMeta, path: PathBuf) -> Candidate {
+        Candidate { is_spilled: true, ..Candidate::of_meta(meta, path) }
+    }
+
+    /// The range of all of it, when it cannot be opened any more.
+    pub(super) fn lost_whole(&self, error: Error) -> LostRange {
+        self.lost(LostBlocks { offset: 0, len: self.len, first: None, last: None, error })
     }
 
     /// The range of a stretch of it that is lost.
@@ -303,5 +316,6 @@ fn candidate_of(
         len: salvage.file_len(),
         bounds: Some((known.smallest.user_key.clone(), known.largest.user_key.clone())),
         is_damaged: false,
+        is_spilled: false,
     })
 }

@@ -16,6 +16,7 @@ mod damage;
 mod deaths;
 mod foreign;
 mod target;
+mod unreadable;
 mod whole;
 
 const TARGET: &str = "repaired";
