@@ -136,7 +136,7 @@ impl Repair {
         }
         let source = self.fs.absolute(&self.source)?;
         let target = self.fs.absolute(&self.target)?;
-        if target.starts_with(&source) {
+        if resolve(&*self.fs, &target)?.starts_with(resolve(&*self.fs, &source)?) {
             let detail = format!("{} lies in the store that is repaired", target.display());
             return Err(Error::invalid(detail));
         }
@@ -233,6 +233,21 @@ impl Job<'_> {
     fn options(&self) -> &Resolved {
         self.factory.options
     }
+}
+
+/// The path of a directory without links; of one that is not there yet, by that of its parent.
+fn resolve(fs: &dyn Fs, path: &Path) -> Result<PathBuf> {
+    let canonical = |path: &Path| match fs.canonical(path) {
+        Err(error) if error.is_not_found() => Ok(None),
+        found => found.map(Some),
+    };
+    if let Some(found) = canonical(path)? {
+        return Ok(found);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(path.to_owned());
+    };
+    Ok(canonical(parent)?.map_or_else(|| path.to_owned(), |parent| parent.join(name)))
 }
 
 /// Keeps everybody else from opening the store, as an open for reading only does. A directory that

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lsm_base::Fs;
 use lsm_base::fs::{Fault, Keep, MemFs};
-use lsm_engine::{ErrorKind, Repair, RepairReport};
+use lsm_engine::{Db, ErrorKind, Read, Repair, RepairReport};
 
 use super::deaths::deaths;
 use super::{
@@ -38,8 +38,42 @@ fn a_target_in_use_and_an_open_source_are_refused() {
     assert_eq!(run(DIR, "empty"), Err(ErrorKind::InvalidArgument));
 }
 
-/// Whether what a repair left in its target is no store, or the whole one.
-fn judge_target(image: &MemFs, truth: &Content, context: &str) {
+/// Names of a directory that lead into the source, and one that only looks so.
+#[test]
+fn a_target_that_a_link_leads_into_the_source_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (source, link, sub) = (path("db"), path("link"), path("sub"));
+    let db = Db::open(&source).unwrap();
+    db.put("k", "v").unwrap();
+    db.close().unwrap();
+    std::fs::create_dir(source.join("deep")).unwrap();
+    std::os::unix::fs::symlink(&source, &link).unwrap();
+    std::os::unix::fs::symlink(source.join("deep"), &sub).unwrap();
+    let roundabout = path("db").join("..").join("db").join("new");
+    let inside = [
+        link.clone(),
+        link.join("new"),
+        link.join("deep"),
+        sub.clone(),
+        sub.join("new"),
+        roundabout,
+    ];
+    for target in inside {
+        for source in [&source, &link] {
+            let error = Repair::new(source, &target).run().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{target:?}: {error}");
+            assert!(error.to_string().contains("lies in the store"), "{target:?}: {error}");
+        }
+    }
+    assert!(std::fs::read_dir(source.join("deep")).unwrap().next().is_none());
+    let beside = source.join("..").join("beside");
+    assert!(Repair::new(&link, beside).run().unwrap().is_lossless());
+    assert_eq!(Db::open(path("beside")).unwrap().get("k").unwrap().unwrap(), b"v");
+}
+
+/// Whether what a repair left in its target is no store, or the whole one but for what it told.
+fn judge_target(image: &MemFs, truth: &Content, report: &RepairReport, context: &str) {
     if !image.exists(Path::new(TARGET)).unwrap() {
         return;
     }
