@@ -45,6 +45,10 @@ fn print(report: &RepairReport, repair: &Repair) -> Outcome {
     for lost in &report.lost {
         output.line(lost)?;
     }
+    if report.manifest_bytes_dropped != 0 {
+        let bytes = text::count(report.manifest_bytes_dropped, "byte", "bytes");
+        output.line(format_args!("the end of the MANIFEST, {bytes}, is no whole edit: dropped"))?;
+    }
     for name in &report.guessed_names {
         output.line(format_args!("nothing says what a keyspace was called: it is {name} now"))?;
     }
@@ -65,6 +69,7 @@ fn document(report: &RepairReport) -> Value {
         "log_records": report.log_records,
         "log_bytes_lost": report.log_bytes_lost,
         "log_bytes_dropped": report.log_bytes_dropped,
+        "manifest_bytes_dropped": report.manifest_bytes_dropped,
         "guessed_names": report.guessed_names,
         "damage": report.damage,
         "lost": report.lost.iter().map(range).collect::<Value>(),

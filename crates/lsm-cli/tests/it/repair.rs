@@ -61,6 +61,48 @@ fn a_database_without_its_manifest_is_told_to_be_in_doubt() {
 }
 
 #[test]
+fn what_was_dropped_from_the_manifest_is_told() {
+    let lsm = filled();
+    let manifest = &lsm.files("MANIFEST")[0];
+    let mut bytes = std::fs::read(manifest).unwrap();
+    bytes.extend([0xa5; 100]);
+    std::fs::write(manifest, bytes).unwrap();
+    let ran = repair(&lsm, &["--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&report["manifest_bytes_dropped"], ran.code), (&100.into(), Some(0)), "{report}");
+    std::fs::remove_dir_all(lsm.db().with_file_name("mended")).unwrap();
+    let report = repair(&lsm, &[]).ok();
+    assert!(report.starts_with("the end of the MANIFEST, 100 bytes, is no whole"), "{report}");
+    assert_eq!(mended(&lsm), items(3_000));
+}
+
+/// In the place of a file there may stand what keeps whoever opens it waiting for ever.
+#[test]
+fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    for part in ["CURRENT", "LOCK", "MANIFEST", ".sst", ".log"] {
+        let lsm = filled();
+        lsm.kill_after_a_write();
+        let file = lsm.files(part).pop().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let words = [name, "not a regular file"];
+        lsm.run(&["get", "key-1"]).failed(4, &words);
+        let verified = lsm.run(&["verify"]);
+        let said = String::from_utf8_lossy(&verified.stdout) + &*verified.stderr;
+        assert_eq!(verified.code, Some(4), "{name}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
+        let repaired = repair(&lsm, &[]);
+        let said = String::from_utf8_lossy(&repaired.stdout) + &*repaired.stderr;
+        // CURRENT alone costs nothing, and without a lock nothing is read.
+        let code = if name == "CURRENT" { 0 } else { 4 };
+        assert_eq!(repaired.code, Some(code), "{name}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
+    }
+}
+
+#[test]
 fn places_that_make_no_sense_are_refused() {
     let lsm = filled();
     let target = lsm.db().with_file_name("mended");

@@ -150,7 +150,10 @@ impl Evidence {
     /// Tells what is wrong.
     pub(super) fn tell(&self, ledger: &mut Ledger) {
         self.damage.iter().for_each(|error| ledger.note_damage(error));
-        let Some((path, why)) = &self.doubt else { return };
+        let Some((path, why)) = &self.doubt else {
+            ledger.report.manifest_bytes_dropped = self.dropped_bytes.unwrap_or(0);
+            return;
+        };
         let damage = self.damage.last().map(|error| of_error(path, error));
         let range = damage.unwrap_or_else(|| everything(path, 0, ""));
         let detail = match range.detail.is_empty() {

@@ -25,6 +25,9 @@ pub struct RepairReport {
     /// Bytes at the end of an unclean log that did not survive its end, which is no loss: see
     /// [`RecoveryReport::dropped_bytes`](crate::RecoveryReport::dropped_bytes).
     pub log_bytes_dropped: u64,
+    /// Bytes at the end of the MANIFEST that are no whole edit, as a crash leaves them, which is no
+    /// loss: see [`RecoveryReport::manifest_dropped_bytes`](crate::RecoveryReport::manifest_dropped_bytes).
+    pub manifest_bytes_dropped: u64,
     /// Keys that the repaired store has.
     pub entries: u64,
     /// Keyspaces whose name nothing told, by the names that they were given.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lsm_base::fs::{Keep, MemFs};
+use lsm_base::fs::{Keep, MemFs, OpKind};
 use lsm_base::{FileName, Fs};
 use lsm_wal::{Finding, Inspector};
 
@@ -44,6 +44,42 @@ fn a_manifest_that_lost_its_last_edits_is_not_believed() {
         doubted += usize::from(!report.is_lossless());
     }
     assert!(2 < doubted, "{doubted} cuts were noticed");
+}
+
+/// What a crash leaves of an edit that was being appended.
+#[test]
+fn what_is_dropped_from_the_end_of_the_manifest_is_counted() {
+    for specimen in specimens() {
+        let image = specimen.make();
+        let name = names(&image, |name| matches!(name, FileName::Manifest(_))).pop().unwrap();
+        let whole = read_file(&image, &name);
+        write_file(&image, &name, &[&whole[..], &[0xa5; 100]].concat());
+        let report = repair(&image).unwrap();
+        assert_eq!(report.manifest_bytes_dropped, 100);
+        assert!(report.is_lossless(), "{report:#?}");
+        assert_eq!(repaired(&image), truth(specimen));
+    }
+}
+
+/// A MANIFEST that was made long by mistake keeps nobody waiting, and what it says counts.
+#[test]
+fn a_manifest_of_gigabytes_is_read_no_further_than_an_edit_may_reach() {
+    for specimen in specimens() {
+        let image = specimen.make();
+        let name = names(&image, |name| matches!(name, FileName::Manifest(_))).pop().unwrap();
+        image.open_writable(&Path::new(DIR).join(&name)).unwrap().allocate(4 << 30).unwrap();
+        let fs = on(&image);
+        let error = open(&fs, DIR).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("more bytes follow"), "{error}");
+        let read = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read).map(|op| op.len);
+        assert!(read.sum::<u64>() < 4 << 20);
+        fs.clear_trace();
+        let report = repair(&fs).unwrap();
+        assert!(!report.is_lossless());
+        let read = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read).map(|op| op.len);
+        assert!(read.sum::<u64>() < 1 << 30);
+        assert_eq!(repaired(&image), truth(specimen), "{report:#?}");
+    }
 }
 
 /// A store with two tables, of which the younger holds the tombstones of the older's keys and a
