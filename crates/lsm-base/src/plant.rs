@@ -93,6 +93,20 @@ pub enum Plant {
     SegmentSyncTriedAgain = 203,
     /// A sync of the directory that failed is told to one thread alone.
     DirSyncTriedAgain = 204,
+    /// A repair does not tell a range that is lost.
+    RepairLossUntold = 301,
+    /// A repair brings back a keyspace that was dropped.
+    RepairRevivesDropped = 302,
+    /// A repair reads tables that the MANIFEST no longer names.
+    RepairReadsObsolete = 303,
+    /// A repair leaves a tombstone out before it has hidden what is older.
+    RepairForgetsTombstone = 304,
+    /// A repair lets CURRENT name a MANIFEST before the tables are there.
+    RepairNamedTooEarly = 305,
+    /// A repair creates the LOCK that its source has lost.
+    RepairChangesSource = 306,
+    /// What a repair cannot read counts as zeros.
+    RepairReadsZeros = 307,
 }
 
 /// Whether this process is to make the mistake.

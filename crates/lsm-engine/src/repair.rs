@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm_base::fs::{FileLock, StdFs};
+use lsm_base::plant::{self, Plant};
 use lsm_base::{FileName, Fs, Seq};
 use lsm_compaction::edit::LogFloor;
 use lsm_compaction::{LEVELS, State, TableMeta, VersionEdit};
@@ -166,6 +167,9 @@ impl Repair {
             numbers: &numbers,
             obsolete: None,
         };
+        if plant::is_live(Plant::RepairNamedTooEarly) {
+            self.sow_early_name(copy, &numbers)?;
+        }
         let readable = Source::new(&self.fs);
         let unreadable = readable.unreadable();
         let fs: Arc<dyn Fs> = Arc::new(readable);
@@ -191,6 +195,13 @@ impl Repair {
         manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
         self.progress.end();
         Ok(ledger.report(&keyspaces, &unreadable))
+    }
+
+    /// Lets CURRENT name a MANIFEST without tables, if that is the mistake to make.
+    fn sow_early_name(&self, copy: &Recovery<'_>, numbers: &FileNumbers) -> Result<()> {
+        let number = numbers.take();
+        manifest::create(copy.fs, copy.dir, number, random_u64(), &State::new(new_db_id()))?;
+        Ok(manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?)
     }
 
     /// The state of the target.
@@ -253,7 +264,11 @@ fn resolve(fs: &dyn Fs, path: &Path) -> Result<PathBuf> {
 /// Keeps everybody else from opening the store, as an open for reading only does. A directory that
 /// lost its LOCK is open to nobody.
 fn lock(fs: &dyn Fs, source: &Path) -> Result<Option<Box<dyn FileLock>>> {
-    match fs.lock_existing(&FileName::Lock.path(source)) {
+    let path = FileName::Lock.path(source);
+    if plant::is_live(Plant::RepairChangesSource) {
+        return Ok(Some(fs.lock(&path)?));
+    }
+    match fs.lock_existing(&path) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),

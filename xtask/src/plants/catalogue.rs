@@ -37,6 +37,7 @@ const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
 const HISTORIES: &str = "linearizability::every_history_has_an_order_although_the_server_is_killed";
+const WHOLE: &str = "repair::whole::a_store_that_is_whole_loses_nothing";
 const GATE: &str = "sync_gate::tests::a_sync_beside_one_that_fails_is_not_believed";
 const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
 
@@ -111,6 +112,38 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(202, "TableSyncTriedAgain", ENGINE, FAULTS),
     entry(203, "SegmentSyncTriedAgain", ENGINE, FAULTS),
     entry(204, "DirSyncTriedAgain", Program::Unit("lsm-engine"), GATE),
+    entry(
+        301,
+        "RepairLossUntold",
+        ENGINE,
+        "repair::damage::one_damaged_byte_of_a_closed_store_is_told",
+    ),
+    entry(
+        302,
+        "RepairRevivesDropped",
+        ENGINE,
+        "repair::deaths::after_a_death_anywhere_a_repair_reads_what_an_open_does",
+    ),
+    entry(
+        303,
+        "RepairReadsObsolete",
+        ENGINE,
+        "repair::belief::what_the_manifest_no_longer_names_does_not_come_back",
+    ),
+    entry(304, "RepairForgetsTombstone", ENGINE, WHOLE),
+    entry(
+        305,
+        "RepairNamedTooEarly",
+        ENGINE,
+        "repair::target::a_power_loss_leaves_a_target_that_is_whole_or_none",
+    ),
+    entry(306, "RepairChangesSource", ENGINE, WHOLE),
+    entry(
+        307,
+        "RepairReadsZeros",
+        ENGINE,
+        "repair::unreadable::a_place_that_cannot_be_read_is_told",
+    ),
 ];
 
 #[cfg(test)]

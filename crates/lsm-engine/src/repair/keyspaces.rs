@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_base::KeyspaceId;
+use lsm_base::plant::{self, Plant};
 use lsm_compaction::edit::CreatedKeyspace;
 use lsm_compaction::version::is_keyspace_name;
 
@@ -66,7 +67,8 @@ impl Keyspaces {
         if self.names.contains_key(&id) {
             return true;
         }
-        if self.dropped.contains(&id) || id.0 < self.known_below {
+        let is_dropped = self.dropped.contains(&id) || id.0 < self.known_below;
+        if is_dropped && !plant::is_live(Plant::RepairRevivesDropped) {
             return false;
         }
         let mut name = format!("keyspace-{}", id.0);

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, InternalKey, Kind, Result};
 use lsm_compaction::{LEVELS, OutputWriter, TableMeta};
 use lsm_sstable::{BlockCache, ReadMode, Salvage, SalvageStep, Table};
@@ -104,6 +105,10 @@ impl Merge<'_, '_> {
             if last.as_ref().is_some_and(|last| key.user_key < *last) {
                 let path = self.chains[index].path(self.job);
                 return Err(Error::corruption(&path, 0, format!("{key:?} out of order")));
+            }
+            if key.kind == Kind::Delete && plant::is_live(Plant::RepairForgetsTombstone) {
+                self.advance(index)?;
+                continue;
             }
             let is_newest = last.as_ref() != Some(&key.user_key);
             if is_newest && key.kind == Kind::Put {

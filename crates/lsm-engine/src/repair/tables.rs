@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, FileName, Fs, KeyspaceId, Result, Seq};
 use lsm_compaction::TableMeta;
 use lsm_sstable::{LostBlocks, Salvage, TableIdentity};
@@ -134,7 +135,8 @@ pub(super) fn find(
     ledger: &mut Ledger,
 ) -> Result<Found> {
     let mut search = Search { fs, dir, files, ids: None, found: Found::default(), ledger };
-    match evidence.believed() {
+    let believed = evidence.believed().filter(|_| !plant::is_live(Plant::RepairReadsObsolete));
+    match believed {
         Some(state) => {
             for meta in state.version.tables() {
                 search.find_named(meta)?;

@@ -13,8 +13,12 @@ use crate::harness::{DIR, disk, kill, tree};
 
 #[test]
 fn a_store_that_is_whole_loses_nothing() {
-    for specimen in specimens() {
+    for (specimen, has_lock) in specimens().into_iter().flat_map(|one| [(one, true), (one, false)])
+    {
         let image = specimen.make();
+        if !has_lock {
+            image.remove(&FileName::Lock.path(Path::new(DIR))).unwrap();
+        }
         let before = tree(&image);
         let report = repair(&image).unwrap();
         assert!(report.is_lossless() && report.damage.is_empty(), "{report:#?}");
