@@ -85,7 +85,14 @@ impl Unreadable {
         paths.iter().filter(is_of_log).try_for_each(|path| self.check(path))
     }
 
-    /// Why a stretch could not be read, if that is so.
+    /// Whether a page of a stretch could not be read.
+    fn has(&self, path: &Path, offset: u64, len: u64) -> bool {
+        let files = self.0.lock();
+        let pages = files.get(path).and_then(|pages| pages.range(..offset + len).next_back());
+        pages.is_some_and(|(at, (page_len, _))| offset < at + page_len)
+    }
+
+    /// Why a stretch could not be read, or the file not be opened, if that is so.
     pub(super) fn why(&self, path: &Path, offset: u64, len: u64) -> Option<String> {
         let files = self.0.lock();
         let pages = files.get(path)?;
@@ -239,7 +246,7 @@ impl SourceFile {
     /// Reads a part of one page.
     fn read_page(&self, part: &mut [u8], at: u64) -> io::Result<usize> {
         let page = at - at % PAGE_LEN;
-        if self.unreadable.why(self.file.path(), at, part.len() as u64).is_none() {
+        if !self.unreadable.has(self.file.path(), at, part.len() as u64) {
             match self.file.read_at(part, at) {
                 Err(error) if is_refusal(&error) => {
                     let len = PAGE_LEN.min(self.len - page);
@@ -265,7 +272,7 @@ impl File for SourceFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.unreadable.why(self.path(), offset, buf.len() as u64).is_none() {
+        if !self.unreadable.has(self.path(), offset, buf.len() as u64) {
             match self.file.read_at(buf, offset) {
                 Err(error) if is_refusal(&error) => {
                     if plant::is_live(Plant::RepairReadsZeros) {
