@@ -305,12 +305,8 @@ impl Recovery<'_> {
 
     /// The state on disk, once every file that it names was found.
     fn read_manifest(&self, files: &Files) -> Result<(u64, State, RecoveryReport)> {
-        let number = match manifest::read_current(&**self.fs, self.dir) {
-            Err(error) if error.is_not_found() => {
-                return Err(Error::MissingFile(FileName::Current.path(self.dir)));
-            }
-            result => result?,
-        };
+        files.require(FileName::Current, self.dir)?;
+        let number = manifest::read_current(&**self.fs, self.dir)?;
         let name = FileName::Manifest(number);
         files.require(name, self.dir)?;
         let (state, journal) = manifest::read(self.fs, self.dir, number)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lsm_base::fs::{Keep, MemFs};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{ErrorKind, Repair};
+use lsm_engine::{Db, ErrorKind, Read, Repair};
 
 use crate::harness::specimen::{Specimen, open, open_read_only, options};
 use crate::harness::{DIR, names, write_file};
@@ -89,6 +89,47 @@ fn what_is_no_file_and_nothing_names_is_left_alone() {
             assert!(image.list(&Path::new(DIR).join(name)).unwrap().is_empty());
         }
     }
+}
+
+/// Whoever moves a file elsewhere and leaves a link has two stores that unlink one file.
+#[test]
+fn a_link_to_a_file_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, elsewhere) = (dir.path().join("db"), dir.path().join("elsewhere"));
+    let builder = || Db::builder(&db).options(options());
+    let store = builder().open().unwrap();
+    store.put("k", "v").unwrap();
+    store.flush().unwrap();
+    store.put("k", "w").unwrap();
+    // The files of a store that is open are those of one that was killed.
+    let copy = dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&db).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    drop(store);
+    std::fs::remove_dir_all(&db).unwrap();
+    std::fs::rename(&copy, &db).unwrap();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(&db).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    // The flush may have left a segment that nothing needs any more.
+    let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "log");
+    let last_log = paths.iter().rfind(|path| is_log(path)).unwrap().clone();
+    paths.retain(|path| !path.ends_with("LOCK") && (!is_log(path) || *path == last_log));
+    assert_eq!(paths.len(), 4, "{paths:?}");
+    for path in &paths {
+        std::fs::rename(path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path).unwrap();
+        for opened in [builder().open_read_only(), builder().open()] {
+            let error = opened.unwrap_err();
+            let expected = format!("corrupt {} at 0: not a regular file", path.display());
+            assert_eq!(error.to_string(), expected);
+        }
+        std::fs::rename(&elsewhere, path).unwrap();
+    }
+    assert_eq!(builder().open().unwrap().get("k").unwrap().unwrap(), b"w");
 }
 
 #[test]

@@ -64,6 +64,10 @@ impl Survey {
         let listed = list(fs, dir, from.first_segment)?;
         let highest_present = listed.last().map_or(0, |segment| segment.number);
         let numbers: Vec<u64> = may_have_records(&listed, from).collect();
+        let is_needed = |segment: &&Listed| numbers.binary_search(&segment.number).is_ok();
+        if let Some(other) = listed.iter().filter(is_needed).find(|segment| !segment.is_file) {
+            return Err(Error::not_a_file(&FileName::Log(other.number).path(dir)));
+        }
         check_present(dir, &numbers, highest_known(from, highest_present), from.first_segment)?;
         let mut segments = BTreeMap::new();
         for number in numbers {
@@ -86,6 +90,7 @@ impl Survey {
 /// What has the name of a segment.
 pub(super) struct Listed {
     pub(super) number: u64,
+    is_file: bool,
     /// Whether it is a file, and has room for a header: else it is no segment, nor what a crash left
     /// of one, since what has that name was whole before it got it.
     is_segment: bool,
@@ -98,8 +103,9 @@ pub(super) fn list(fs: &dyn Fs, dir: &Path, floor: u64) -> Result<Vec<Listed>> {
         if let Some(FileName::Log(number)) = FileName::parse(&entry.name)
             && floor <= number
         {
-            let is_segment = entry.is_file && FILE_HEADER_LEN <= entry.len;
-            listed.push(Listed { number, is_segment });
+            let is_file = entry.is_file;
+            let is_segment = is_file && FILE_HEADER_LEN <= entry.len;
+            listed.push(Listed { number, is_file, is_segment });
         }
     }
     listed.sort_unstable_by_key(|segment| segment.number);
