@@ -167,9 +167,6 @@ impl Repair {
             numbers: &numbers,
             obsolete: None,
         };
-        if plant::is_live(Plant::RepairNamedTooEarly) {
-            self.sow_early_name(copy, &numbers)?;
-        }
         let readable = Source::new(&self.fs);
         let unreadable = readable.unreadable();
         let fs: Arc<dyn Fs> = Arc::new(readable);
@@ -187,6 +184,12 @@ impl Repair {
         let progress = &self.progress;
         let job = Job { fs: &fs, unreadable: &unreadable, source, files, factory, progress };
         let spilled = log::spill(&job, &evidence, &mut keyspaces, &mut ledger)?;
+        if plant::is_live(Plant::RepairNamedTooEarly) {
+            let (number, none) = (numbers.take(), &[]);
+            let state = self.state(&evidence, &keyspaces, none, &numbers, &ledger)?;
+            manifest::create(copy.fs, copy.dir, number, random_u64(), &state)?;
+            manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
+        }
         let tables = merge::merge(&job, &keyspaces, found, &spilled, &mut ledger)?;
         factory.remove(&spilled.numbers());
         let number = numbers.take();
@@ -195,13 +198,6 @@ impl Repair {
         manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?;
         self.progress.end();
         Ok(ledger.report(&keyspaces, &unreadable))
-    }
-
-    /// Lets CURRENT name a MANIFEST without tables, if that is the mistake to make.
-    fn sow_early_name(&self, copy: &Recovery<'_>, numbers: &FileNumbers) -> Result<()> {
-        let number = numbers.take();
-        manifest::create(copy.fs, copy.dir, number, random_u64(), &State::new(new_db_id()))?;
-        Ok(manifest::set_current(&**copy.fs, copy.dir, number).map_err(lsm_base::Error::from)?)
     }
 
     /// The state of the target.

@@ -122,7 +122,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
         302,
         "RepairRevivesDropped",
         ENGINE,
-        "repair::deaths::after_a_death_anywhere_a_repair_reads_what_an_open_does",
+        "repair::belief::writes_to_a_keyspace_that_was_dropped_do_not_come_back",
     ),
     entry(
         303,

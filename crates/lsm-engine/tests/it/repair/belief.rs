@@ -145,6 +145,23 @@ fn what_the_manifest_no_longer_names_does_not_come_back() {
 }
 
 #[test]
+fn writes_to_a_keyspace_that_was_dropped_do_not_come_back() {
+    let (memory, fs) = disk();
+    let db = open(&fs, DIR).unwrap();
+    db.put("k", "v").unwrap();
+    let gone = db.keyspace("gone").unwrap();
+    gone.put("k", "dropped").unwrap();
+    drop(gone);
+    db.drop_keyspace("gone").unwrap();
+    let truth = content(&db);
+    kill(&fs, db);
+    let report = repair(&memory).unwrap();
+    assert!(report.is_lossless() && report.guessed_names.is_empty(), "{report:#?}");
+    assert_eq!(report.log_records, 2, "the log was to have both writes");
+    assert_eq!(repaired(&memory), truth);
+}
+
+#[test]
 fn without_a_manifest_what_comes_back_is_told() {
     let (memory, obsolete) = with_obsolete_tables();
     let truth = content(&open(&memory.crash(Keep::Everything), DIR).unwrap());
