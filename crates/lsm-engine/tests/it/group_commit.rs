@@ -91,26 +91,25 @@ fn many_synced_writers_share_their_syncs() {
         let appended = || db.metrics().wal_appended_bytes;
         db.put_with("00/00", "v", &WriteOptions::durability(Durability::Buffered)).unwrap();
         let record = appended();
-        // Calls that returned, and writers that have calls left to make.
-        let (returned, live) = (AtomicU64::new(1), AtomicU64::new(WRITERS));
+        // Writers that have calls left to make.
+        let live = AtomicU64::new(WRITERS);
         thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let (db, returned, live) = (db.clone(), &returned, &live);
+                let (db, live) = (db.clone(), &live);
                 scope.spawn(move || {
                     for i in 0..WRITES {
                         db.put(format!("{writer:02}/{i:02}"), "v").unwrap();
-                        // The last call takes its writer along, as one step for the clock.
-                        live.fetch_sub(u64::from(i + 1 == WRITES), Ordering::SeqCst);
-                        returned.fetch_add(1, Ordering::SeqCst);
                     }
+                    live.fetch_sub(1, Ordering::SeqCst);
                 });
             }
             // A millisecond is long: while a sync lasts, every writer that has a call left to
-            // make has it in the log.
+            // make has it in the log, where it waits to be visible. What is visible is looked at
+            // last, so that none is counted that has just become so.
             while live.load(Ordering::SeqCst) != 0 {
                 let waiting = turnstile.state.lock().is_waiting();
-                let in_log = appended() / record - returned.load(Ordering::SeqCst);
-                if waiting && in_log == live.load(Ordering::SeqCst) {
+                let in_log = (appended() / record).checked_sub(db.seq().get());
+                if waiting && in_log == Some(live.load(Ordering::SeqCst)) {
                     turnstile.tick();
                 }
                 thread::yield_now();
