@@ -63,6 +63,14 @@ pub enum Plant {
     LogRemovedBeforeManifest = 24,
     /// A log segment takes records before the MANIFEST says that it is there.
     SegmentUnnamed = 25,
+    /// A read loads the visible sequence before it pins what holds it.
+    VisibleBeforePinned = 26,
+    /// A cursor does not look whether what it pinned was still in force when it took its sequence.
+    PinnedOnce = 27,
+    /// What is visible is stored without an order to what was applied.
+    PublishedUnordered = 28,
+    /// What stands behind a write that waits for the disk becomes visible before it.
+    PublishedPastWaiting = 29,
     /// Puts are taken when nothing but the reserve is left of the disk.
     PutsTakeReserve = 30,
     /// A new log segment is used before its header and length are on disk.

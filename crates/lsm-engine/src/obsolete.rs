@@ -4,14 +4,15 @@
 //! its last reader is gone. Log segments and MANIFESTs have no readers, and neither has what an open
 //! could not unlink. After a close nothing is unlinked: the next open removes what is left.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::plant::{self, Plant};
-use lsm_base::{FileName, Result};
+use lsm_base::{FileName, Fs, Result};
 use lsm_sstable::Table;
-use parking_lot::Mutex;
 
 use crate::inner::Inner;
+use crate::sync::Mutex;
 
 /// Files to be unlinked.
 #[derive(Debug, Default)]
@@ -43,12 +44,16 @@ impl Obsolete {
     /// # Errors
     /// The first failure; what could not be unlinked is tried again next time.
     pub(crate) fn remove(&self, inner: &Inner) -> Result<usize> {
+        self.remove_from(&*inner.fs, &inner.dir)
+    }
+
+    pub(crate) fn remove_from(&self, fs: &dyn Fs, dir: &Path) -> Result<usize> {
         let _one_at_a_time = self.removing.lock();
         let files = self.take_free();
         let count = files.len();
         let mut first_error = None;
         for file in files {
-            match inner.fs.remove(&file.path(&inner.dir)) {
+            match fs.remove(&file.path(dir)) {
                 Ok(()) => {}
                 Err(error) if error.is_not_found() => {}
                 Err(error) => {

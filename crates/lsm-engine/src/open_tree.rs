@@ -3,7 +3,7 @@
 //! Opening a tree opens no file: a table does that at its first use. A level that a new version
 //! shares with the one before is shared here too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lsm_base::{KeyspaceId, Kind, Result, Seq};
@@ -51,6 +51,15 @@ impl OpenVersion {
     /// Every table.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (&Arc<TableMeta>, &Arc<Table>)> {
         self.trees.values().flat_map(|tree| tree.tables())
+    }
+
+    /// The tables that another version lacks, by number.
+    pub(crate) fn tables_not_in(&self, other: &OpenVersion) -> Vec<(u64, Arc<Table>)> {
+        let kept: BTreeSet<u64> = other.tables().map(|(meta, _)| meta.number).collect();
+        self.tables()
+            .filter(|(meta, _)| !kept.contains(&meta.number))
+            .map(|(meta, table)| (meta.number, Arc::clone(table)))
+            .collect()
     }
 
     fn tables_by_number(&self) -> BTreeMap<u64, Arc<Table>> {

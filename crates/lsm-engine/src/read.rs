@@ -16,6 +16,7 @@ use crate::inner::Inner;
 use crate::scan::{KeyBounds, Scan, key_bounds, prefix_bounds};
 use crate::source::Source;
 use crate::super_version::SuperVersion;
+use crate::sync::Guard;
 use crate::value::{Entry, Value};
 
 /// What can be read: a database (its default keyspace), a keyspace, or a snapshot of one.
@@ -120,19 +121,34 @@ pub struct View<'a> {
 
 /// A view with its SuperVersion.
 struct Pinned {
-    super_version: arc_swap::Guard<Arc<SuperVersion>>,
+    super_version: Guard<Arc<SuperVersion>>,
     keyspace: KeyspaceId,
     seq: Seq,
 }
 
 impl View<'_> {
     fn pin(&self) -> Result<Pinned> {
-        // This order: what is visible by then is in the SuperVersion that was pinned before, or
-        // is newer than it and not for this read.
-        let super_version = self.inner.super_versions.load();
-        // Only now: whoever pinned what the close left, which lacks the memtables, sees the close.
+        self.pinned(self.inner.super_versions.pin(|| self.look())?)
+    }
+
+    /// Like [`pin`](Self::pin), for those who tell their sequence.
+    fn pin_exactly(&self) -> Result<Pinned> {
+        match self.seq {
+            // A snapshot's is nothing that may come too late.
+            Some(_) => self.pin(),
+            None => self.pinned(self.inner.super_versions.pin_exactly(|| self.look())?),
+        }
+    }
+
+    /// The sequence to read at.
+    fn look(&self) -> Result<Seq> {
+        // Behind the pin: whoever pinned what the close left, which lacks the memtables, sees the
+        // close.
         self.inner.check_open()?;
-        let seq = self.seq.unwrap_or_else(|| self.inner.visible());
+        Ok(self.seq.unwrap_or_else(|| self.inner.visible()))
+    }
+
+    fn pinned(&self, (super_version, seq): (Guard<Arc<SuperVersion>>, Seq)) -> Result<Pinned> {
         if super_version.version.tree(self.keyspace).is_none() {
             return Err(Error::keyspace_dropped());
         }
@@ -151,23 +167,9 @@ impl View<'_> {
         Scan::new(self.cursor(bounds))
     }
 
-    /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
-    /// write up to it.
-    fn pin_exactly(&self) -> Result<Pinned> {
-        loop {
-            let pinned = self.pin()?;
-            // If the SuperVersion is still in force now, it was when the sequence was loaded, and
-            // a write is published only when the one in force has it.
-            let current = self.inner.super_versions.load();
-            if self.seq.is_some() || Arc::ptr_eq(&pinned.super_version, &current) {
-                return Ok(pinned);
-            }
-        }
-    }
-
     fn cursor(&self, bounds: KeyBounds) -> Result<DbCursor> {
         let Pinned { super_version, keyspace, seq } = self.pin_exactly()?;
-        let super_version = arc_swap::Guard::into_inner(super_version);
+        let super_version = Guard::into_inner(super_version);
         let inner = Arc::clone(self.inner);
         inner.metrics.cursors.add(1);
         Ok(DbCursor::new(inner, super_version, keyspace, seq, bounds))

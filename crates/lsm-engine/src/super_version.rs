@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
+use lsm_base::plant::{self, Plant};
 use lsm_base::{KeyspaceId, Kind, Result, Seq};
-use parking_lot::Mutex;
 
 use crate::filter_checks::FilterCounters;
 use crate::generation::GenerationView;
+use crate::obsolete::Obsolete;
 use crate::open_tree::OpenVersion;
+use crate::sync::{ArcSwap, Guard, Mutex};
 
 /// The memtables and tables of one moment.
 #[derive(Clone, Debug)]
@@ -88,8 +89,40 @@ impl SuperVersions {
     }
 
     /// Pins the current one for the length of a call.
-    pub(crate) fn load(&self) -> arc_swap::Guard<Arc<SuperVersion>> {
+    pub(crate) fn load(&self) -> Guard<Arc<SuperVersion>> {
         self.current.load()
+    }
+
+    /// Pins the current one for a read, and asks for the sequence to read at. What was visible to a
+    /// read that asks later than it pins is in what it pinned, or is newer than that.
+    pub(crate) fn pin<E>(
+        &self,
+        visible: impl Fn() -> Result<Seq, E>,
+    ) -> Result<(Guard<Arc<SuperVersion>>, Seq), E> {
+        if plant::is_live(Plant::VisibleBeforePinned) {
+            let seq = visible()?;
+            return Ok((self.load(), seq));
+        }
+        let super_version = self.load();
+        let seq = visible()?;
+        Ok((super_version, seq))
+    }
+
+    /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
+    /// write up to it.
+    pub(crate) fn pin_exactly<E>(
+        &self,
+        visible: impl Fn() -> Result<Seq, E>,
+    ) -> Result<(Guard<Arc<SuperVersion>>, Seq), E> {
+        loop {
+            let (super_version, seq) = self.pin(&visible)?;
+            // If the SuperVersion is still in force now, it was when the sequence was loaded, and
+            // a write is published only when the one in force has it.
+            let is_current = Arc::ptr_eq(&super_version, &self.load());
+            if is_current || plant::is_live(Plant::PinnedOnce) {
+                return Ok((super_version, seq));
+            }
+        }
     }
 
     /// Pins the current one for longer.
@@ -115,8 +148,17 @@ impl SuperVersions {
         });
     }
 
-    /// Replaces the tables, and forgets the sealed generation that became some of them.
-    pub(crate) fn set_version(&self, version: Arc<OpenVersion>, flushed: Option<u64>) {
+    /// Replaces the tables, and forgets the sealed generation that became some of them. Tables that
+    /// are in no version from now on are given to `obsolete`.
+    ///
+    /// Requires: the lock of the version set, so that nobody else replaces them.
+    pub(crate) fn set_version(
+        &self,
+        version: Arc<OpenVersion>,
+        flushed: Option<u64>,
+        obsolete: &Obsolete,
+    ) {
+        let gone = self.load().version.tables_not_in(&version);
         self.change(|next| {
             next.version = version;
             if let Some(number) = flushed {
@@ -124,6 +166,7 @@ impl SuperVersions {
                 assert_eq!(oldest.generation.number, number, "generations are flushed in order");
             }
         });
+        obsolete.add_tables(gone);
     }
 
     /// Lets go of all memtables, and of the tables as they are open. `version` has the same ones,
@@ -144,3 +187,6 @@ impl SuperVersions {
         self.current.store(Arc::new(next));
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -1,8 +1,11 @@
 //! What threads meet in where a model checks it: parking_lot's and std's, or loom's in the models.
 //!
-//! `commit` uses it for what decides who works next and who is woken, `snapshot` for its slots. What
-//! a model has nothing to explore in stays as it is elsewhere.
+//! `commit` uses it for what decides who works next, who is woken and what is visible, `snapshot` for
+//! its slots, `super_version` for what readers pin, and `obsolete` for what waits for them. What a
+//! model has nothing to explore in stays as it is elsewhere.
 
+#[cfg(not(loom))]
+pub(crate) use arc_swap::{ArcSwap, Guard};
 #[cfg(not(loom))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(not(loom))]
@@ -13,7 +16,7 @@ pub(crate) use std::thread::{Thread, current, park};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
 #[cfg(loom)]
-pub(crate) use loomed::{Mutex, Thread, current, park};
+pub(crate) use loomed::{ArcSwap, Guard, Mutex, Thread, current, park};
 
 use std::time::Instant;
 
@@ -37,9 +40,64 @@ pub(crate) fn park_until(until: Option<Instant>) {
 
 #[cfg(loom)]
 mod loomed {
-    use std::sync::PoisonError;
+    use std::mem;
+    use std::ops::Deref;
+    use std::sync::{Arc as StdArc, PoisonError};
 
+    use loom::sync::atomic::{AtomicU64, Ordering};
     use loom::sync::{Arc, Condvar, MutexGuard};
+
+    /// A pointer that is replaced while others read it, with the face of arc-swap's. The model
+    /// takes a load and a store for one step each, and the value for what the last store before
+    /// left: a load happens after that store, and a store after nothing that was read.
+    #[derive(Debug)]
+    pub(crate) struct ArcSwap<T> {
+        /// How often it was replaced: the step that the model sees.
+        stores: AtomicU64,
+        /// Never locked while another thread of the model runs.
+        value: parking_lot::Mutex<StdArc<T>>,
+    }
+
+    /// A value that is pinned.
+    #[derive(Debug)]
+    pub(crate) struct Guard<P>(P);
+
+    impl<T> ArcSwap<T> {
+        pub(crate) fn from_pointee(value: T) -> ArcSwap<T> {
+            let value = parking_lot::Mutex::new(StdArc::new(value));
+            ArcSwap { stores: AtomicU64::new(0), value }
+        }
+
+        pub(crate) fn load(&self) -> Guard<StdArc<T>> {
+            Guard(self.load_full())
+        }
+
+        pub(crate) fn load_full(&self) -> StdArc<T> {
+            // Not a load, which might be of a value that was replaced before.
+            self.stores.fetch_add(0, Ordering::Acquire);
+            StdArc::clone(&self.value.lock())
+        }
+
+        pub(crate) fn store(&self, value: StdArc<T>) {
+            self.stores.fetch_add(1, Ordering::Release);
+            let before = mem::replace(&mut *self.value.lock(), value);
+            drop(before);
+        }
+    }
+
+    impl<P> Guard<P> {
+        pub(crate) fn into_inner(guard: Guard<P>) -> P {
+            guard.0
+        }
+    }
+
+    impl<P> Deref for Guard<P> {
+        type Target = P;
+
+        fn deref(&self) -> &P {
+            &self.0
+        }
+    }
 
     /// loom's mutex with the face of parking_lot's.
     #[derive(Debug, Default)]

@@ -10,13 +10,11 @@
 //! After any other failure the store is poisoned and the next open decides. Until then nothing
 //! that the edit adds or deletes is unlinked.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_base::{FileName, KeyspaceId, Seq};
 use lsm_compaction::{State, TableMeta, VersionEdit};
-use lsm_sstable::Table;
 use lsm_wal::JournalWriter;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -325,21 +323,14 @@ fn install(inner: &Inner, current: &mut Current, next: Arc<State>, change: &Chan
     let mode = inner.options.read_mode(&next);
     let open = |meta: &TableMeta| inner.open_table(mode, meta);
     let version = Arc::new(OpenVersion::new(next, Some(&previous), open));
-    let kept: BTreeSet<u64> = version.tables().map(|(meta, _)| meta.number).collect();
-    let gone: Vec<(u64, Arc<Table>)> = previous
-        .tables()
-        .filter(|(meta, _)| !kept.contains(&meta.number))
-        .map(|(meta, table)| (meta.number, Arc::clone(table)))
-        .collect();
+    drop(previous);
     if let Some(side) = &inner.write_side {
         // The edit is durable, and nobody can have found the keyspaces yet.
         let created = change.edit.created_keyspaces.iter().map(|created| created.id);
         side.commit.open_keyspaces(inner, created);
     }
     change.count(&inner.metrics);
-    inner.super_versions.set_version(version, change.flushed());
-    drop(previous);
-    inner.obsolete.add_tables(gone);
+    inner.super_versions.set_version(version, change.flushed(), &inner.obsolete);
     inner.shape_changed();
 }
 

@@ -31,6 +31,7 @@ pub(super) enum Program {
 }
 
 const ENGINE: Program = Program::Integration("lsm-engine");
+const ENGINE_MODELS: Program = Program::Models("lsm-engine");
 const MODEL: &str = "model::small_memtables_without_threads";
 const POWER_LOSS: &str = "power_loss::every_synced_write_and_a_prefix_of_the_rest_survive";
 const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_until_it_may";
@@ -39,6 +40,11 @@ const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log
 const HISTORIES: &str = "linearizability::every_history_has_an_order_although_the_server_is_killed";
 const WHOLE: &str = "repair::whole::a_store_that_is_whole_loses_nothing";
 const GATE: &str = "sync_gate::tests::a_sync_beside_one_that_fails_is_not_believed";
+const PINNED_FIRST: &str = "super_version::model::loom_a_read_finds_what_a_flush_leaves_of_its_key";
+const PINNED_EXACTLY: &str =
+    "commit::publication::model::loom_a_cursor_has_every_write_up_to_its_sequence";
+const UP_TO_SEQUENCE: &str =
+    "commit::publication::model::loom_a_reader_sees_every_write_up_to_its_sequence";
 const CUTS: &str = "job::tables_are_cut_at_their_size_and_never_within_a_user_key";
 
 const fn entry(number: u16, name: &'static str, program: Program, test: &'static str) -> Entry {
@@ -60,7 +66,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(
         11,
         "SnapshotOverlooked",
-        Program::Models("lsm-engine"),
+        ENGINE_MODELS,
         "snapshot::model::loom_whoever_compacts_keeps_what_a_snapshot_sees",
     ),
     entry(
@@ -97,6 +103,10 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(23, "ConditionJudgedTooEarly", Program::Integration("lsm-server"), HISTORIES),
     entry(24, "LogRemovedBeforeManifest", ENGINE, POWER_LOSS),
     entry(25, "SegmentUnnamed", ENGINE, "open::no_log_segment_is_missed_in_silence"),
+    entry(26, "VisibleBeforePinned", ENGINE_MODELS, PINNED_FIRST),
+    entry(27, "PinnedOnce", ENGINE_MODELS, PINNED_EXACTLY),
+    entry(28, "PublishedUnordered", ENGINE_MODELS, UP_TO_SEQUENCE),
+    entry(29, "PublishedPastWaiting", ENGINE_MODELS, UP_TO_SEQUENCE),
     entry(30, "PutsTakeReserve", ENGINE, "reserve::puts_leave_it_and_deletes_empty_the_disk"),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),

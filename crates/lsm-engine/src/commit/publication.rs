@@ -10,14 +10,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crossbeam::utils::CachePadded;
 use lsm_base::Seq;
+use lsm_base::plant::{self, Plant};
 use lsm_wal::Lsn;
 
 use super::request::Request;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 
 /// What was committed and is not visible yet.
 #[derive(Debug)]
@@ -107,11 +108,18 @@ impl Publication {
         while let Some(request) = pending.requests.front() {
             let (seq, end) = request.place();
             if end.is_some_and(|end| synced < end) {
+                if plant::is_live(Plant::PublishedPastWaiting)
+                    && let Some(seq) = pending.requests.back().and_then(|last| last.place().0)
+                {
+                    self.publish_early(seq);
+                }
                 return;
             }
             if let Some(seq) = seq {
                 // Release: the entries of the batch were linked before.
-                self.visible.store(seq.get(), Ordering::Release);
+                let unordered = plant::is_live(Plant::PublishedUnordered);
+                let order = if unordered { Ordering::Relaxed } else { Ordering::Release };
+                self.visible.store(seq.get(), order);
             }
             // The log may have been synced beyond a request whose place was not known yet when
             // its turn to sync was given out. Whoever comes next must not count on that sync.
@@ -131,6 +139,9 @@ impl Publication {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
