@@ -33,6 +33,12 @@ struct Flushed {
     outcome: Outcome,
 }
 
+/// What a flush has brought into the tree.
+struct Installed {
+    tables: usize,
+    bytes: u64,
+}
+
 impl Caller<'_> {
     /// Returns when everything written before is in tables.
     pub(crate) fn flush(&self, progress: &Progress) -> Result<()> {
@@ -59,15 +65,14 @@ impl Inner {
         let log_bytes = log_bytes.expect("a sealed generation knows its bytes");
         self.free_for_flush(log_bytes);
         let flushed = self.write_tables(&view)?;
-        let (tables, bytes) = flushed.iter().fold((0, 0), |(tables, bytes), part| {
-            (tables + part.outcome.tables.len(), bytes + part.outcome.stats.output_bytes)
-        });
-        if tables != 0 {
-            self.sync_tables(&new_tables(&flushed))?;
+        let written = new_tables(&flushed);
+        if !written.is_empty() {
+            self.sync_tables(&written)?;
         }
-        if !self.install_flush(&view, last_seq, flushed)? {
+        let Some(Installed { tables, bytes }) = self.install_flush(&view, last_seq, flushed)?
+        else {
             return Ok(true);
-        }
+        };
         let took = started.elapsed();
         self.pressure.drained(log_bytes, took);
         self.background.flush_watch.note(view.generation.number, 1.0);
@@ -103,20 +108,20 @@ impl Inner {
         Ok(flushed)
     }
 
-    /// Returns whether there was need for it.
+    /// Returns what was installed, if there was need for it.
     fn install_flush(
         &self,
         view: &GenerationView,
         last_seq: Seq,
         flushed: Vec<Flushed>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Installed>> {
         let mut current = self.lock_decided(&new_tables(&flushed))?;
         if self.oldest_sealed().map(|oldest| oldest.generation.number)
             != Some(view.generation.number)
         {
             // An edit that was undecided after a full disk has just installed this generation.
             flushed.iter().for_each(|part| self.remove_tables(&part.outcome));
-            return Ok(false);
+            return Ok(None);
         }
         let mut edit = VersionEdit {
             last_seq: Some(last_seq),
@@ -131,8 +136,12 @@ impl Inner {
                 None => self.remove_tables(&part.outcome),
             }
         }
+        // Not what was written: the keyspace of some of it may have been dropped meanwhile.
+        let added = &edit.added_tables;
+        let bytes = added.iter().map(|added| added.table.len).sum();
+        let installed = Installed { tables: added.len(), bytes };
         let change = Change { edit, work: Work::Flush(view.generation.number) };
-        self.versions.log_and_apply(self, &mut current, change).map(|()| true)
+        self.versions.log_and_apply(self, &mut current, change).map(|()| Some(installed))
     }
 
     /// The generation to flush next.

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsm_engine::base::FileName;
+use lsm_engine::base::fs::OpKind;
 use lsm_engine::{
     Db, Durability, Event, Health, Keyspace, Progress, Result, WriteBatch, WriteOptions,
 };
+
+use parking_lot::Mutex;
 
 use crate::harness::{self, DIR, small_options};
 use crate::support::wait;
@@ -70,4 +74,32 @@ fn every_call_has_told_what_it_caused_when_it_returns() {
         call(&db, &side).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(resumed.load(Ordering::SeqCst), 1, "{name}");
     }
+}
+
+#[test]
+fn a_flush_tells_of_the_tables_that_it_brought_into_the_tree() {
+    let (_, fs) = harness::disk();
+    let told = Arc::new(Mutex::new((0, 0)));
+    let heard = Arc::clone(&told);
+    let listener = move |event: &Event| {
+        if let Event::Flushed { tables, bytes, .. } = event {
+            *heard.lock() = (*tables, *bytes);
+        }
+    };
+    let builder = Db::builder(DIR).options(small_options(0)).listener(listener);
+    let db = builder.fs(Arc::new(fs.clone())).open().unwrap();
+    db.put("k", "v").unwrap();
+    db.keyspace("side").unwrap().put("k", vec![7; 900]).unwrap();
+    // It is dropped when the flush has begun, and found out when its table is written.
+    let dropping = Mutex::new(Some(db.clone()));
+    fs.before_each(move |op| {
+        let is_table = matches!(op.file_name(), Some(FileName::Table(_)));
+        let first =
+            if op.kind == OpKind::Create && is_table { dropping.lock().take() } else { None };
+        first.into_iter().for_each(|db| db.drop_keyspace("side").unwrap());
+    });
+    db.flush().unwrap();
+    let metrics = db.metrics();
+    assert_eq!((metrics.flushes, metrics.disk.tables), (1, metrics.flush_bytes));
+    assert_eq!(*told.lock(), (1, metrics.flush_bytes));
 }
