@@ -13,10 +13,13 @@
 //! `LSM_MODEL_SEED` sets the first seed, `LSM_MODEL_OPS` the number of operations of a stream,
 //! `LSM_MODEL_ONLY` their numbers, and `LSM_MODEL_SHRINK` for how many seconds to shrink.
 
+mod copies;
 mod disk;
 mod driver;
+mod heard;
 mod held;
 mod input;
+mod late;
 mod lives;
 mod oracle;
 mod reads;
@@ -121,6 +124,11 @@ fn check_usual(name: &str, figures: Figures) {
     assert!(300 <= figures.turns, "{name}: {figures:?}");
     assert!(30 <= figures.woken, "{name}: {figures:?}");
     assert!(50 <= figures.resident, "{name}: {figures:?}");
+    assert!(400 <= figures.in_flight, "{name}: {figures:?}");
+    assert!(80 <= figures.late, "{name}: {figures:?}");
+    assert!(8 <= figures.checkpoints, "{name}: {figures:?}");
+    assert!(4 <= figures.repairs, "{name}: {figures:?}");
+    assert!(10 <= figures.heard, "{name}: {figures:?}");
 }
 
 /// Every set with the smallest memtables is busy in the background all the time.

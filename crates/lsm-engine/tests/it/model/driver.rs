@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use lsm_engine::{
     Condition, Db, Durability, ErrorKind, Keyspace, Metrics, Read, Seq, WriteBatch, WriteOptions,
 };
 
 use super::disk::Disk;
+use super::heard::Heard;
 use super::held::{HeldCursor, HeldSnapshot, Shared};
 use super::input::Input;
+use super::late::Late;
 use super::oracle::Space;
 use crate::support::wait;
 
@@ -23,8 +26,8 @@ pub(crate) struct Commit {
 }
 
 /// What an operation may be: its share among a thousand, its name, and how it is done.
-const ACTIONS: [(usize, &str, Action); 24] = [
-    (330, "put, or seldom delete", |driver| driver.put_or_delete(4)),
+const ACTIONS: [(usize, &str, Action); 27] = [
+    (319, "put, or seldom delete", |driver| driver.put_or_delete(4)),
     (60, "put or delete", |driver| driver.put_or_delete(1)),
     (70, "batch", Driver::write_batch),
     (80, "conditional write", Driver::write_if),
@@ -45,6 +48,9 @@ const ACTIONS: [(usize, &str, Action); 24] = [
     (1, "verify", Driver::verify),
     (2, "compact", Driver::compact),
     (12, "look at levels", Driver::look_at_levels),
+    (6, "write, and ask late", Driver::write_late),
+    (4, "ask what became of a write", Driver::ask_late),
+    (1, "checkpoint", Driver::checkpoint),
     (1, "crash", Driver::crash),
     (1, "die", Driver::die),
     (2, "reopen", Driver::reopen),
@@ -87,6 +93,14 @@ pub(crate) struct Figures {
     pub(crate) woken: u64,
     /// Reads without the disk that had an answer.
     pub(crate) resident: u64,
+    /// Asynchronous writes that were queued before another was waited for.
+    pub(crate) in_flight: u64,
+    /// Outcomes that were asked for when much had happened since.
+    pub(crate) late: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) repairs: u64,
+    /// Closes after which the listener had heard all that counts.
+    pub(crate) heard: u64,
 }
 
 impl Figures {
@@ -103,6 +117,11 @@ impl Figures {
         self.turns += other.turns;
         self.woken += other.woken;
         self.resident += other.resident;
+        self.in_flight += other.in_flight;
+        self.late += other.late;
+        self.checkpoints += other.checkpoints;
+        self.repairs += other.repairs;
+        self.heard += other.heard;
     }
 }
 
@@ -112,6 +131,8 @@ pub(crate) struct Driver {
     seed: u64,
     pub(super) disk: Box<dyn Disk>,
     pub(super) db: Option<Db>,
+    /// Of this life.
+    pub(super) heard: Arc<Heard>,
     /// What a power loss may take: the commits since the last that is on disk for certain.
     pub(super) unsynced: Vec<Commit>,
     /// All that is up to here is on disk for certain.
@@ -120,6 +141,7 @@ pub(crate) struct Driver {
     pub(super) spaces: Vec<(Keyspace, Shared)>,
     pub(super) snapshots: Vec<HeldSnapshot>,
     pub(super) cursors: Vec<HeldCursor>,
+    pub(super) late: Vec<Late>,
     /// The last sequence that readers see.
     pub(super) seq: Seq,
     next_name: usize,
@@ -128,7 +150,8 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(seed: u64, mut disk: Box<dyn Disk>) -> Driver {
-        let db = disk.builder().open().unwrap();
+        let heard = Arc::new(Heard::default());
+        let db = disk.builder().listener(heard.listener()).open().unwrap();
         let default = db.keyspace("default").unwrap();
         let space = Rc::new(RefCell::new(Space::new("default", default.id())));
         Driver {
@@ -139,9 +162,11 @@ impl Driver {
             synced: db.seq(),
             seq: db.seq(),
             db: Some(db),
+            heard,
             spaces: vec![(default, space)],
             snapshots: Vec::new(),
             cursors: Vec::new(),
+            late: Vec::new(),
             next_name: 0,
             figures: Figures::default(),
         }
@@ -177,9 +202,20 @@ impl Driver {
     }
 
     fn write_batch(&mut self) {
+        let count = self.input.below(13);
+        let ((batch, ops), options) = (self.batch(count), self.write_options());
+        let last = match self.input.once_in(2) {
+            true => wait(self.db().write_async(batch, &options)).unwrap(),
+            false => self.db().write(batch, &options).unwrap(),
+        };
+        self.committed(last, count as u64, &options, ops);
+    }
+
+    /// A batch of so many operations, and what they are.
+    pub(super) fn batch(&mut self, count: usize) -> (WriteBatch, Vec<Write>) {
         let mut batch = WriteBatch::new();
         let mut ops = Vec::new();
-        for _ in 0..self.input.below(13) {
+        for _ in 0..count {
             let (keyspace, space) = self.pick_space();
             let key = self.input.key();
             let value = (!self.input.once_in(4)).then(|| self.input.value());
@@ -189,13 +225,7 @@ impl Driver {
             }
             ops.push((space, key, value));
         }
-        let options = self.write_options();
-        let last = match self.input.once_in(2) {
-            true => wait(self.db().write_async(batch, &options)).unwrap(),
-            false => self.db().write(batch, &options).unwrap(),
-        };
-        let count = ops.len() as u64;
-        self.committed(last, count, &options, ops);
+        (batch, ops)
     }
 
     fn write_if(&mut self) {
@@ -245,10 +275,15 @@ impl Driver {
         options: &WriteOptions,
         ops: Vec<Write>,
     ) {
+        self.noted(seq, count, options, ops);
+        assert_eq!(self.db().seq(), seq);
+    }
+
+    /// The same, of a write behind which there may be others.
+    pub(super) fn noted(&mut self, seq: Seq, count: u64, options: &WriteOptions, ops: Vec<Write>) {
         let is_on = self.seq.plus(count) <= seq || count == 0;
         assert!(is_on, "{count} up to {seq} after {}", self.seq);
         self.seq = seq;
-        assert_eq!(self.db().seq(), seq);
         for (index, (space, key, value)) in ops.iter().enumerate() {
             let written = Seq::new(seq.get() + 1 + index as u64 - count);
             space.borrow_mut().write(key, written, value.clone());
@@ -282,7 +317,7 @@ impl Driver {
         assert!(report.is_clean(), "{report:?}");
     }
 
-    fn write_options(&mut self) -> WriteOptions {
+    pub(super) fn write_options(&mut self) -> WriteOptions {
         let durability = match self.input.below(8) {
             0 => Some(Durability::Sync),
             1..7 => Some(Durability::Buffered),
@@ -341,6 +376,7 @@ impl Driver {
     }
 
     fn look_at_levels(&mut self) {
+        self.heard.assert_counted(|| self.db().metrics());
         for keyspace in self.db().levels() {
             let sealed = keyspace.memtables.iter().filter(|memtable| memtable.is_sealed).count();
             self.figures.sealed = self.figures.sealed.max(sealed);
@@ -361,6 +397,9 @@ impl Driver {
         self.reopen();
         self.compare_all();
         self.verify();
+        while !self.late.is_empty() {
+            self.ask_late();
+        }
         let db = self.db();
         self.add_figures(&db.metrics());
         (self.figures, self.fingerprint())

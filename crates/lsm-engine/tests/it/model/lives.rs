@@ -5,20 +5,27 @@
 //! Which, the content tells. They are written again, so that every set of options goes on alike.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use lsm_engine::base::fs::Keep;
-use lsm_engine::{Db, Durability, ErrorKind, Keyspace, Read, Seq, WriteBatch, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Read, Seq, WriteBatch, WriteOptions};
 
+use super::copies::assert_same_keyspaces;
 use super::driver::{Commit, Driver};
 use super::held::{HeldCursor, Shared};
 
 impl Driver {
     pub(super) fn reopen(&mut self) {
+        let writes = self.launch_or_not();
+        let was_busy = !writes.is_empty();
         let db = self.db.take().expect("the database is open between operations");
         self.add_figures(&db.metrics());
         self.figures.reopens += 1;
-        let spaces = if self.input.once_in(2) {
+        let spaces: Vec<_> = if self.input.once_in(2) {
+            let closed = db.clone();
             db.close().unwrap();
+            self.heard.assert_told(&closed.metrics());
+            self.figures.heard += 1;
             let spaces = self.spaces.drain(..).map(|(_, space)| space).collect();
             for held in self.snapshots.drain(..) {
                 assert_eq!(held.snapshot.get("k").unwrap_err().kind(), ErrorKind::Closed);
@@ -28,14 +35,29 @@ impl Driver {
             self.drop_handles(db)
         };
         self.cursors.drain(..).for_each(HeldCursor::assert_closed);
+        let refused = self.land_closed(writes);
         self.all_synced();
         if self.input.once_in(2) {
             self.only_read(&spaces);
         }
-        let db = self.disk.builder().open().unwrap();
-        assert!(db.recovery_report().was_closed, "{:?}", db.recovery_report());
-        assert_eq!(db.recovery_report().replayed_records, 0);
+        if self.input.once_in(16) {
+            let dir = self.repair();
+            self.compare_copy(&dir, &spaces, self.seq);
+        }
+        let db = self.open();
+        if !was_busy {
+            assert!(db.recovery_report().was_closed, "{:?}", db.recovery_report());
+            assert_eq!(db.recovery_report().replayed_records, 0);
+        }
         self.begin_life(db, spaces);
+        self.unsynced = refused;
+        self.write_again();
+    }
+
+    /// Opens the database for its next life.
+    fn open(&mut self) -> Db {
+        self.heard = Arc::default();
+        self.disk.builder().listener(self.heard.listener()).open().unwrap()
     }
 
     /// Keyspaces and snapshots are handles too.
@@ -71,8 +93,10 @@ impl Driver {
 
     /// The process dies; what it wrote is in the page cache.
     pub(super) fn die(&mut self) {
-        self.crash_with(|_| Keep::Everything);
-        assert_eq!(self.unsynced.len(), 0, "a write that was acknowledged is gone");
+        let acknowledged = self.crash_with(|_| Keep::Everything);
+        let lost = self.unsynced.first().map(|commit| commit.last);
+        assert!(lost.is_none_or(|lost| acknowledged < lost), "{lost:?} was acknowledged");
+        self.write_again();
     }
 
     /// The power fails, up to three times before the store is used again.
@@ -81,40 +105,45 @@ impl Driver {
         match self.input.below(3) {
             0 => self.crash_with(|_| Keep::SyncedOnly),
             _ => self.crash_with(|time| Keep::Subset { seed: seed.wrapping_add(time) }),
-        }
+        };
         self.write_again();
     }
 
-    /// Ends this life, and leaves in `unsynced` what it took with it.
-    fn crash_with(&mut self, keep: impl Fn(u64) -> Keep) {
+    /// Ends this life, and leaves in `unsynced` what it took with it. Returns up to where writes
+    /// were acknowledged.
+    fn crash_with(&mut self, keep: impl Fn(u64) -> Keep) -> Seq {
         let times = 1 + self.input.below(3) as u64;
+        let writes = self.launch_or_not();
+        let acknowledged = self.note_in_flight(writes);
         let db = self.db.take().expect("the database is open between operations");
         self.add_figures(&db.metrics());
         let was_crashed = self.disk.crash(keep(0));
         let spaces = self.drop_handles(db);
         self.cursors.clear();
         self.figures.crashes += u64::from(was_crashed);
-        let mut db = self.disk.builder().open().unwrap();
+        let repaired = self.input.once_in(16).then(|| self.repair());
+        let mut db = self.open();
         self.take_lost(&db, &spaces);
+        // What was in flight may not have been handed out a sequence.
+        self.seq = acknowledged.max(self.synced);
+        if let Some(dir) = repaired {
+            self.compare_copy(&dir, &spaces, self.synced);
+        }
         for time in 1..times {
             self.disk.crash(keep(time));
             drop(db);
-            db = self.disk.builder().open().unwrap();
+            db = self.open();
             // What was served once is durable, whatever happens then.
             assert_eq!(difference(&db, &spaces, self.synced), None);
         }
         self.begin_life(db, spaces);
+        acknowledged
     }
 
     /// Finds out which prefix of the commits is there, and lets the model forget the others: they
     /// move from the model to `unsynced`, and what is there is synced from now on.
     fn take_lost(&mut self, db: &Db, spaces: &[Shared]) {
-        // A keyspace comes and goes for good at once.
-        let mut expected: Vec<_> = spaces.iter().map(|space| space.borrow().id).collect();
-        let mut ids: Vec<_> = db.keyspaces().unwrap().iter().map(Keyspace::id).collect();
-        expected.sort();
-        ids.sort();
-        assert_eq!(ids, expected);
+        assert_same_keyspaces(db, spaces);
         let differs = |seq| difference(db, spaces, seq);
         let ends = self.unsynced.iter().rev().map(|commit| commit.last);
         let ends: Vec<_> = ends.chain([self.synced]).collect();
@@ -161,7 +190,7 @@ impl Driver {
 }
 
 /// The first key of any keyspace at which a database is not what the model was at `seq`.
-fn difference(db: &Db, spaces: &[Shared], seq: Seq) -> Option<Vec<u8>> {
+pub(super) fn difference(db: &Db, spaces: &[Shared], seq: Seq) -> Option<Vec<u8>> {
     spaces.iter().find_map(|space| {
         let keyspace = db.keyspace(&space.borrow().name).unwrap();
         first_difference(&keyspace, space, seq)
