@@ -46,6 +46,16 @@ impl Machine {
         self.unicode_data.is_file()
     }
 
+    /// Whether a test may mount a disk of its own where nobody else sees it: as root, or as one who
+    /// is root in there alone.
+    pub(super) fn may_mount(&self) -> bool {
+        ["-m", "-rm"].iter().any(|flags| {
+            let mount = ["sh", "-c", "mount -t tmpfs -o size=64k none \"$0\""];
+            let output = Command::new("unshare").arg(flags).args(mount).arg(&self.root).output();
+            output.is_ok_and(|output| output.status.success())
+        })
+    }
+
     pub(super) fn has_asan(&self) -> bool {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
         let target = ["--target", "x86_64-unknown-linux-gnu"];

@@ -112,11 +112,16 @@ fn tests(machine: &Machine) -> Plan {
             )
             .falling_short("cargo-nextest is not installed: ran `cargo test`, without time limits"),
         };
-    match machine.has_unicode_data() {
-        true => tests.into(),
+    let tests = match machine.has_unicode_data() {
+        true => tests,
         false => tests
-            .falling_short("unicode-data is not installed: the end-to-end test ran on an extract")
-            .into(),
+            .falling_short("unicode-data is not installed: the end-to-end test ran on an extract"),
+    };
+    match machine.may_mount() {
+        true => tests.into(),
+        false => {
+            tests.falling_short("no mount namespace: nothing was killed on a full disk").into()
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use lsm_base::testing::SplitMix64;
 use lsm_engine::{Db, Keyspace, Read, WriteBatch};
 
+use super::spaces::{self, Content};
+
 /// How many threads write.
 pub(super) const WRITERS: usize = 3;
 
@@ -71,11 +73,32 @@ pub(super) fn last_numbers(db: &Db) -> Numbers {
     })
 }
 
+/// What a store holds: of the writers the number of each's last write, and how many steps of the
+/// keyspaces that come and go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) numbers: Numbers,
+    pub(super) steps: u64,
+}
+
+impl Progress {
+    /// That of a store.
+    pub(super) fn of(db: &Db) -> Progress {
+        Progress { numbers: last_numbers(db), steps: spaces::done(db) }
+    }
+
+    /// Whether there is nothing in this that is not in the other.
+    pub(super) fn is_within(&self, other: &Progress) -> bool {
+        self.steps <= other.steps
+            && self.numbers.iter().zip(&other.numbers).all(|(own, other)| own <= other)
+    }
+}
+
 /// What was acknowledged, and what the store must hold for it.
 #[derive(Default)]
 pub(super) struct Oracle {
-    /// The last write of each that was acknowledged, or that an open has served.
-    acked: Numbers,
+    /// The last write of each that was acknowledged, or that an open has served, and the steps.
+    acked: Progress,
     /// The sequence with which it was acknowledged; 0 if it was only served.
     seqs: Numbers,
     /// The highest sequence that is known to have been handed out before this life.
@@ -83,7 +106,7 @@ pub(super) struct Oracle {
     acks: u64,
     /// The writes that the maps below have.
     applied: Numbers,
-    keyspaces: [BTreeMap<Vec<u8>, Vec<u8>>; 2],
+    keyspaces: [Content; 2],
 }
 
 impl Oracle {
@@ -92,68 +115,115 @@ impl Oracle {
         self.acks
     }
 
-    /// An open serves these writes: whatever it says counts from now on.
-    pub(super) fn serve(&mut self, numbers: Numbers) {
-        for (writer, number) in numbers.into_iter().enumerate() {
-            let acked = self.acked[writer];
+    /// What was acknowledged, or served.
+    pub(super) fn acknowledged(&self) -> Progress {
+        self.acked
+    }
+
+    /// An open serves this: whatever it says counts from now on.
+    pub(super) fn serve(&mut self, found: Progress) {
+        self.check_served(found);
+        for (writer, number) in found.numbers.into_iter().enumerate() {
+            if self.acked.numbers[writer] < number {
+                (self.acked.numbers[writer], self.seqs[writer]) = (number, 0);
+            }
+        }
+        self.acked.steps = found.steps;
+        self.highest = self.highest.max(self.seqs.into_iter().max().unwrap_or(0));
+    }
+
+    /// All that was acknowledged is there, and of each thread one more at most.
+    pub(super) fn check_served(&self, found: Progress) {
+        let Progress { numbers, steps } = self.acked;
+        assert!(steps <= found.steps, "{steps} steps were acknowledged, {} are there", found.steps);
+        assert!(found.steps <= steps + 1, "step {} after {steps}, never begun", found.steps);
+        for (writer, number) in found.numbers.into_iter().enumerate() {
+            let acked = numbers[writer];
             assert!(
                 acked <= number,
                 "writer {writer}: {acked} was acknowledged, {number} is there"
             );
             assert!(number <= acked + 1, "writer {writer}: {number} after {acked}, never begun");
-            if acked < number {
-                (self.acked[writer], self.seqs[writer]) = (number, 0);
-            }
         }
-        self.highest = self.highest.max(self.seqs.into_iter().max().unwrap_or(0));
+    }
+
+    /// A step was acknowledged.
+    pub(super) fn acknowledge_step(&mut self, number: u64) {
+        assert_eq!(number, self.acked.steps + 1, "steps are taken one by one");
+        self.acked.steps = number;
     }
 
     /// A write was acknowledged, with the sequence of its last operation.
     pub(super) fn acknowledge(&mut self, writer: usize, number: u64, seq: u64) {
-        assert_eq!(number, self.acked[writer] + 1, "writer {writer} counts");
+        assert_eq!(number, self.acked.numbers[writer] + 1, "writer {writer} counts");
         assert!(self.highest < seq && self.seqs[writer] < seq, "{seq} was handed out twice");
-        (self.acked[writer], self.seqs[writer]) = (number, seq);
+        (self.acked.numbers[writer], self.seqs[writer]) = (number, seq);
         self.acks += 1;
     }
 
     /// Every write that was acknowledged is there, each whole, and nothing else.
     pub(super) fn check(&mut self, db: &Db) {
-        let found = last_numbers(db);
-        for (writer, number) in found.into_iter().enumerate() {
-            if number == self.acked[writer] && 0 < self.seqs[writer] {
+        let found = Progress::of(db);
+        for (writer, number) in found.numbers.into_iter().enumerate() {
+            if number == self.acked.numbers[writer] && 0 < self.seqs[writer] {
                 let entry = db.get_entry(last_key(writer)).unwrap().unwrap();
                 assert_eq!(entry.seq.get(), self.seqs[writer], "writer {writer}: its sequence");
             }
         }
         self.serve(found);
         self.highest = self.highest.max(db.seq().get());
-        self.apply(found);
-        let side = db.keyspace(SIDE).unwrap();
-        for (place, scan) in [db.scan::<&[u8]>(..), side.scan::<&[u8]>(..)].into_iter().enumerate()
-        {
-            let mut expected = self.keyspaces[place].iter();
-            for item in scan {
-                let (key, value) = item.unwrap();
-                let text = String::from_utf8_lossy(&key).into_owned();
-                let (known, wanted) =
-                    expected.next().unwrap_or_else(|| panic!("{text} is too much"));
-                assert_eq!((&key, &value[..]), (known, &wanted[..]), "{text} in keyspace {place}");
-            }
-            assert_eq!(expected.next(), None, "keyspace {place} ends too early");
-        }
+        apply(&mut self.keyspaces, self.applied, found.numbers);
+        self.applied = found.numbers;
+        compare(db, &self.keyspaces, found.steps);
     }
 
-    fn apply(&mut self, found: Numbers) {
-        for (writer, last) in found.into_iter().enumerate() {
-            for number in self.applied[writer] + 1..=last {
-                for (place, key, value) in ops(writer, number) {
-                    match value {
-                        Some(value) => self.keyspaces[place].insert(key, value),
-                        None => self.keyspaces[place].remove(&key),
-                    };
-                }
+    /// A copy has what it says that it has, whole, and nothing else. It was made since the last
+    /// [`check`](Self::check).
+    pub(super) fn check_copy(&self, db: &Db, found: Progress) {
+        let mut keyspaces = self.keyspaces.clone();
+        apply(&mut keyspaces, self.applied, found.numbers);
+        compare(db, &keyspaces, found.steps);
+    }
+}
+
+/// Brings the contents from some writes of each to some others.
+fn apply(keyspaces: &mut [Content; 2], from: Numbers, to: Numbers) {
+    for (writer, last) in to.into_iter().enumerate() {
+        for number in from[writer] + 1..=last {
+            for (place, key, value) in ops(writer, number) {
+                match value {
+                    Some(value) => keyspaces[place].insert(key, value),
+                    None => keyspaces[place].remove(&key),
+                };
             }
-            self.applied[writer] = last;
         }
+    }
+}
+
+/// Compares every key of every keyspace.
+fn compare(db: &Db, keyspaces: &[Content; 2], steps: u64) {
+    let [default, side] = keyspaces;
+    let mut expected: BTreeMap<String, Content> = spaces::expected(steps);
+    let mut default = default.clone();
+    let written = spaces::written(steps);
+    default.extend(written.map(|number| (spaces::KEY.to_vec(), number.to_be_bytes().to_vec())));
+    expected.insert("default".into(), default);
+    // A store that was killed before its first open had ended may lack it.
+    let has_side = !side.is_empty() || db.keyspaces().unwrap().iter().any(|k| k.name() == SIDE);
+    expected.extend(has_side.then(|| (SIDE.into(), side.clone())));
+    let found: Vec<_> = db.keyspaces().unwrap();
+    let mut names: Vec<_> = found.iter().map(|keyspace| keyspace.name().to_owned()).collect();
+    names.sort();
+    assert!(names.iter().eq(expected.keys()), "{names:?}, and not {:?}", expected.keys());
+    for keyspace in found {
+        let name = keyspace.name();
+        let mut expected = expected[name].iter();
+        for item in keyspace.scan::<&[u8]>(..) {
+            let (key, value) = item.unwrap();
+            let text = String::from_utf8_lossy(&key).into_owned();
+            let (known, wanted) = expected.next().unwrap_or_else(|| panic!("{text} is too much"));
+            assert_eq!((&key, &value[..]), (known, &wanted[..]), "{text} in {name}");
+        }
+        assert_eq!(expected.next(), None, "{name} ends too early");
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Setting<'a> {
     /// The one before which the server is killed, and how many recoveries are cut short then.
     pub(super) kill_at: u64,
     pub(super) cut_short: u64,
+    /// The one before which the server is stopped for a while.
+    pub(super) pause_at: Option<u64>,
 }
 
 /// A client.
@@ -53,10 +55,14 @@ impl<'a> Client<'a> {
         Client { setting, random, life, address, connection, versions: [0; KEYS] }
     }
 
-    /// So many operations. The client that comes to the kill carries it out.
+    /// So many operations. The client that comes to the kill carries it out, and so the pause.
     pub(super) fn work(&mut self, operations: u64) {
         for _ in 0..operations {
-            if self.setting.begun.fetch_add(1, Ordering::Relaxed) == self.setting.kill_at {
+            let begun = self.setting.begun.fetch_add(1, Ordering::Relaxed);
+            if self.setting.pause_at == Some(begun) {
+                self.setting.server.pause();
+            }
+            if begun == self.setting.kill_at {
                 self.setting.server.kill();
                 self.setting.server.restart(self.setting.cut_short);
             }

@@ -9,6 +9,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
 use crate::process::command;
 
 /// Far beyond what anything takes on a busy machine.
@@ -25,6 +27,8 @@ pub(super) struct Kills {
     pub(super) in_recovery: u64,
     /// Second servers that were refused.
     pub(super) refused: u64,
+    /// Servers that were stopped for as long as another took to be refused.
+    pub(super) paused: u64,
 }
 
 /// The server that has the store, over its many lives.
@@ -71,6 +75,25 @@ impl Server<'_> {
         let mut life = self.life.lock().unwrap();
         drop(life.process.take().expect("it runs"));
         life.kills.all += 1;
+    }
+
+    /// Stops the server wherever it is, until another was refused, and lets it go on.
+    pub(super) fn pause(&self) {
+        let mut life = self.life.lock().unwrap();
+        // The client that came to this may be late, and the server killed.
+        let Some(process) = &life.process else { return };
+        let owner = Pid::from_child(&process.child);
+        kill_process(owner, Signal::STOP).unwrap();
+        let waited = waitpid(Some(owner), WaitOptions::UNTRACED).unwrap();
+        assert!(waited.is_some_and(|(_, status)| status.stopped()), "it ended: {waited:?}");
+        let (says, heard) = channel();
+        let mut rival = start(self.data, 0, &says);
+        let (_, address) = heard.recv_timeout(PATIENCE).expect("it says nothing");
+        assert_eq!(address, None, "two servers have the store");
+        let code = rival.child.wait().unwrap().code();
+        assert_eq!(code, Some(LOCKED), "how a server ends that is refused");
+        kill_process(owner, Signal::CONT).unwrap();
+        life.kills.paused += 1;
     }
 
     /// Starts the server, after so many whose recovery is cut short.
