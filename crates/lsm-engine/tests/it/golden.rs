@@ -1,7 +1,9 @@
 //! Directories of every format version are kept in `tests/golden` and must open for ever.
 //!
-//! `LSM_REWRITE_GOLDEN=1` writes that of the present version anew; a version that is frozen is
-//! never written again.
+//! `LSM_REWRITE_GOLDEN=1` lets the tests called `rewrite` write those of the present version anew; a
+//! version that is frozen is never written again.
+
+mod levels;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,6 +85,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn is_to_be_rewritten() -> bool {
+    std::env::var_os("LSM_REWRITE_GOLDEN").is_some()
+}
+
 #[test]
 fn directories_of_version_0_open() {
     // The last one has a log with an end, as closes left it once.
@@ -109,7 +115,7 @@ fn directories_of_version_0_open() {
 
 #[test]
 fn rewrite() {
-    if std::env::var_os("LSM_REWRITE_GOLDEN").is_none() {
+    if !is_to_be_rewritten() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
