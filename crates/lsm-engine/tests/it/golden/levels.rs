@@ -122,7 +122,7 @@ fn model(steps: &[Step]) -> Model {
                 keyspace.insert(key.clone().into(), value.clone().into());
             }
             Delete(keyspace, key) => {
-                drop(model.entry(keyspace).or_default().remove(key.as_bytes()))
+                model.entry(keyspace).or_default().remove(key.as_bytes());
             }
             Open(_) | Step::Snapshot | Flush | Compact(..) => {}
         }
