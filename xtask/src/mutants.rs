@@ -5,7 +5,8 @@
 //!    harnesses.
 //! 2. What survives in the crates below the engine meets the engine's tests as well.
 //! 3. What became of them goes into the [tally], where a person gives each survivor a reason, or
-//!    writes the test that notices it. `cargo xtask tidy` checks that one of them was done.
+//!    writes the test that notices it: `--survivors` tests again those without a reason. `cargo xtask
+//!    tidy` checks that one of them was done.
 
 mod outcomes;
 pub(crate) mod tally;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use self::outcomes::{Mutant, Outcomes};
-use self::tally::{Tally, WHOLE};
+use self::tally::{Survivor, Tally, WHOLE};
 
 /// The code of the log, the tables, the MANIFEST, compaction, and the commit path: how the paths of
 /// its files begin.
@@ -33,7 +34,10 @@ const CODE: &[&str] = &[
 ];
 
 /// What is there for tests.
-const EXCLUDED: &[&str] = &["**/tests.rs", "**/testing.rs", "**/fuzz.rs"];
+const EXCLUDED: &[&str] = &["**/tests.rs", "**/testing.rs", "**/fuzz.rs", "**/handover/model.rs"];
+
+/// Mutants of code that people read what it writes: no data depends on that.
+const HARMLESS: &str = "<impl (fmt::)?Debug for ";
 
 /// What a mutant meets of the tests of its package: all, but of the engine's harnesses only those that
 /// end within seconds and that measure nothing: a mutant is built while others are tested.
@@ -41,6 +45,11 @@ const FAST: &str = "not package(lsm-engine) | kind(lib) | test(/^(basics|close|d
     keyspaces|manifest|open|snapshots)::/)";
 
 const ENGINE: &str = "crates/lsm-engine/";
+
+/// A diff as cargo-mutants reads it, whatever git is configured to: with other prefixes it would find
+/// none of our files in it, and not say so.
+const DIFF: &[&str] =
+    &["diff", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
 
 /// Into how many shards all mutants are cut: each has some thirty, which take minutes.
 const SHARDS: u32 = 100;
@@ -57,6 +66,9 @@ pub(crate) struct Args {
     /// Tests the mutants of this file; may be given more than once
     #[arg(long, value_name = "FILE")]
     file: Vec<String>,
+    /// Tests again what survived and has no reason in the tally
+    #[arg(long, conflicts_with_all = ["shard", "changed_since", "file"])]
+    survivors: bool,
 }
 
 /// A part of a list of mutants.
@@ -110,19 +122,18 @@ fn test(args: &Args, root: &Path) -> Result<(), String> {
         }
     }
     let mut tally = Tally::read(root)?;
-    let commit = crate::git::commit(root)?;
-    let selection = Selection::of(args, &tally, root)?;
-    let mut outcomes = run_tool(selection.command(root), &selection.folder)?;
-    let below = outcomes.survivors().filter(|mutant| !mutant.file.starts_with(ENGINE));
-    let below: Vec<_> = below.cloned().collect();
-    if !below.is_empty() {
-        // What is known so far is worth keeping, whatever becomes of this.
-        match run_tool(command_again(root, &below), &selection.folder.join("again")) {
-            Ok(again) => outcomes.judge_again(&again),
-            Err(why) => eprintln!("mutants: the survivors did not meet the engine: {why}"),
-        }
+    let folder = folder(root)?;
+    if args.survivors {
+        return test_survivors(&mut tally, &folder, root);
     }
-    for entry in outcomes.entries(&commit, &selection.part)? {
+    let commit = crate::git::commit(root)?;
+    let selection = Selection::of(args, &tally, root, &folder)?;
+    let outcomes = outcomes(selection.command(root), &folder, root)?;
+    let entries = outcomes.entries(&commit, &selection.part)?;
+    if entries.is_empty() {
+        println!("no mutants there");
+    }
+    for entry in entries {
         println!("{entry}");
         tally.add(entry);
     }
@@ -130,6 +141,44 @@ fn test(args: &Args, root: &Path) -> Result<(), String> {
         tally.last_shard = Some(turn.to_string());
     }
     tally.write(root)
+}
+
+/// Tests again what has no reason in the tally.
+fn test_survivors(tally: &mut Tally, folder: &Path, root: &Path) -> Result<(), String> {
+    if tally.without_reason().next().is_none() {
+        println!("all survivors have a reason");
+        return Ok(());
+    }
+    let outcomes = outcomes(command_for_survivors(root, tally), folder, root)?;
+    tally.judge_again(&outcomes.by_name()?);
+    for (file, Survivor { line, mutant, .. }) in tally.without_reason() {
+        println!("survived again, or stands elsewhere by now: {file}:{line}: {mutant}");
+    }
+    tally.write(root)
+}
+
+/// Where cargo-mutants writes.
+fn folder(root: &Path) -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let folder = root.join(target).join("mutants");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// What becomes of the mutants of a command, of which those that survive below the engine meet the
+/// engine's tests as well.
+fn outcomes(command: Command, folder: &Path, root: &Path) -> Result<Outcomes, String> {
+    let mut outcomes = run_tool(command, folder)?;
+    let below = outcomes.survivors().filter(|mutant| !mutant.file.starts_with(ENGINE));
+    let below: Vec<_> = below.cloned().collect();
+    if !below.is_empty() {
+        // What is known so far is worth keeping, whatever becomes of this.
+        match run_tool(command_again(root, &below), &folder.join("again")) {
+            Ok(again) => outcomes.judge_again(&again),
+            Err(why) => eprintln!("mutants: the survivors did not meet the engine: {why}"),
+        }
+    }
+    Ok(outcomes)
 }
 
 /// Runs cargo-mutants, and reads what became of its mutants.
@@ -159,14 +208,31 @@ fn run_tool(mut command: Command, folder: &Path) -> Result<Outcomes, String> {
 fn command_again(root: &Path, mutants: &[Mutant]) -> Command {
     let mut command = command(root);
     command.arg("--test-package=lsm-engine");
-    let files: BTreeSet<_> = mutants.iter().map(|mutant| &mutant.file).collect();
-    for file in files {
-        command.args(["--file", file]);
-    }
-    for mutant in mutants {
-        command.arg(format!("--re=^{}$", escaped(&mutant.name)));
-    }
+    let expressions = mutants.iter().map(|mutant| (&*mutant.file, escaped(&mutant.name)));
+    choose(&mut command, expressions);
     command
+}
+
+/// The mutants that the tally has no reason for. It does not know their columns.
+fn command_for_survivors(root: &Path, tally: &Tally) -> Command {
+    let mut command = command(root);
+    let expressions = tally.without_reason().map(|(file, survivor)| {
+        let Survivor { line, mutant, .. } = survivor;
+        (file, format!(r"{}:{line}:\d+: {}", escaped(file), escaped(mutant)))
+    });
+    choose(&mut command, expressions);
+    command
+}
+
+/// Lets a command test the mutants of these files whose names match these expressions.
+fn choose<'a>(command: &mut Command, expressions: impl Iterator<Item = (&'a str, String)>) {
+    let mut files = BTreeSet::new();
+    for (file, expression) in expressions {
+        if files.insert(file) {
+            command.args(["--file", file]);
+        }
+        command.arg(format!("--re=^{expression}$"));
+    }
 }
 
 /// A regular expression that matches this text alone.
@@ -185,7 +251,7 @@ fn escaped(text: &str) -> String {
 fn command(root: &Path) -> Command {
     let mut command = cargo(root);
     command.args(["mutants", "--all-features", "--cap-lints=true", "--cargo-arg=--locked"]);
-    command.arg("--test-tool=nextest");
+    command.args(["--test-tool=nextest", "--exclude-re", HARMLESS]);
     // The target folder is that of a tree without mutants.
     command.env_remove("CARGO_TARGET_DIR");
     command
@@ -200,8 +266,6 @@ fn cargo(root: &Path) -> Command {
 
 /// Which mutants are tested.
 struct Selection {
-    /// Where cargo-mutants writes.
-    folder: PathBuf,
     /// What the tally calls them.
     part: String,
     files: Vec<String>,
@@ -212,10 +276,7 @@ struct Selection {
 }
 
 impl Selection {
-    fn of(args: &Args, tally: &Tally, root: &Path) -> Result<Selection, String> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        let folder = root.join(target).join("mutants");
-        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    fn of(args: &Args, tally: &Tally, root: &Path, folder: &Path) -> Result<Selection, String> {
         let is_ours = |file: &&String| CODE.iter().any(|start| file.starts_with(start));
         if let Some(other) = args.file.iter().find(|file| !is_ours(file)) {
             return Err(format!("{other}: not among {}", CODE.join(", ")));
@@ -228,7 +289,7 @@ impl Selection {
         let mut diff = None;
         if let Some(since) = &args.changed_since {
             let path = folder.join("changed.diff");
-            let text = crate::git::output(root, &["diff", since])?;
+            let text = crate::git::output(root, &[DIFF, &[since]].concat())?;
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
             parts.push(format!("changed since {since}"));
             diff = Some(path);
@@ -239,7 +300,7 @@ impl Selection {
             parts.push(format!("of {}", args.file.join(", ")));
         }
         let part = if parts.is_empty() { WHOLE.to_string() } else { parts.join(" ") };
-        Ok(Selection { folder, part, files: args.file.clone(), diff, shard, turn })
+        Ok(Selection { part, files: args.file.clone(), diff, shard, turn })
     }
 
     /// The mutants against the tests of their own crates.
@@ -315,8 +376,8 @@ mod tests {
         let scratch = crate::scratch::Scratch::new("mutants-selection");
         let part = |shard: Option<Shard>, file: &[&str]| {
             let file = file.iter().map(|file| (*file).to_string()).collect();
-            let args = Args { shard, changed_since: None, file };
-            Selection::of(&args, &Tally::default(), scratch.path())
+            let args = Args { shard, changed_since: None, file, survivors: false };
+            Selection::of(&args, &Tally::default(), scratch.path(), scratch.path())
         };
         let half = Some(Shard { index: 1, count: 2 });
         let scan = "crates/lsm-wal/src/scan.rs";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::tally::{Entry, Survivor};
+use super::tally::{Entry, Name, Noticed, Survivor};
 
 /// What became of a mutant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -96,6 +96,24 @@ impl Outcomes {
         }
     }
 
+    /// What became of the mutants of each name, those that survived at the end. An error if not every
+    /// mutant was tested.
+    pub(super) fn by_name(&self) -> Result<BTreeMap<Name, Vec<Noticed>>, String> {
+        let mut names: BTreeMap<Name, Vec<Noticed>> = BTreeMap::new();
+        for (mutant, summary) in &self.0 {
+            let noticed = match summary {
+                Some(Summary::CaughtMutant | Summary::Unviable) => Noticed::ByFailure,
+                Some(Summary::Timeout) => Noticed::ByTimeout,
+                Some(Summary::MissedMutant) => Noticed::No,
+                Some(Summary::Success | Summary::Failure) | None => return Err(untested(mutant)),
+            };
+            let Survivor { line, mutant: what, .. } = survivor(mutant)?;
+            names.entry((mutant.file.clone(), line, what)).or_default().push(noticed);
+        }
+        names.values_mut().for_each(|noticed| noticed.sort());
+        Ok(names)
+    }
+
     /// The entries of the tally, one for each file. An error if not every mutant was tested.
     pub(super) fn entries(&self, commit: &str, part: &str) -> Result<Vec<Entry>, String> {
         let mut files: BTreeMap<&str, Entry> = BTreeMap::new();
@@ -117,7 +135,7 @@ impl Outcomes {
                 Some(Summary::Unviable) => entry.unviable += 1,
                 Some(Summary::MissedMutant) => entry.survived.push(survivor(mutant)?),
                 Some(Summary::Success | Summary::Failure) | None => {
-                    return Err(format!("was not tested: {}", mutant.name));
+                    return Err(untested(mutant));
                 }
             }
         }
@@ -125,6 +143,10 @@ impl Outcomes {
         entries.iter_mut().for_each(|entry| entry.survived.sort_by_key(|mutant| mutant.line));
         Ok(entries)
     }
+}
+
+fn untested(mutant: &Mutant) -> String {
+    format!("was not tested: {}", mutant.name)
 }
 
 /// A survivor, without the column in its name: a reason is to outlive another line above it.
@@ -190,6 +212,30 @@ mod tests {
         assert_eq!(all.survivors().count(), 0);
         let entries = all.entries("0f0f", "all").unwrap();
         assert_eq!((entries[0].caught, entries[0].survived.len()), (3, 0));
+    }
+
+    #[test]
+    fn mutants_of_one_name_stand_together_and_survivors_last() {
+        let names = outcomes(5, "Success", &ALL).unwrap().by_name().unwrap();
+        let what = "replace < with <= in C::picked -> bool".to_string();
+        let noticed: Vec<_> =
+            (1..=5).map(|line| names[&(FILE.to_string(), line, what.clone())].clone()).collect();
+        use Noticed::{ByFailure, ByTimeout, No};
+        assert_eq!(noticed, [[ByFailure], [No], [ByTimeout], [ByFailure], [No]]);
+        let again = |line: &str, column: &str, summary: &str| {
+            let name = format!("{FILE}:{line}:{column}: gone");
+            let mutant = format!(r#"{{"file":"{FILE}","name":"{name}"}}"#);
+            let outcome = format!(r#"{{"scenario":{{"Mutant":{mutant}}},"summary":"{summary}"}}"#);
+            (mutant, outcome)
+        };
+        let both = [again("7", "1", "MissedMutant"), again("7", "9", "CaughtMutant")];
+        let (mutants, ended): (Vec<_>, Vec<_>) = both.into_iter().unzip();
+        let report = format!(r#"{{"outcomes":[{}]}}"#, ended.join(","));
+        let both = Outcomes::parse(&format!("[{}]", mutants.join(",")), &report).unwrap();
+        let names = both.by_name().unwrap();
+        assert_eq!(names[&(FILE.to_string(), 7, "gone".to_string())], [ByFailure, No]);
+        let cut_short = outcomes(6, "Success", &ALL).unwrap();
+        assert!(cut_short.by_name().unwrap_err().contains("was not tested"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! noticed; it stands here until a test does, or with the reason, written by a person, why none can.
 //! Invariant of a sound tally: each entry adds up, and each survivor has its reason.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -52,6 +53,18 @@ pub(crate) struct Survivor {
     pub(crate) reason: String,
 }
 
+/// How the tally tells mutants apart: file, line, and what is changed. Some lines have several of one
+/// name.
+pub(crate) type Name = (String, usize, String);
+
+/// Whether tests notice a mutant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Noticed {
+    ByFailure,
+    ByTimeout,
+    No,
+}
+
 /// What an entry calls all mutants of its file.
 pub(crate) const WHOLE: &str = "all";
 
@@ -90,6 +103,34 @@ impl Tally {
         self.entries.retain(|old| !is_replaced(old));
         self.entries.push(entry);
         self.entries.sort_by(|a, b| (&a.file, &a.part).cmp(&(&b.file, &b.part)));
+    }
+
+    /// The survivors that nobody gave a reason for, with their files.
+    pub(crate) fn without_reason(&self) -> impl Iterator<Item = (&str, &Survivor)> {
+        let all = self.entries.iter().flat_map(|entry| {
+            entry.survived.iter().map(|survivor| (entry.file.as_str(), survivor))
+        });
+        all.filter(|(_, survivor)| survivor.reason.is_empty())
+    }
+
+    /// Takes over what became of survivors without a reason when they met new tests. One that does
+    /// not stand any more where it stood stays.
+    pub(crate) fn judge_again(&mut self, again: &BTreeMap<Name, Vec<Noticed>>) {
+        for Entry { file, caught, timeouts, survived, .. } in &mut self.entries {
+            let mut again = again.clone();
+            survived.retain(|survivor| {
+                if !survivor.reason.is_empty() {
+                    return true;
+                }
+                let name = (file.clone(), survivor.line, survivor.mutant.clone());
+                match again.get_mut(&name).and_then(Vec::pop) {
+                    Some(Noticed::ByFailure) => *caught += 1,
+                    Some(Noticed::ByTimeout) => *timeouts += 1,
+                    Some(Noticed::No) | None => return true,
+                }
+                false
+            });
+        }
     }
 
     /// The reason that a person gave for a mutant, wherever in its file it stands now.
@@ -179,6 +220,35 @@ mod tests {
         tally.add(entry("crates/a/src/c.rs", WHOLE, ""));
         let reason = |index: usize| &*tally.entries[index].survived[0].reason;
         assert_eq!((reason(0), reason(1)), ("it is the same", ""));
+    }
+
+    #[test]
+    fn new_tests_may_notice_what_has_no_reason() {
+        let mut tally = Tally::default();
+        for (file, reason) in [("a", ""), ("b", ""), ("c", ""), ("d", "it is the same")] {
+            tally.add(entry(file, WHOLE, reason));
+        }
+        // Two of one name in one line, one of which was noticed before.
+        let again = [("a", vec![Noticed::ByFailure, Noticed::No]), ("b", vec![Noticed::ByTimeout])];
+        let again = again.map(|(file, noticed)| {
+            ((file.to_string(), 7, "replace < with <= in picked".to_string()), noticed)
+        });
+        let mut again = BTreeMap::from(again);
+        again.insert(
+            ("c".into(), 8, "replace < with <= in picked".into()),
+            vec![Noticed::ByFailure],
+        );
+        again.insert(
+            ("d".into(), 7, "replace < with <= in picked".into()),
+            vec![Noticed::ByFailure],
+        );
+        tally.judge_again(&again);
+        let counts = |entry: &Entry| (entry.caught, entry.timeouts, entry.survived.len());
+        let counts: Vec<_> = tally.entries.iter().map(counts).collect();
+        assert_eq!(counts, [(3, 1, 1), (3, 2, 0), (3, 1, 1), (3, 1, 1)]);
+        assert!(tally.entries.iter().all(Entry::adds_up));
+        let left: Vec<_> = tally.without_reason().map(|(file, _)| file).collect();
+        assert_eq!(left, ["a", "c"]);
     }
 
     #[test]
