@@ -254,6 +254,10 @@ fn command(root: &Path) -> Command {
     command.args(["--test-tool=nextest", "--exclude-re", HARMLESS]);
     // The target folder is that of a tree without mutants.
     command.env_remove("CARGO_TARGET_DIR");
+    // Nobody reads a backtrace of theirs, and they are compiled by the thousand.
+    for profile in ["DEV", "TEST"] {
+        command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "false");
+    }
     command
 }
 

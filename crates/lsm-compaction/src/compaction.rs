@@ -159,3 +159,46 @@ impl fmt::Debug for Compaction {
 fn numbers(tables: &[Arc<TableMeta>]) -> Vec<u64> {
     tables.iter().map(|table| table.number).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::table;
+
+    /// Two tables of level 4, of which the second is compressed, above one of level 5.
+    fn compaction() -> Compaction {
+        let plain = table(1, "a", "c", 5, 6);
+        let packed = TableMeta { compression: Compression::Lz4, ..table(2, "d", "f", 7, 8) };
+        Compaction {
+            reason: Reason::LevelSize,
+            keyspace: KeyspaceId::DEFAULT,
+            level: 4,
+            output_level: 5,
+            inputs: vec![Arc::new(plain), Arc::new(packed)],
+            overlapped: vec![Arc::new(table(3, "b", "e", 1, 4))],
+            grandparents: Vec::new(),
+            is_trivial_move: false,
+        }
+    }
+
+    #[test]
+    fn all_tables_that_are_read_count() {
+        let compaction = compaction();
+        assert_eq!((compaction.input_bytes(), compaction.input_entries()), (3 << 20, 300));
+    }
+
+    #[test]
+    fn a_move_marks_what_has_another_codec_than_its_level() {
+        let compaction =
+            Compaction { overlapped: Vec::new(), is_trivial_move: true, ..compaction() };
+        let mut codecs = [Compression::None; LEVELS];
+        let marks = |codecs: &[Compression; LEVELS]| -> Vec<_> {
+            let edit = compaction.move_edit(codecs);
+            let marks = edit.added_tables.iter();
+            marks.map(|added| (added.level, added.table.number, added.table.mark)).collect()
+        };
+        assert_eq!(marks(&codecs), [(5, 1, Mark::None), (5, 2, Mark::Recompress)]);
+        codecs[5] = Compression::Lz4;
+        assert_eq!(marks(&codecs), [(5, 1, Mark::Recompress), (5, 2, Mark::None)]);
+    }
+}

@@ -213,6 +213,60 @@ mod tests {
     }
 
     #[test]
+    fn counters_that_are_said_count_and_the_first_sequence_stands() {
+        let edit = VersionEdit {
+            next_file_number: Some(5),
+            first_seq: Some(Seq::new(30)),
+            last_seq: Some(Seq::new(40)),
+            next_keyspace_id: Some(9),
+            ..VersionEdit::default()
+        };
+        let state = State::new(7).apply(&edit).unwrap();
+        assert_eq!((state.next_file_number, state.next_keyspace_id), (5, 9));
+        assert_eq!((state.first_seq, state.last_seq), (Seq::new(30), Seq::new(40)));
+        let first = |seq| VersionEdit { first_seq: Some(Seq::new(seq)), ..VersionEdit::default() };
+        assert!(state.apply(&first(30)).is_ok());
+        assert_eq!(state.apply(&first(31)).unwrap().first_seq, Seq::new(31));
+        let error = state.apply(&first(29)).unwrap_err();
+        assert_eq!(error.to_string(), "the first sequence goes back from #30 to #29");
+    }
+
+    #[test]
+    fn a_header_comes_first_or_never() {
+        let state = State::new(7);
+        let edit = VersionEdit { header: Some(state.header.clone()), ..VersionEdit::default() };
+        assert!(matches!(state.apply(&edit), Err(Error::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept() {
+        let item = |tag| Item { tag, need: crate::item::Need::Optional, payload: vec![1] };
+        let edit = |tag| VersionEdit { unknown: vec![item(tag)], ..VersionEdit::default() };
+        let state = State::new(7).apply(&edit(40)).unwrap().apply(&edit(41)).unwrap();
+        assert_eq!(state.unknown, [item(40), item(41)]);
+    }
+
+    #[test]
+    fn one_edit_adds_up_to_the_whole_state() {
+        let floor = LogFloor { first_segment: 3, synced: position(4, 100), highest_segment: 5 };
+        let mut edit = VersionEdit {
+            log_floor: Some(floor),
+            next_file_number: Some(50),
+            first_seq: Some(Seq::new(30)),
+            last_seq: Some(Seq::new(40)),
+            next_keyspace_id: Some(9),
+            clean_close: Some(position(5, 9)),
+            ..VersionEdit::default()
+        };
+        edit.add_table(0, Arc::new(table(9, "a", "m", 5, 20)));
+        edit.add_table(6, Arc::new(table(8, "a", "m", 1, 4)));
+        let state = State::new(7).apply(&edit).unwrap();
+        assert_eq!((state.log_floor, state.clean_close), (floor, Some(position(5, 9))));
+        let again = State::empty(state.header.clone()).change(&state.snapshot_edit()).unwrap();
+        assert_eq!(again, state);
+    }
+
+    #[test]
     fn a_clean_close_holds_until_the_next_edit() {
         let close = VersionEdit { clean_close: Some(position(4, 9)), ..VersionEdit::default() };
         let closed = State::new(7).apply(&close).unwrap();
@@ -234,5 +288,9 @@ mod tests {
         assert_eq!((state.next_keyspace_id, state.last_seq), (2, Seq::new(30)));
         assert!(state.apply(&create(1)).is_err());
         assert!(state.apply(&create(2)).is_ok());
+        // The last one would come again, since none follows.
+        assert!(state.apply(&create(u32::MAX)).is_err());
+        let last = state.apply(&create(u32::MAX - 1)).unwrap();
+        assert_eq!(last.next_keyspace_id, u32::MAX);
     }
 }

@@ -118,12 +118,16 @@ impl Tally {
     pub(crate) fn judge_again(&mut self, again: &BTreeMap<Name, Vec<Noticed>>) {
         for Entry { file, caught, timeouts, survived, .. } in &mut self.entries {
             let mut again = again.clone();
+            let name = |survivor: &Survivor| (file.clone(), survivor.line, survivor.mutant.clone());
+            // Those that no test can notice survive first.
+            for survivor in survived.iter().filter(|survivor| !survivor.reason.is_empty()) {
+                again.get_mut(&name(survivor)).and_then(Vec::pop);
+            }
             survived.retain(|survivor| {
                 if !survivor.reason.is_empty() {
                     return true;
                 }
-                let name = (file.clone(), survivor.line, survivor.mutant.clone());
-                match again.get_mut(&name).and_then(Vec::pop) {
+                match again.get_mut(&name(survivor)).and_then(Vec::pop) {
                     Some(Noticed::ByFailure) => *caught += 1,
                     Some(Noticed::ByTimeout) => *timeouts += 1,
                     Some(Noticed::No) | None => return true,
@@ -242,10 +246,19 @@ mod tests {
             ("d".into(), 7, "replace < with <= in picked".into()),
             vec![Noticed::ByFailure],
         );
+        // One of the two has its reason, and is the one that survives.
+        let mut with_reason = entry("e", WHOLE, "it is the same");
+        with_reason
+            .survived
+            .push(Survivor { reason: String::new(), ..with_reason.survived[0].clone() });
+        with_reason.mutants += 1;
+        tally.entries.push(with_reason);
+        let noticed = vec![Noticed::ByFailure, Noticed::No];
+        again.insert(("e".into(), 7, "replace < with <= in picked".into()), noticed);
         tally.judge_again(&again);
         let counts = |entry: &Entry| (entry.caught, entry.timeouts, entry.survived.len());
         let counts: Vec<_> = tally.entries.iter().map(counts).collect();
-        assert_eq!(counts, [(3, 1, 1), (3, 2, 0), (3, 1, 1), (3, 1, 1)]);
+        assert_eq!(counts, [(3, 1, 1), (3, 2, 0), (3, 1, 1), (3, 1, 1), (4, 1, 1)]);
         assert!(tally.entries.iter().all(Entry::adds_up));
         let left: Vec<_> = tally.without_reason().map(|(file, _)| file).collect();
         assert_eq!(left, ["a", "c"]);

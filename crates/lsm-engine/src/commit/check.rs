@@ -82,3 +82,70 @@ fn value_version(version: Option<(Seq, Kind)>) -> Option<Seq> {
         Some((_, Kind::Delete)) | None => None,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use lsm_base::fs::MemFs;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::{Db, Options};
+
+    fn store() -> Db {
+        let options = Options { background_threads: 0, ..Options::default() };
+        Db::builder("db").options(options).fs(Arc::new(MemFs::new())).open().unwrap()
+    }
+
+    fn prepared(db: &Db, condition: Condition) -> Check {
+        let mut batch = WriteBatch::new();
+        batch.put("a", "new");
+        Check::prepare(db.inner(), condition, &batch).unwrap()
+    }
+
+    #[test]
+    fn a_condition_is_judged_by_what_is_there_at_its_turn() {
+        let db = store();
+        let absent = prepared(&db, Condition::Absent);
+        assert_eq!(absent.verdict(db.inner()), Verdict::Holds);
+        let seq = db.put("a", "1").unwrap();
+        assert_eq!(absent.verdict(db.inner()), Verdict::Conflict(Some(seq)));
+        let same = prepared(&db, Condition::Seq(seq));
+        assert_eq!(same.verdict(db.inner()), Verdict::Holds);
+        db.delete("a").unwrap();
+        assert_eq!(absent.verdict(db.inner()), Verdict::Holds);
+        assert_eq!(same.verdict(db.inner()), Verdict::Conflict(None));
+    }
+
+    #[test]
+    fn what_may_have_left_memory_since_is_read_again() {
+        let db = store();
+        let seq = db.put("a", "1").unwrap();
+        let before = prepared(&db, Condition::Seq(seq));
+        db.put("b", "1").unwrap();
+        db.flush().unwrap();
+        assert_eq!(before.verdict(db.inner()), Verdict::ReadAgain);
+        // What was read on disk holds as long as nothing newer is in memory.
+        let same = prepared(&db, Condition::Seq(seq));
+        assert_eq!(same.verdict(db.inner()), Verdict::Holds);
+        let absent = prepared(&db, Condition::Absent);
+        assert_eq!(absent.verdict(db.inner()), Verdict::Conflict(Some(seq)));
+        db.delete("a").unwrap();
+        db.flush().unwrap();
+        assert_eq!(prepared(&db, Condition::Absent).verdict(db.inner()), Verdict::Holds);
+    }
+
+    #[test]
+    fn a_condition_is_of_one_operation() {
+        let db = store();
+        let mut batch = WriteBatch::new();
+        for _ in 0..2 {
+            let error = Check::prepare(db.inner(), Condition::Absent, &batch);
+            let error = error.map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            batch.put("a", "1");
+            batch.put("b", "1");
+        }
+    }
+}

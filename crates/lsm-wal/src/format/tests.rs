@@ -62,6 +62,21 @@ fn a_header_that_claims_the_impossible_does_not_count() {
 }
 
 #[test]
+fn a_payload_has_its_longest_length_and_no_more() {
+    let place = Place { offset: 80, ..PLACE };
+    let decode = |payload_len: u64| {
+        let mut record = encoded(place, 9, b"");
+        record[4..8].copy_from_slice(&(payload_len as u32).to_le_bytes());
+        let seed = region_seed(place.epoch, place.offset, REGION_RECORD_HEADER);
+        let checksum = checksum32(seed, &record[4..RECORD_HEADER_LEN]);
+        record[..4].copy_from_slice(&checksum.to_le_bytes());
+        RecordHeader::decode(record.first_chunk().unwrap(), place, MAX_FILE_LEN)
+    };
+    assert_eq!(decode(MAX_PAYLOAD_LEN).unwrap().record_len(), record_len(MAX_PAYLOAD_LEN));
+    assert_eq!(decode(MAX_PAYLOAD_LEN + 1), Err("the record ends beyond the file"));
+}
+
+#[test]
 fn zeros_are_no_record() {
     assert_eq!(decode(&[0; 64], PLACE), Err("no record header"));
 }
@@ -132,6 +147,8 @@ fn what_a_newer_release_wrote_is_unsupported_and_not_corrupt() {
 #[test]
 fn the_longest_payload_fits_the_longest_file() {
     assert!(FILE_HEADER_LEN + record_len(MAX_PAYLOAD_LEN) < MAX_FILE_LEN);
+    // The longest batch in its envelope.
+    assert!(MAX_BATCH_LEN as u64 + 1024 <= MAX_PAYLOAD_LEN);
     assert!(u32::try_from(MAX_PAYLOAD_LEN).is_ok());
     assert_eq!(MAX_FILE_LEN % ALIGNMENT, 0);
     assert_eq!((END_RECORD_LEN, LINK_RECORD_LEN), (40, 72));

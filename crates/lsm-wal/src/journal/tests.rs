@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use lsm_base::fs::{FaultFs, MemFs, OpKind};
+use lsm_base::fs::{FaultFs, MemFs, OpKind, StdFs};
 
 use super::*;
 use crate::inspect::Inspector;
+use crate::lsn::Lsn;
 
 const PATH: &str = "/MANIFEST-000003";
 
@@ -15,6 +16,7 @@ fn written(payloads: &[&[u8]]) -> (MemFs, u64) {
     for payload in payloads {
         journal.append(payload).unwrap();
     }
+    assert!(!journal.is_sealed());
     (fs, journal.len())
 }
 
@@ -139,6 +141,29 @@ fn an_oversized_record_is_refused_before_anything_is_written() {
     assert_eq!(journal.len(), FILE_HEADER_LEN);
     journal.append(b"snapshot").unwrap();
     assert_eq!(journal.len(), len);
+}
+
+#[test]
+fn a_journal_is_filled_to_its_last_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("MANIFEST-000003");
+    let mut journal = JournalWriter::create(&StdFs, &path, 3, 1, 7).unwrap();
+    // As if as much had been appended; the file has a hole there.
+    journal.place.offset = MAX_FILE_LEN - record_len(0);
+    assert!(matches!(journal.append(b"x"), Err(Error::InvalidArgument(_))));
+    journal.append(b"").unwrap();
+    assert_eq!(journal.len(), MAX_FILE_LEN);
+    assert!(matches!(journal.append(b""), Err(Error::InvalidArgument(_))));
+}
+
+#[test]
+fn a_record_of_the_log_is_none_of_a_journal() {
+    let (fs, len) = written(&[b"snapshot"]);
+    let mut bytes = bytes_of(&fs);
+    let place = Place { number: 3, epoch: 0xfeed, offset: len };
+    encode_record(&mut bytes, place, RecordKind::Data, Seq::new(1), Lsn::ZERO, b"x");
+    let error = read(&replaced(&bytes)).unwrap_err();
+    assert!(matches!(&error, Error::Corruption { offset, .. } if *offset == len), "{error}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Segments put together by hand: what no writer writes, and what only a crash leaves.
 
+mod salvage;
+
 use std::path::PathBuf;
 
 use lsm_base::fs::MemFs;
@@ -142,6 +144,7 @@ fn assert_corrupt(fs: &MemFs, from: ReplayFrom, number: u64, at: u64, detail: &s
 const FIRST: u64 = FILE_HEADER_LEN;
 const SECOND: u64 = FIRST + LINK_RECORD_LEN;
 const THIRD: u64 = SECOND + record_len(7);
+const FOURTH: u64 = THIRD + record_len(7);
 
 #[test]
 fn a_directory_without_segments_is_an_empty_log() {
@@ -161,6 +164,7 @@ fn records_come_in_order_across_segments() {
     assert_eq!(found, [1, 3, 4]);
     assert_eq!(report.end, Lsn::new(3, THIRD));
     assert_eq!((report.last_record_seq, report.next_segment), (Seq::new(4), 5));
+    assert_eq!((report.records, report.bytes), (3, 21));
     assert_eq!((report.dropped_bytes, report.dropped_records, report.reason), (0, 0, None));
 }
 
@@ -272,6 +276,30 @@ fn what_the_manifest_calls_synced_must_be_there() {
 }
 
 #[test]
+fn what_is_gone_is_named_where_the_promise_is_broken() {
+    let one = Draft::first(1).data(1).data(2);
+    let two = Draft::after(&one).data(3).damaged_at(FIRST + 33);
+    let one = Draft::first(1).data(1);
+    // The second segment is damaged too, but what was promised is of the first.
+    let from = ReplayFrom { synced: Lsn::new(1, FOURTH), ..FROM };
+    assert_corrupt(&directory(&[&one, &two]), from, 1, THIRD, "no record header");
+}
+
+#[test]
+fn a_segment_may_be_full_to_its_last_byte() {
+    let mut one = (1..=17).fold(Draft::first(1), Draft::data);
+    one.put(RecordKind::Data, 18, Lsn::ZERO, &[7; 16]);
+    one.last_seq = Seq::new(18);
+    assert_eq!(one.bytes.len() as u64, CAPACITY);
+    let two = Draft::after(&one).data(19);
+    let (found, report) = sequences(&directory(&[&one, &two]), FROM).unwrap();
+    assert!(found.into_iter().eq(1..=19));
+    assert_eq!(report.reason, None);
+    let alone = sequences(&directory(&[&one]), FROM).unwrap();
+    assert_eq!((alone.1.end, alone.1.reason), (Lsn::new(1, CAPACITY), None));
+}
+
+#[test]
 fn synced_records_of_a_wiped_segment_are_missed() {
     let one = Draft::first(1).data(1);
     let from = ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM };
@@ -335,6 +363,7 @@ fn a_link_is_crossed_only_on_a_match() {
         (Link { length: good.length - 8, ..good }, "no end of a record"),
         (Link { length: CAPACITY + 8, ..good }, "beyond its predecessor"),
         (Link { length: 0, ..good }, "no link"),
+        (Link { length: FIRST, ..good }, "no link"),
         (Link { last_seq: Seq::new(2), ..good }, "last sequence"),
         (Link { segment: 7, ..good }, "no link"),
         (Link::BEGIN, "no predecessor"),
@@ -442,65 +471,68 @@ fn a_floor_that_no_segment_can_have_is_refused() {
     assert!(matches!(sequences(&MemFs::new(), from), Err(Error::InvalidArgument(_))));
 }
 
-/// In which segment something is lost, and between which sequences.
-type Lost = (u64, u64, Option<u64>);
-
-/// What a damaged log still gives: sequences of records, and what is lost.
-fn salvaged(fs: &MemFs, from: ReplayFrom) -> (Vec<u64>, Vec<Lost>) {
-    let (mut found, mut lost) = (Vec::new(), Vec::new());
-    salvage(fs, Path::new(DIR), from, &mut |item| {
-        match item {
-            Salvaged::Record(record) => found.push(record.first_seq.get()),
-            Salvaged::Lost(LostRecords { segment, after, before, .. }) => {
-                lost.push((segment, after.get(), before.map(Seq::get)));
-            }
-        }
-        Ok(())
-    })
-    .unwrap();
-    (found, lost)
+fn checked(fs: &MemFs, first_segment: u64, upto: Lsn) -> Result<(u64, Vec<Lsn>)> {
+    let mut places = Vec::new();
+    let note_read = &mut |place| places.push(place);
+    let records = check(fs, Path::new(DIR), OWNER, first_segment, upto, note_read)?;
+    Ok((records, places))
 }
 
 #[test]
-fn salvage_goes_on_behind_damage_and_says_what_is_lost_between() {
-    let one = Draft::first(1).data(1).data(2).data(3);
+fn a_check_reads_every_record_up_to_a_place() {
+    let one = Draft::first(1).data(1).data(3);
     let two = Draft::after(&one).data(4);
-    let whole = directory(&[&one, &two]);
-    assert_eq!(salvaged(&whole, FROM), (vec![1, 2, 3, 4], vec![]));
-    // The record of sequence 2: its header, then its payload.
-    for at in [THIRD, THIRD + 32] {
-        let two = Draft::after(&one).data(4);
-        let one = Draft::first(1).data(1).data(2).data(3).damaged_at(at);
-        let found = salvaged(&directory(&[&one, &two]), FROM);
-        assert_eq!(found, (vec![1, 3, 4], vec![(1, 1, Some(3))]), "at {at}");
+    let fs = directory(&[&one, &two, &Draft::unused(3)]);
+    let places = [Lsn::new(1, SECOND), Lsn::new(1, THIRD), Lsn::new(2, SECOND)];
+    assert_eq!(checked(&fs, 1, Lsn::new(2, THIRD)).unwrap(), (3, places.to_vec()));
+    assert_eq!(checked(&fs, 2, Lsn::new(2, THIRD)).unwrap(), (1, places[2..].to_vec()));
+    assert_eq!(checked(&fs, 1, Lsn::new(1, THIRD)).unwrap(), (1, places[..1].to_vec()));
+    // Nothing was synced of the first one yet.
+    assert_eq!(checked(&fs, 3, Lsn::new(2, THIRD)).unwrap(), (0, vec![]));
+    let full = Draft { bytes: vec![0; CAPACITY as usize], ..Draft::unused(4) };
+    assert!(checked(&directory(&[&full]), 4, Lsn::new(4, FIRST)).is_err());
+}
+
+#[test]
+fn a_check_names_what_is_not_as_it_was_written() {
+    let one = Draft::first(1).data(1).data(3);
+    let two = Draft::after(&one).data(4);
+    let three = Draft::after(&two);
+    let whole = [&one, &two, &three];
+    let corruption = |drafts: &[&Draft], upto: Lsn| match checked(&directory(drafts), 1, upto) {
+        Err(Error::Corruption { path, offset, detail }) => (path, offset, detail),
+        other => panic!("no corruption: {other:?}"),
+    };
+    let end = Lsn::new(2, THIRD);
+    for (upto, at, why) in [
+        (THIRD + 8, FOURTH, "a record ends elsewhere"),
+        (CAPACITY, FOURTH, "no record header"),
+        (CAPACITY + 8, CAPACITY, "the log goes on to 1032"),
+    ] {
+        let (file, offset, detail) = corruption(&whole, Lsn::new(1, upto));
+        assert_eq!((file, offset), (path(1), at), "{detail}");
+        assert!(detail.starts_with(why), "{detail}");
     }
-    // A segment whose header is gone, and one that is gone.
-    let headless = Draft::first(1).data(1).data(2).data(3).damaged_at(30);
-    let found = salvaged(&directory(&[&headless, &two]), FROM);
-    assert_eq!(found, (vec![4], vec![(1, 0, Some(4))]));
-    let found = salvaged(&directory(&[&two]), FROM);
-    assert_eq!(found, (vec![4], vec![(1, 0, Some(4))]));
-    let found = salvaged(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM });
-    assert_eq!(found, (vec![1, 2, 3], vec![(2, 3, None)]));
-}
-
-#[test]
-fn salvage_takes_nothing_that_a_link_has_cut_off() {
-    let one = Draft::first(1).data(1);
-    let two = Draft::after(&one).data(4);
-    // An append that failed, and was given up.
-    let one = one.data(2);
-    assert_eq!(salvaged(&directory(&[&one, &two]), FROM), (vec![1, 4], vec![]));
-}
-
-#[test]
-fn salvage_misses_what_was_synced_and_reads_as_zeros() {
-    let one = Draft::first(1).data(1);
-    let end = one.bytes.len() as u64;
-    let from = ReplayFrom { synced: Lsn::new(1, end + 48), ..FROM };
-    assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![(1, 1, None)]));
-    let from = ReplayFrom { synced: Lsn::new(1, end), ..FROM };
-    assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![]));
+    for link in [Link::BEGIN, Link { segment: 0, length: 200, ..one.link() }] {
+        let unlinked = Draft::linked(2, link).data(4);
+        let (file, offset, detail) = corruption(&[&one, &unlinked], end);
+        assert_eq!((file, offset), (path(2), FIRST), "{detail}");
+    }
+    let damaged = Draft::after(&one).data(4).damaged_at(FIRST + 40);
+    assert_eq!(corruption(&[&one, &damaged], end).0, path(2));
+    // A header behind the place, and one behind that.
+    for number in [3, 4] {
+        let damaged = Draft::unused(number).damaged_at(20);
+        let drafts = [&one, &two, &Draft::unused(3), &damaged];
+        let drafts =
+            if number == 3 { [drafts[0], drafts[1], drafts[3]].to_vec() } else { drafts.to_vec() };
+        assert_eq!(corruption(&drafts, end).0, path(number));
+    }
+    for (missing, drafts) in [(1, [&two, &three]), (2, [&one, &three])] {
+        let result = checked(&directory(&drafts), 1, end);
+        let is_missing = |file: &PathBuf| *file == path(missing);
+        assert!(matches!(&result, Err(Error::MissingFile(file)) if is_missing(file)), "{result:?}");
+    }
 }
 
 /// What nobody has used and is too short for a segment was put there by somebody else.

@@ -156,6 +156,30 @@ fn what_a_crash_left_of_a_preparation_is_in_nobodys_way() {
 }
 
 #[test]
+fn what_does_not_fit_the_disk_is_taken_away_again() {
+    let (fs, wal) = create(small());
+    fs.set_capacity(1024);
+    let error = wal.prepare(4000).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    assert_eq!(log_names(&fs), ["000001.log"]);
+}
+
+#[test]
+fn segments_below_a_number_are_removed_and_counted() {
+    let (fs, wal) = create(small());
+    for seq in 1..=2 {
+        append(&wal, seq, b"x").unwrap();
+        wal.prepare(0).unwrap();
+        wal.rotate(0).unwrap();
+    }
+    for name in ["000002.log.tmp", "000003.log.tmp", "000001.sst"] {
+        fs.create(&Path::new(DIR).join(name)).unwrap();
+    }
+    assert_eq!(crate::remove_segments(&*fs, Path::new(DIR), 3).unwrap(), 3);
+    assert_eq!(log_names(&fs), ["000001.sst", "000003.log", "000003.log.tmp"]);
+}
+
+#[test]
 fn a_log_is_not_begun_over_another() {
     let (fs, _wal) = create(small());
     let again = Wal::create(fs, Path::new(DIR), small(), 1, Box::new(|| 1));

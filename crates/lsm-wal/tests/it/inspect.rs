@@ -49,6 +49,10 @@ fn a_segment_is_shown_to_its_end() {
     let Finding::Record(info) = &findings[2] else { panic!("a record") };
     assert_eq!((info.offset, info.first_seq.get(), info.payload_len), (first.offset, 2, 20));
     assert_eq!((info.synced, info.payload.as_ref()), (first, Some(&payload(2, 20))));
+    let mut bytes = [0; 20];
+    let file = fs.open(&log(1)).unwrap();
+    file.read_exact_at(&mut bytes, info.payload_offset()).unwrap();
+    assert_eq!(payload(2, 20), bytes);
     let Finding::Record(info) = &findings[3] else { panic!("a record") };
     assert_eq!((info.offset, info.synced), (second.offset, second));
     let Finding::Gap { content_len, .. } = findings[4] else { panic!("a gap") };
