@@ -6,7 +6,8 @@
 //! end of a segment as the next one's link tells it was never acknowledged, and is not looked at.
 //!
 //! Invariant: records come in the order of their sequences, each whole, and what is lost between two
-//! of them comes between them.
+//! of them comes between them; but where only a later record tells that a segment had more, which
+//! comes last.
 
 use std::path::Path;
 
@@ -91,8 +92,15 @@ struct Salvage<'a> {
     pending: Vec<LostRecords>,
     /// How far the log is known to have been synced.
     promised: Lsn,
-    /// Where each segment that could be read ends, its lost stretches included.
-    ends: Vec<Lsn>,
+    ends: Vec<End>,
+}
+
+/// Where a segment that could be read ends, its lost stretches included.
+struct End {
+    lsn: Lsn,
+    /// The first sequence of the last whole record before it, and that of the next behind it.
+    after: Seq,
+    before: Option<Seq>,
 }
 
 impl Salvage<'_> {
@@ -137,7 +145,8 @@ impl Salvage<'_> {
             self.note_lost(number, end, bound - end, "no record".into());
             end = bound;
         }
-        self.ends.push(Lsn::new(number, end));
+        let (lsn, after) = (Lsn::new(number, end), self.last_seq);
+        self.ends.push(End { lsn, after, before: None });
         Ok(())
     }
 
@@ -171,6 +180,9 @@ impl Salvage<'_> {
         }
         self.tell_lost(Some(first_seq))?;
         self.last_seq = first_seq;
+        for end in self.ends.iter_mut().rev().take_while(|end| end.before.is_none()) {
+            end.before = Some(first_seq);
+        }
         let lsn = Lsn::new(number, offset);
         (self.deliver)(Salvaged::Record(ReplayRecord { lsn, first_seq, payload: &payload }))
     }
@@ -201,12 +213,13 @@ impl Salvage<'_> {
     }
 
     fn finish(&mut self) -> Result<()> {
+        self.tell_lost(None)?;
         let Lsn { segment, offset } = self.promised;
-        let end = self.ends.iter().find(|end| end.segment == segment);
-        if let Some(end) = end.filter(|end| end.offset < offset).copied() {
-            let detail = format!("no record, but the log was synced up to {}", self.promised);
-            self.note_lost(segment, end.offset, offset - end.offset, detail);
-        }
-        self.tell_lost(None)
+        let end = self.ends.iter().find(|end| end.lsn.segment == segment);
+        let Some(end) = end.filter(|end| end.lsn.offset < offset) else { return Ok(()) };
+        let &End { lsn, after, before } = end;
+        let detail = format!("no record, but the log was synced up to {}", self.promised);
+        let (offset, len) = (lsn.offset, offset - lsn.offset);
+        (self.deliver)(Salvaged::Lost(LostRecords { segment, offset, len, after, before, detail }))
     }
 }

@@ -121,6 +121,11 @@ fn salvage_misses_what_was_synced_and_reads_as_zeros() {
     assert_eq!(salvaged(&directory(&[&one]), from), lost(40));
     let from = ReplayFrom { synced: Lsn::new(1, end), ..FROM };
     assert_eq!(salvaged(&directory(&[&one]), from), (vec![1], vec![]));
+    // In an earlier segment, whose end the link of the next does not tell.
+    let two = Draft::linked(2, Link { epoch: epoch(1) + 1, ..one.link() }).data(4).data(5);
+    let from = ReplayFrom { synced: Lsn::new(1, end + 48), ..FROM };
+    let lost_between = vec![(1, end, 48, 1, Some(4))];
+    assert_eq!(salvaged(&directory(&[&one, &two]), from), (vec![1, 4, 5], lost_between));
     // A damaged record is what is lost, and no more.
     let one = one.data(2).damaged_at(end + 32);
     let from = ReplayFrom { synced: Lsn::new(1, end + 48), ..FROM };
