@@ -20,7 +20,7 @@ pub(crate) use self::directory::must_exist;
 pub(crate) use self::directory::tests as directories;
 use self::server::Server;
 use crate::args::{self, Place};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::files;
 use crate::progress::Progress;
 
@@ -68,6 +68,18 @@ pub(crate) trait Source: Send {
     /// The same, for who does not ask what became of what was written.
     fn finish(self: Box<Self>) -> Outcome {
         self.close().map_err(|unfinished| unfinished.failure)
+    }
+
+    /// The same, for who asked for a write and was told that it is done: if it is safe, that the rest
+    /// did not come to a good end is only told.
+    fn finish_write(self: Box<Self>) -> Outcome {
+        match self.close() {
+            Err(Unfinished { failure: Failure::Said { message, .. }, is_safe: true }) => {
+                exit::say(&format!("it is done; but at the end: {message}"));
+                Ok(())
+            }
+            closed => closed.map_err(|unfinished| unfinished.failure),
+        }
     }
 }
 

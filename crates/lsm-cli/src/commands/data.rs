@@ -52,7 +52,7 @@ pub(super) fn put(place: &Place, put: Put) -> Outcome {
     };
     let source = source::open(place, Access::Create)?;
     source.put(&key, &value, condition)?;
-    source.finish()
+    source.finish_write()
 }
 
 pub(super) fn del(place: &Place, del: Del) -> Outcome {
@@ -66,7 +66,7 @@ pub(super) fn del(place: &Place, del: Del) -> Outcome {
     } else if !source.delete_existing(&keys[0])? {
         return Err(Failure::not_found(&keys[0]));
     }
-    source.finish()
+    source.finish_write()
 }
 
 pub(super) fn scan(place: &Place, scan: Scan) -> Outcome {

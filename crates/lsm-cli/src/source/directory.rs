@@ -283,4 +283,11 @@ pub(crate) mod tests {
             assert_eq!(unfinished.is_safe, is_safe);
         }
     }
+
+    #[test]
+    fn a_write_that_is_done_is_no_failure_because_of_what_comes_behind_it() {
+        assert_eq!(Box::new(on_a_full_disk()).finish_write(), Ok(()));
+        Box::new(on_a_full_disk()).finish().unwrap_err();
+        Box::new(poisoned()).finish_write().unwrap_err();
+    }
 }
