@@ -46,6 +46,8 @@ struct Control {
     log: Mutex<Log>,
     hooks: RwLock<Hooks>,
     shows_descriptors: AtomicBool,
+    /// What is said of the space, if not what the file system says.
+    space: Mutex<Option<Space>>,
 }
 
 #[derive(Default)]
@@ -147,6 +149,12 @@ impl FaultFs {
     /// Lets handles give out the descriptors of the files behind them, as a new `FaultFs` does not.
     pub fn show_descriptors(&self) {
         self.control.shows_descriptors.store(true, Ordering::Relaxed);
+    }
+
+    /// Says from now on that there is so much space, or, with `None`, what the file system says. Nothing
+    /// else changes: what needs more succeeds all the same. For tests of what looks before it writes.
+    pub fn pretend_space(&self, space: Option<Space>) {
+        *self.control.space.lock() = space;
     }
 
     fn on_path<T>(
@@ -340,7 +348,10 @@ impl Fs for FaultFs {
     }
 
     fn space(&self, dir: &Path) -> Result<Space> {
-        self.on_path(OpKind::FreeSpace, dir, || self.inner.space(dir))
+        self.on_path(OpKind::FreeSpace, dir, || {
+            let space = self.inner.space(dir)?;
+            Ok(self.control.space.lock().unwrap_or(space))
+        })
     }
 
     fn forget_unsynced(&self, dir: &Path) {

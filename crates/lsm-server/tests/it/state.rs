@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use lsm_base::FileName;
-use lsm_base::fs::{Fault, FaultFs, Op, OpKind, StdFs};
+use lsm_base::fs::{Fault, FaultFs, Op, OpKind, Space, StdFs};
 
 use lsm_server::config::Span;
 use lsm_server::serve::Timeouts;
@@ -76,6 +76,30 @@ fn s24_a_poisoned_store_is_still_read() {
     assert_eq!(server.get("/v1/kv/a").body, b"x");
     assert_eq!(server.get("/v1/kv").json()["items"][0]["value"], "x");
     assert_eq!(server.figure("lsm_poisoned"), 1);
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_puts_and_takes_deletes() {
+    let faults = Arc::new(FaultFs::new(Arc::new(StdFs)));
+    let server = TestServer::with(Setup { faults: Some(faults.clone()), ..Setup::default() });
+    server.put("a", b"x");
+    // With each change the store looks.
+    let look = || server.db().flush().and_then(|()| server.db().wait_idle()).unwrap();
+    faults.pretend_space(Some(Space { free: 1 << 20, total: 1 << 40 }));
+    look();
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, ready.text()), (503, r#"{"status":"low_space"}"#));
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.figure("lsm_no_space"), 1);
+    let refused = server.request("PUT", "/v1/kv/b", &[], b"y");
+    assert_eq!((refused.status, refused.code().as_str()), (507, "no_space"));
+    assert_eq!(server.get("/v1/kv/a").body, b"x");
+    assert_eq!(server.request("DELETE", "/v1/kv/a", &[], b"").status, 204);
+    faults.pretend_space(None);
+    look();
+    assert_eq!(server.get("/readyz").text(), r#"{"status":"ready"}"#);
+    server.put("b", b"y");
+    assert_eq!(server.figure("lsm_no_space"), 0);
 }
 
 #[test]

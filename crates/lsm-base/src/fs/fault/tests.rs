@@ -330,3 +330,15 @@ fn descriptors_are_shown_on_request_only() {
     fs.show_descriptors();
     assert!(file.descriptor().is_some());
 }
+
+#[test]
+fn a_file_system_can_be_said_to_be_nearly_full() {
+    let fs = FaultFs::new(Arc::new(MemFs::new()));
+    let root = Path::new("/");
+    let (true_space, pretended) = (fs.space(root).unwrap(), Space { free: 1, total: 1_000 });
+    fs.pretend_space(Some(pretended));
+    assert_eq!(fs.space(root).unwrap(), pretended);
+    fs.space(Path::new("/missing")).unwrap_err();
+    fs.pretend_space(None);
+    assert_eq!(fs.space(root).unwrap(), true_space);
+}
