@@ -54,6 +54,8 @@ impl Inner {
         }
         self.background.set_aside.release_due(self);
         let Some(job) = self.pick() else { return Ok(false) };
+        // Until its inputs can be unlinked there is more to come than its outputs take.
+        let in_flux = self.promises.announce();
         let result = match self.run_job(&job, &|_| {}) {
             Err(error) if self.check_writable().is_ok() => {
                 let error = self.note_background_error("lsm-compactor", error);
@@ -68,7 +70,7 @@ impl Inner {
             }
         };
         // The job held the tables that it replaced: only now can they be unlinked.
-        drop(job);
+        drop((job, in_flux));
         self.background.changed();
         result.map(|()| true)
     }
@@ -129,11 +131,13 @@ impl Inner {
             let edit = compaction.move_edit(&compression);
             return Ok(Proposal { edit, new_tables: Vec::new(), read: 0, written: 0 });
         }
-        let promise = self.space_for(compaction)?;
         let keyspace = compaction.keyspace;
         let tree = job.version.state.version.tree(keyspace).expect("the pick is from this version");
         let open = job.version.tree(keyspace).expect("every tree of the version is open");
         let snapshots = self.live_seqs();
+        let mut below = tree.levels()[compaction.output_level + 1..].iter();
+        let drops = snapshots.len() == 1 && below.all(|level| level.is_empty());
+        let promise = self.space_for(compaction, drops)?;
         let merge = Merge {
             inputs: open.compaction_sources(compaction),
             entries: compaction.input_entries(),
@@ -226,10 +230,11 @@ impl Inner {
             progress.reach(done);
             match self.begin_manual(keyspace, request) {
                 Begun::Job(job, gain) => {
+                    let in_flux = self.promises.announce();
                     let note_read = |part| progress.reach(done + (gain as f64 * part) as u64);
                     let result = self.run_job(&job, &note_read);
                     self.background.compacting.lock().end(job.id);
-                    drop(job);
+                    drop((job, in_flux));
                     self.background.changed();
                     result?;
                 }

@@ -142,8 +142,7 @@ impl Inner {
             let _guard = self.calls.read_recursive();
             // Why these failed shows in the state that they leave.
             let _ = self.give_back();
-            let _ = self.try_resume();
-            let _ = self.look_at_space();
+            let _ = self.look_for_space();
         }
         self.check_writable()
     }

@@ -27,6 +27,12 @@ impl Promises {
         *self.0.lock()
     }
 
+    /// Says that somebody will give back space in the end, while they hold this.
+    pub(crate) fn announce(&self) -> Promise<'_> {
+        *self.0.lock() += 1;
+        Promise { all: self, bytes: 1, left: Cell::new(1) }
+    }
+
     /// Promises as many bytes as `choose` says, which gets what was promised before. No other promise
     /// is made meanwhile.
     pub(crate) fn make<E>(
@@ -78,6 +84,9 @@ mod tests {
         }
         drop((first, second));
         assert_eq!(promises.total(), 0);
+        let announced = promises.announce();
+        assert_eq!(promises.total(), 1);
+        drop(announced);
         promises.make(|_| Err(())).unwrap_err();
         assert_eq!(promises.total(), 0);
     }

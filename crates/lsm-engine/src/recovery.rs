@@ -393,7 +393,7 @@ impl Recovery<'_> {
     }
 
     fn create_log(&self, db_id: u128, first_segment: u64) -> Result<Wal> {
-        let segment_size = self.options.first_segment_len(|| self.fs.space(self.dir))?;
+        let segment_size = self.options.first_segment_len(|| self.fs.space(self.dir));
         let options = WalOptions { segment_size, owner: db_id, ..WalOptions::default() };
         Wal::create(Arc::clone(self.fs), self.dir, options, first_segment, Box::new(random_u64))
     }

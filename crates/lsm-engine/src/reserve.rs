@@ -55,15 +55,13 @@ pub(crate) enum Room {
 
 impl Resolved {
     /// How long the first log segment may be on such a disk.
-    pub(crate) fn first_segment_len(
-        &self,
-        space: impl FnOnce() -> lsm_base::Result<Space>,
-    ) -> lsm_base::Result<u64> {
+    pub(crate) fn first_segment_len(&self, space: impl FnOnce() -> lsm_base::Result<Space>) -> u64 {
         let usual = self.segment_size;
-        Ok(match self.measure(space)? {
-            Some(measure) => measure.long_segment(usual, 0).unwrap_or(self.small_segment()),
-            None => usual,
-        })
+        match self.measure(space) {
+            Ok(Some(measure)) => measure.long_segment(usual, 0).unwrap_or(self.small_segment()),
+            // If nobody can say how full the disk is, it is to say so by itself.
+            Ok(None) | Err(_) => usual,
+        }
     }
 
     /// How long a segment is if space is short.
@@ -71,7 +69,7 @@ impl Resolved {
         SMALL_SEGMENT.min(self.segment_size)
     }
 
-    /// `None` if nothing is reserved: then nobody looks.
+    /// `None` if nothing is reserved, in which case nobody looks, or nobody knows.
     fn measure(
         &self,
         space: impl FnOnce() -> lsm_base::Result<Space>,
@@ -80,6 +78,10 @@ impl Resolved {
             return Ok(None);
         }
         let Space { free, total } = space()?;
+        if total == 0 {
+            // What some file systems say that do not know.
+            return Ok(None);
+        }
         let reserve = self.disk_reserve.unwrap_or((total / RESERVED_PART).min(MAX_RESERVE));
         let reserve = reserve.max(LEAST_SEGMENTS * self.small_segment());
         Ok(Some(Measure { free, reserve, promised: 0 }))
@@ -98,10 +100,11 @@ impl Measure {
         (small <= len).then_some(len)
     }
 
-    /// Whether a segment of so many bytes may be made, of which `small` are to spare for what tables
-    /// take beyond their log, while others of up to `waiting` bytes wait for their flush.
+    /// Whether a segment of so many bytes may be made while others of up to `waiting` bytes wait for
+    /// their flush, with `small` to spare for what tables take beyond their log.
     fn has_room(self, len: u64, small: u64, waiting: u64) -> bool {
-        self.promised + self.reserve.max(waiting + small) + len <= self.free
+        let left = self.reserve.max(waiting.max(len) + small);
+        self.promised.saturating_add(left).saturating_add(len) <= self.free
     }
 
     fn is_low(self) -> bool {
@@ -110,7 +113,7 @@ impl Measure {
 
     /// Whether puts go on: not for the space that a next one takes at once.
     fn has_recovered(self, small: u64) -> bool {
-        self.reserve + 2 * small <= self.free
+        self.reserve.saturating_add(2 * small) <= self.free
     }
 }
 
@@ -165,7 +168,8 @@ impl Inner {
     /// Whether not even a short segment for puts has room, nothing being in memory. Then puts are
     /// refused from now on.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        let Ok(Some(measure)) = self.measure() else { return false };
+        // What others are about to take, they may give back.
+        let Ok(Some(measure)) = self.measure_beside(0) else { return false };
         let small = self.options.small_segment();
         let has_room = measure.has_room(small, small, 0);
         if !has_room {
@@ -176,27 +180,29 @@ impl Inner {
 
     /// The space for a segment that takes nothing from the reserve or from a flush; `None` if even a
     /// short one does.
-    pub(crate) fn spare_segment(&self) -> Option<Promise<'_>> {
+    pub(crate) fn spare_segment(&self, log_len: u64) -> Option<Promise<'_>> {
         let usual = self.options.segment_size;
         let promise = self.promises.make(|promised| match self.measure_beside(promised) {
             Ok(Some(measure)) => measure.long_segment(usual, self.longest_waiting()).ok_or(()),
             Ok(None) | Err(_) => Ok(usual),
         });
-        promise.ok()
+        promise.ok().filter(|promise| log_len <= promise.bytes())
     }
 
-    /// The space for a short segment, wherever it comes from.
-    pub(crate) fn short_segment(&self) -> Option<Promise<'_>> {
-        self.promises.make(|_| Ok::<_, ()>(self.options.small_segment())).ok()
+    /// The space for a segment as short as it may be, wherever it comes from.
+    pub(crate) fn short_segment(&self, log_len: u64) -> Option<Promise<'_>> {
+        let len = self.options.small_segment().max(log_len);
+        self.promises.make(|_| Ok::<_, ()>(len)).ok()
     }
 
-    /// The space for the outputs of a compaction.
+    /// The space for the outputs of a compaction, which `drops` what tombstones hide, and them, or has
+    /// to keep both.
     ///
     /// # Errors
     /// `NoSpace` if there is not so much beside a flush: it would end in a full disk, and so would
     /// every try.
-    pub(crate) fn space_for(&self, compaction: &Compaction) -> Result<Promise<'_>> {
-        let wanted = compaction.expected_bytes();
+    pub(crate) fn space_for(&self, compaction: &Compaction, drops: bool) -> Result<Promise<'_>> {
+        let wanted = if drops { compaction.expected_bytes() } else { compaction.input_bytes() };
         let promise = || {
             self.promises.make(|promised| match self.measure_beside(promised) {
                 Ok(Some(measure)) if measure.free < promised + wanted + self.flush_need() => {
@@ -212,11 +218,20 @@ impl Inner {
         })
     }
 
-    /// Whether what is free, after the disk was full, is the reserve alone.
-    pub(crate) fn is_low(&self, space: Space) -> bool {
+    /// Lets a store whose disk was full go on with such space: with everything, or with all but puts.
+    /// Returns whether that is news.
+    pub(crate) fn resume_with(&self, space: Space) -> bool {
         let small = self.options.small_segment();
-        let measure = self.options.measure(|| Ok(space));
-        measure.is_ok_and(|measure| measure.is_some_and(|measure| !measure.has_recovered(small)))
+        let measure = self.options.measure(|| Ok(space)).ok().flatten();
+        let low = measure.filter(|measure| !measure.has_recovered(small));
+        let is_news = self.health.resume(low.is_some());
+        if is_news {
+            self.note(match low {
+                Some(Measure { free, reserve, .. }) => Event::LowSpace { free, reserve },
+                None => Event::Resumed,
+            });
+        }
+        is_news
     }
 
     fn measure(&self) -> Result<Option<Measure>> {
@@ -333,11 +348,21 @@ mod tests {
         assert_eq!(reserve(Some(5 * MIB), 1 << 40), Some(5 * MIB));
         assert_eq!(reserve(Some(1), 1 << 40), Some(3 * MIB));
         assert_eq!(reserve(Some(0), 1 << 40), None);
+        assert_eq!(reserve(None, 0), None, "of a disk that does not know");
     }
 
     #[test]
     fn puts_go_on_when_there_is_more_than_what_the_next_one_takes() {
         assert!(measure(63, 64).is_low() && !measure(64, 64).is_low());
         assert!(!measure(65, 64).has_recovered(MIB) && measure(66, 64).has_recovered(MIB));
+        let endless = Measure { free: u64::MAX - 1, reserve: u64::MAX, promised: u64::MAX };
+        assert!(endless.is_low() && !endless.has_recovered(MIB) && !endless.has_room(1, 1, 1));
+        assert_eq!(endless.long_segment(USUAL, 0), None);
+    }
+
+    #[test]
+    fn what_is_longer_than_the_reserve_needs_space_for_its_flush_too() {
+        let has_room = |free| measure(free, 10).has_room(20 * MIB, MIB, 8 * MIB);
+        assert!(!has_room(35) && !has_room(40) && has_room(41));
     }
 }

@@ -13,7 +13,6 @@ use lsm_compaction::edit::LogFloor;
 use lsm_wal::Installed;
 
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::memory::memtable_bytes;
@@ -29,14 +28,27 @@ impl Inner {
     pub(crate) fn keep(&self) -> Result<bool> {
         self.fit_memory();
         self.scrub(Instant::now());
-        let is_running = self.check_writable().is_ok() || self.try_resume()?;
-        if is_running && self.look_at_space()? {
-            // What is in memory takes as much again of the disk, in the log.
+        let has_sealed = self.look_for_space()?;
+        let prepared = self.check_writable().is_ok() && self.prepare_next()?;
+        self.wal().start_writeback();
+        Ok(prepared || has_sealed)
+    }
+
+    /// Looks whether a full disk has space again, and how much any has. Where puts are refused from now
+    /// on, what is in memory is sealed: it takes as much again of the disk, in the log. Returns whether
+    /// that was so.
+    pub(crate) fn look_for_space(&self) -> Result<bool> {
+        let has_resumed = self.try_resume()?;
+        if self.check_writable().is_err() {
+            return Ok(false);
+        }
+        // If nobody can say how full the disk is, it says so by itself.
+        let is_news = self.look_at_space().unwrap_or(false);
+        let is_low = is_news || has_resumed && self.health.lacks_space();
+        if is_low {
             self.seal_active()?;
         }
-        let prepared = is_running && self.prepare_next()?;
-        self.wal().start_writeback();
-        Ok(prepared)
+        Ok(is_low)
     }
 
     /// Unlinks tables, MANIFESTs and log segments that an installed edit has made obsolete. Returns
@@ -62,10 +74,11 @@ impl Inner {
             return Ok(false);
         }
         let promise = Cell::new(None);
-        let len = || len_of(self.spare_segment(), &promise);
+        let len = || len_of(self.spare_segment(0), &promise);
         match self.wal().install(0, len) {
             Err(error) if error.is_no_space() => {
                 // A disk may be full of what the cleaner has not come to. If that fails, it says so.
+                drop(promise.take());
                 let _ = self.give_back();
                 self.use_segment(0, len, self.wal().install(0, len))?;
             }
@@ -141,12 +154,7 @@ impl Inner {
             return Ok(false);
         }
         self.versions.decide(self, &mut self.versions.lock())?;
-        let is_low = self.is_low(space);
-        let is_news = self.health.resume(is_low);
-        if is_news && !is_low {
-            self.note(Event::Resumed);
-        }
-        Ok(is_news)
+        Ok(self.resume_with(space))
     }
 
     /// Waits until a generation can be begun with room for a record of this length, or until
@@ -220,8 +228,9 @@ impl Inner {
     fn use_room(&self, log_len: u64, has_puts: bool) -> Result<Room> {
         let room = self.find_room(log_len, has_puts);
         let used = match room {
-            Room::Segment => self
-                .prepare_segment(log_len, || self.spare_segment().or_else(|| self.short_segment())),
+            Room::Segment => self.prepare_segment(log_len, || {
+                self.spare_segment(log_len).or_else(|| self.short_segment(log_len))
+            }),
             Room::Later => self.seal_active(),
             Room::Nothing => Ok(()),
         };
@@ -234,7 +243,7 @@ impl Inner {
         if !self.may_rotate() || self.commit().try_seal(self) {
             return Ok(());
         }
-        self.prepare_segment(0, || self.short_segment())?;
+        self.prepare_segment(0, || self.short_segment(0))?;
         self.commit().try_seal(self);
         Ok(())
     }

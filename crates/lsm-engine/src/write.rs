@@ -112,7 +112,7 @@ impl Caller<'_> {
     pub(crate) fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
         check_batch(&batch)?;
         self.begin_change()?;
-        self.check_takes(&batch)?;
+        self.admit_batch(&batch)?;
         if options.condition.is_some() && batch.count() != 1 {
             return Err(Error::invalid("a condition needs a batch of exactly one operation"));
         }
@@ -156,7 +156,7 @@ impl Inner {
     ) -> Result<WriteFuture> {
         check_batch(&batch)?;
         let _call = self.begin_call()?;
-        self.check_takes(&batch)?;
+        self.admit_batch(&batch)?;
         if batch.is_empty() {
             return Ok(WriteFuture::known(Ok(self.visible())));
         }
@@ -170,6 +170,11 @@ impl Inner {
         let durability = options.durability.unwrap_or(self.options.durability);
         let request = self.commit().write_async(self, batch, durability, deadline, ticket);
         Ok(WriteFuture(State::Queued(request)))
+    }
+
+    /// Refuses a batch that the disk has no space for. Then the keeper looks whether it has by now.
+    fn admit_batch(&self, batch: &WriteBatch) -> Result<()> {
+        self.check_takes(batch).inspect_err(|_| self.background.changed())
     }
 
     /// Waits for as long as the pressure of background work asks of a write of this size.

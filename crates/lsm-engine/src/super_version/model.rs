@@ -44,7 +44,7 @@ impl Store {
         let state = Arc::new(State::new(1).apply(&edit).unwrap());
         let version = OpenVersion::new(state, None, |meta| open(&disk, meta));
         let first = SuperVersion {
-            active: GenerationView::empty(Generation::new(2, 2, Arena::new(1 << 10))),
+            active: GenerationView::empty(Generation::new(2, 2, 0, Arena::new(1 << 10))),
             sealed: vec![sealed_generation()],
             version: Arc::new(version),
         };
@@ -134,7 +134,7 @@ fn sealed_generation() -> GenerationView {
     let memtable = Arc::new(Memtable::new(&arena, b""));
     let (hash, seq) = (hash_user_key(KEY), Seq::new(2));
     memtable.insert(&mut writer, KEY, hash, seq, Kind::Put, b"v").unwrap();
-    let generation = Generation::new(1, 1, arena);
+    let generation = Generation::new(1, 1, 0, arena);
     generation.seal(seq, 0);
     GenerationView::empty(generation).with_memtable(KeyspaceId::DEFAULT, memtable)
 }

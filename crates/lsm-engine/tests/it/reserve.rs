@@ -44,19 +44,24 @@ fn buffered() -> WriteOptions {
     WriteOptions::durability(Durability::Buffered)
 }
 
-/// Puts until that is refused; returns how many were taken.
+/// Puts until that is refused for good: what a compaction gives back is used too. Returns how many
+/// were taken.
 fn fill(db: &Db) -> u32 {
-    for i in 0_u32.. {
-        match db.put_with(i.to_be_bytes(), VALUE, &buffered()) {
-            Ok(_) => {}
+    let mut count = 0_u32;
+    loop {
+        match db.put_with(count.to_be_bytes(), VALUE, &buffered()) {
+            Ok(_) => count += 1,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
                 assert!(!error.is_undecided());
-                return i;
+                // It may fail for a compaction that does not fit any more.
+                let _ = db.wait_idle();
+                if db.health() == Health::LowSpace {
+                    return count;
+                }
             }
         }
     }
-    unreachable!("a disk of this size is full at some time")
 }
 
 fn check_content(db: &Db, range: std::ops::Range<u32>) {
@@ -96,7 +101,7 @@ fn puts_leave_it_and_deletes_empty_the_disk() {
 
 #[test]
 fn a_batch_that_puts_anything_is_refused_whole() {
-    let (_, _, db) = prepared(1);
+    let (_, _, db) = prepared(0);
     let count = fill(&db);
     let batch = |is_mixed: bool| {
         let mut batch = WriteBatch::new();
@@ -107,9 +112,8 @@ fn a_batch_that_puts_anything_is_refused_whole() {
         }
         batch
     };
-    // Space for some may have been found meanwhile, but not for all that follow.
-    let refused = (0..100_000).find_map(|_| db.write(batch(true), &buffered()).err());
-    assert_eq!(refused.unwrap().kind(), ErrorKind::NoSpace);
+    let refused = db.write(batch(true), &buffered()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace);
     db.delete("k").unwrap();
     db.put(0_u32.to_be_bytes(), "v").unwrap_err();
     let queued = db.write_async(batch(true), &buffered());
@@ -219,8 +223,13 @@ fn a_small_disk_is_used_up_to_its_reserve_with_default_options() {
     let mut random = SplitMix64::new(1);
     let value: Vec<u8> = (0..100 << 10).map(|_| random.next_u64() as u8).collect();
     let put = |db: &Db, i: u32| db.put(i.to_be_bytes(), &value);
-    let count = (0_u32..).find(|i| put(&db, *i).is_err()).unwrap();
-    assert_eq!(db.health(), Health::LowSpace);
+    let mut count = 0;
+    while db.health() != Health::LowSpace {
+        match put(&db, count) {
+            Ok(_) => count += 1,
+            Err(_) => drop(db.wait_idle()),
+        }
+    }
     // Each keeps 100 KiB, and nothing has to be kept twice.
     assert!(150 < count, "{count} puts");
     db.close().unwrap();
@@ -235,4 +244,48 @@ fn a_small_disk_is_used_up_to_its_reserve_with_default_options() {
     assert_eq!((compacted, db.health()), (Some(()), Health::Running));
     assert_eq!(db.prefix("").count(), 0);
     put(&db, 0).unwrap();
+}
+
+/// A batch longer than the reserve has to be flushed too.
+#[test]
+fn a_batch_that_could_not_be_flushed_is_refused() {
+    let (memory, _, db) = prepared(0);
+    let mut random = SplitMix64::new(2);
+    let mut value = vec![0; 700 << 10];
+    random.fill(&mut value);
+    let refused = (0_u32..).find_map(|i| db.put(i.to_be_bytes(), &value).err()).unwrap();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace);
+    assert_ne!(db.health(), Health::NoSpace, "{} free", free(&memory));
+    db.delete(0_u32.to_be_bytes()).unwrap();
+    db.flush().unwrap();
+    assert_ne!(db.health(), Health::NoSpace);
+}
+
+/// Somebody else has taken the whole disk, and given half of the reserve back: what the log has
+/// beyond what is in memory ends that.
+#[test]
+fn what_is_in_memory_is_flushed_where_a_full_disk_has_a_little_space_again() {
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(16 << 20);
+    let large = Options {
+        memory_budget: Some(32 << 20),
+        memtable_size: Some(2 << 20),
+        max_log_bytes: None,
+        disk_reserve: Some(3 << 20),
+        ..options(0)
+    };
+    let db = harness::open_with(&fs, large).unwrap();
+    // The log takes 1.5 MiB, of which the table will have little.
+    for i in 0..4_000_u32 {
+        db.put_with((i % 8).to_be_bytes(), VALUE, &buffered()).unwrap();
+    }
+    take_but(&memory, 0);
+    db.put_with("large", vec![7; 3 << 20], &buffered()).unwrap_err();
+    assert_eq!(db.health(), Health::NoSpace);
+    // Not enough for puts, but for a flush.
+    take_but(&memory, 9 << 19);
+    db.wait_idle().unwrap();
+    assert_eq!(db.health(), Health::Running, "{} free", free(&memory));
+    db.put_with("k", VALUE, &buffered()).unwrap();
+    assert_eq!(db.prefix("").count(), 9);
 }

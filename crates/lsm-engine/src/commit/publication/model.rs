@@ -128,7 +128,7 @@ fn generation(number: u64) -> (GenerationView, ArenaWriter) {
     let arena = Arena::new(1 << 10);
     let writer = arena.writer().unwrap();
     let memtable = Arc::new(Memtable::new(&arena, b""));
-    let view = GenerationView::empty(Generation::new(number, number, arena));
+    let view = GenerationView::empty(Generation::new(number, number, 0, arena));
     (view.with_memtable(KeyspaceId::DEFAULT, memtable), writer)
 }
 
