@@ -107,7 +107,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(27, "PinnedOnce", ENGINE_MODELS, PINNED_EXACTLY),
     entry(28, "PublishedUnordered", ENGINE_MODELS, UP_TO_SEQUENCE),
     entry(29, "PublishedPastWaiting", ENGINE_MODELS, UP_TO_SEQUENCE),
-    entry(30, "PutsTakeReserve", ENGINE, "reserve::puts_leave_it_and_deletes_empty_the_disk"),
+    entry(30, "PutsTakeReserve", ENGINE, "reserve::a_batch_that_puts_anything_is_refused_whole"),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
     entry(103, "LogNotSynced", ENGINE, POWER_LOSS),
