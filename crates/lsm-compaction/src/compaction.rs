@@ -201,4 +201,16 @@ mod tests {
         codecs[5] = Compression::Lz4;
         assert_eq!(marks(&codecs), [(5, 1, Mark::Recompress), (5, 2, Mark::None)]);
     }
+
+    #[test]
+    fn what_tombstones_hide_is_not_expected_in_the_outputs() {
+        let with = |tombstones| {
+            let upper = TableMeta { tombstones, ..table(1, "a", "c", 5, 6) };
+            Compaction { inputs: vec![Arc::new(upper)], ..compaction() }
+        };
+        // 200 entries in 2 MiB.
+        assert_eq!(with(0).expected_bytes(), 2 << 20);
+        assert_eq!(with(25).expected_bytes(), (2 << 20) / 4 * 3);
+        assert_eq!((with(100).expected_bytes(), with(101).expected_bytes()), (0, 0));
+    }
 }
