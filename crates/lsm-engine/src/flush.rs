@@ -63,7 +63,7 @@ impl Inner {
         }
         let log_bytes = view.generation.log_bytes();
         let log_bytes = log_bytes.expect("a sealed generation knows its bytes");
-        self.free_for_flush(log_bytes);
+        self.free_for_flush(view.generation.table_bound());
         let flushed = self.write_tables(&view)?;
         let written = new_tables(&flushed);
         if !written.is_empty() {

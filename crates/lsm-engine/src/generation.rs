@@ -56,15 +56,25 @@ impl Generation {
         self.sealed.lock().map(|sealed| sealed.last_seq)
     }
 
-    /// The most bytes that its records take, or will take, in the log.
-    pub(crate) fn log_bound(&self) -> u64 {
-        self.log_bytes().unwrap_or(self.segment_len)
+    /// The most bytes that its tables will take.
+    pub(crate) fn table_bound(&self) -> u64 {
+        match self.last_seq() {
+            // An entry takes more in an arena than in a table.
+            Some(_) => self.arena.used() as u64,
+            None => table_bound(self.segment_len, self.arena.capacity() as u64),
+        }
     }
 
     /// The bytes that the records of a sealed generation take in the log.
     pub(crate) fn log_bytes(&self) -> Option<u64> {
         self.sealed.lock().map(|sealed| sealed.log_bytes)
     }
+}
+
+/// The most bytes that the tables of so many bytes of log will take, and of an arena of so many: more
+/// than the log if operations are small, but then the arena is full before the segment is.
+pub(crate) fn table_bound(log_bytes: u64, arena: u64) -> u64 {
+    (2 * log_bytes).min(arena.max(log_bytes + log_bytes / 4))
 }
 
 impl fmt::Debug for Generation {

@@ -19,6 +19,7 @@ use lsm_wal::SMALL_SEGMENT;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::generation::table_bound;
 use crate::inner::Inner;
 use crate::memory::memtable_bytes;
 use crate::options::Resolved;
@@ -40,6 +41,8 @@ struct Measure {
     reserve: u64,
     /// What of it others are about to take.
     promised: u64,
+    /// The size of a memtable.
+    memtable: u64,
 }
 
 /// Where a write, or a generation to be sealed, finds its log segment.
@@ -84,26 +87,34 @@ impl Resolved {
         }
         let reserve = self.disk_reserve.unwrap_or((total / RESERVED_PART).min(MAX_RESERVE));
         let reserve = reserve.max(LEAST_SEGMENTS * self.small_segment());
-        Ok(Some(Measure { free, reserve, promised: 0 }))
+        let memtable = self.memtable_size as u64;
+        Ok(Some(Measure { free, reserve, promised: 0, memtable }))
     }
 }
 
 impl Measure {
-    /// The longest segment of at most `usual` bytes that may be made while segments of up to
-    /// `waiting` bytes wait for their flush; `None` is a short one at most.
+    /// The longest segment of at most `usual` bytes that may be made while a flush of up to `waiting`
+    /// bytes is to come; `None` is a short one at most.
     fn long_segment(self, usual: u64, waiting: u64) -> Option<u64> {
         let small = SMALL_SEGMENT.min(usual);
         let free = self.free.saturating_sub(self.promised);
         let beside_others = free.saturating_sub(self.reserve.max(waiting + small));
-        let with_own_flush = free.saturating_sub(2 * small) / 2;
+        let with_own_flush = self.longest_with_flush(free.saturating_sub(2 * small), usual);
         let len = usual.min(beside_others).min(with_own_flush);
         (small <= len).then_some(len)
     }
 
-    /// Whether a segment of so many bytes may be made while others of up to `waiting` bytes wait for
-    /// their flush, with `small` to spare for what tables take beyond their log.
+    /// The longest segment of at most `usual` bytes that fits, with its tables, what is free.
+    fn longest_with_flush(self, free: u64, usual: u64) -> u64 {
+        let fits = |len: &u64| *len <= usual && len + table_bound(*len, self.memtable) <= free;
+        let lens = [usual, free / 9 * 4, free.saturating_sub(self.memtable), free / 3];
+        lens.into_iter().filter(fits).max().unwrap_or(0)
+    }
+
+    /// Whether a segment of so many bytes may be made while a flush of up to `waiting` bytes is to come,
+    /// with `small` to spare.
     fn has_room(self, len: u64, small: u64, waiting: u64) -> bool {
-        let left = self.reserve.max(waiting.max(len) + small);
+        let left = self.reserve.max(waiting.max(table_bound(len, self.memtable)) + small);
         self.promised.saturating_add(left).saturating_add(len) <= self.free
     }
 
@@ -263,12 +274,14 @@ impl Inner {
         is_news
     }
 
-    /// The length of the longest log segment whose records are not in tables yet.
+    /// The most bytes that the next flush, or one behind it, takes: of a log segment whose records are
+    /// not in tables yet.
     fn longest_waiting(&self) -> u64 {
         let super_version = self.super_versions.load_full();
-        let waiting = super_version.generations().map(|view| view.generation.log_bound()).max();
+        let waiting = super_version.generations().map(|view| view.generation.table_bound()).max();
         // A rotation tells the log first.
-        self.wal().active_len().max(waiting.unwrap_or(0))
+        let active = table_bound(self.wal().active_len(), self.options.memtable_size as u64);
+        active.max(waiting.unwrap_or(0))
     }
 
     /// What flushes may take before one of them gives log back.
@@ -295,15 +308,16 @@ mod tests {
     const USUAL: u64 = 64 * MIB;
 
     fn measure(free: u64, reserve: u64) -> Measure {
-        Measure { free: free * MIB, reserve: reserve * MIB, promised: 0 }
+        Measure { free: free * MIB, reserve: reserve * MIB, promised: 0, memtable: USUAL }
     }
 
     #[test]
     fn a_large_disk_gets_segments_as_usual() {
         assert_eq!(measure(1_000, 64).long_segment(USUAL, USUAL), Some(USUAL));
         // For its own tables, those of another, and the reserve, which these may take.
-        assert_eq!(measure(130, 64).long_segment(USUAL, USUAL), Some(USUAL));
-        assert_eq!(measure(128, 64).long_segment(USUAL, USUAL), Some(USUAL - MIB));
+        assert_eq!(measure(147, 64).long_segment(USUAL, 80 * MIB), Some(USUAL));
+        // Of a shorter one the tables may be twice as long, but not longer than a memtable.
+        assert_eq!(measure(128, 64).long_segment(USUAL, 64 * MIB), Some(56 * MIB));
     }
 
     #[test]
@@ -315,10 +329,14 @@ mod tests {
                 assert!((MIB..=USUAL).contains(&len));
                 // The reserve stays, and so does what the tables and a small segment take.
                 let left = measure.free - len;
-                assert!(measure.reserve <= left && len + 2 * MIB <= left, "{measure:?}: {len}");
+                assert!(
+                    measure.reserve <= left && table_bound(len, USUAL) + 2 * MIB <= left,
+                    "{measure:?}: {len}"
+                );
                 // Then a small one has room, and no long one.
                 let after = Measure { free: left, ..measure };
-                assert!(after.free < measure.reserve + MIB || after.has_room(MIB, MIB, len));
+                let waiting = table_bound(len, USUAL);
+                assert!(after.free < measure.reserve + MIB || after.has_room(MIB, MIB, waiting));
             }
         }
         assert_eq!(measure(65, 64).long_segment(USUAL, 0), Some(MIB));
@@ -330,7 +348,7 @@ mod tests {
     fn what_was_promised_is_not_free() {
         let promised = 40 * MIB;
         let measure = Measure { promised, ..measure(104, 1) };
-        assert_eq!(measure.long_segment(USUAL, 0), Some((104 - 40 - 2) * MIB / 2));
+        assert_eq!(measure.long_segment(USUAL, 0), Some((104 - 40 - 2) * MIB / 3));
         let has_room = |waiting| measure.has_room(4 * MIB, MIB, waiting * MIB);
         assert!(has_room(59) && !has_room(60));
     }
@@ -355,7 +373,8 @@ mod tests {
     fn puts_go_on_when_there_is_more_than_what_the_next_one_takes() {
         assert!(measure(63, 64).is_low() && !measure(64, 64).is_low());
         assert!(!measure(65, 64).has_recovered(MIB) && measure(66, 64).has_recovered(MIB));
-        let endless = Measure { free: u64::MAX - 1, reserve: u64::MAX, promised: u64::MAX };
+        let endless =
+            Measure { free: u64::MAX - 1, reserve: u64::MAX, promised: u64::MAX, ..measure(0, 0) };
         assert!(endless.is_low() && !endless.has_recovered(MIB) && !endless.has_room(1, 1, 1));
         assert_eq!(endless.long_segment(USUAL, 0), None);
     }
@@ -363,6 +382,6 @@ mod tests {
     #[test]
     fn what_is_longer_than_the_reserve_needs_space_for_its_flush_too() {
         let has_room = |free| measure(free, 10).has_room(20 * MIB, MIB, 8 * MIB);
-        assert!(!has_room(35) && !has_room(40) && has_room(41));
+        assert!(!has_room(35) && !has_room(60) && has_room(61));
     }
 }

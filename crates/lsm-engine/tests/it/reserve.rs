@@ -289,3 +289,34 @@ fn what_is_in_memory_is_flushed_where_a_full_disk_has_a_little_space_again() {
     db.put_with("k", VALUE, &buffered()).unwrap();
     assert_eq!(db.prefix("").count(), 9);
 }
+
+/// Tables of small operations in large batches take more than their log.
+#[test]
+fn tables_that_are_larger_than_their_log_have_space_too() {
+    for (threads, value_len) in [(0, 0), (1, 10), (1, 1_000)] {
+        let (memory, fs) = harness::disk();
+        memory.set_capacity(40 << 20);
+        let options = Options { background_threads: threads, ..Options::default() };
+        let db = harness::open_with(&fs, options).unwrap();
+        let mut random = SplitMix64::new(3);
+        let mut value = vec![0; value_len];
+        let mut count = 0_u64;
+        while db.health() == Health::Running {
+            let mut batch = WriteBatch::new();
+            for _ in 0..1_000 {
+                random.fill(&mut value);
+                // Keys that no prefix shortens.
+                batch.put(random.next_u64().to_be_bytes(), &value);
+            }
+            match db.write(batch, &buffered()) {
+                Ok(_) => count += 1_000,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NoSpace),
+            }
+        }
+        let state = (db.health(), free(&memory));
+        assert_eq!(state.0, Health::LowSpace, "{threads}, {value_len}: {state:?} {count}");
+        db.close().unwrap();
+        let db = Db::builder(DIR).fs(Arc::new(fs.clone())).open().unwrap();
+        assert_eq!(db.prefix("").count() as u64, count);
+    }
+}
