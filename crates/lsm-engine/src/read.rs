@@ -141,6 +141,7 @@ impl View<'_> {
     }
 
     /// The sequence to read at.
+    #[inline]
     fn look(&self) -> Result<Seq> {
         // Behind the pin: whoever pinned what the close left, which lacks the memtables, sees the
         // close.
@@ -148,6 +149,7 @@ impl View<'_> {
         Ok(self.seq.unwrap_or_else(|| self.inner.visible()))
     }
 
+    #[inline]
     fn pinned(&self, (super_version, seq): (Guard<Arc<SuperVersion>>, Seq)) -> Result<Pinned> {
         if super_version.version.tree(self.keyspace).is_none() {
             return Err(Error::keyspace_dropped());

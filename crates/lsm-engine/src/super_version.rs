@@ -95,6 +95,7 @@ impl SuperVersions {
 
     /// Pins the current one for a read, and asks for the sequence to read at. What was visible to a
     /// read that asks later than it pins is in what it pinned, or is newer than that.
+    #[inline]
     pub(crate) fn pin<E>(
         &self,
         visible: impl Fn() -> Result<Seq, E>,
@@ -110,6 +111,7 @@ impl SuperVersions {
 
     /// Like [`pin`](Self::pin), for those who tell their sequence: the SuperVersion holds every
     /// write up to it.
+    #[inline]
     pub(crate) fn pin_exactly<E>(
         &self,
         visible: impl Fn() -> Result<Seq, E>,
