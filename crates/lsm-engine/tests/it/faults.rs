@@ -37,6 +37,7 @@ mod how;
 mod recovery;
 mod run;
 mod stage;
+mod untouched;
 
 /// How many steps the script has.
 const STEPS: u64 = 250;

@@ -1,7 +1,5 @@
 //! One run of a stage with one fault, and what must hold while it lasts and when it has passed.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use lsm_engine::{Db, ErrorKind, Event, Health, Options, Result};
 
 use super::how::{Broken, How, ROOM};
 use super::stage::Stage;
+use super::untouched::check_untouched;
 use crate::harness::script::{Bounds, Progress, Step, probe};
 use crate::harness::{self, DeathSwitch, changes_the_disk, orphans, small_options};
 
@@ -265,7 +264,7 @@ impl<'a> Run<'a> {
             assert_eq!(probe(db, "no").unwrap_err().kind(), ErrorKind::Poisoned);
             assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
             assert_eq!(db.sync().unwrap_err().kind(), ErrorKind::Poisoned);
-            self.check_untouched();
+            check_untouched(&self.fs.trace());
             return;
         }
         probe(db, "yes").unwrap_or_else(|error| panic!("{:?}: {error}", db.health()));
@@ -296,26 +295,6 @@ impl<'a> Run<'a> {
             Some(Fault::Emfile | Fault::Short(_)) | None => false,
             Some(_) => true,
         })
-    }
-
-    /// No file is synced or appended to after that failed once.
-    fn check_untouched(&self) {
-        let mut sealed: BTreeSet<Arc<Path>> = BTreeSet::new();
-        for op in self.fs.trace() {
-            let is_append = op.kind == OpKind::Write && is_log(&op);
-            if !op.kind.is_sync() && !is_append {
-                continue;
-            }
-            assert!(!sealed.contains(&op.path), "{op} after it failed");
-            let is_failure = match op.fault {
-                Some(Fault::Eio | Fault::EioAfter | Fault::Torn(_) | Fault::ForgettingSync) => true,
-                Some(Fault::Enospc | Fault::Eintr) => op.kind.is_sync(),
-                _ => false,
-            };
-            if is_failure {
-                sealed.insert(op.path);
-            }
-        }
     }
 
     /// What the seam tries again, no caller has noticed.
@@ -349,10 +328,6 @@ impl<'a> Run<'a> {
         }
         Ok(got)
     }
-}
-
-fn is_log(op: &Op) -> bool {
-    matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_) | FileName::Manifest(_)))
 }
 
 /// An open that meets a fault succeeds, or says what it met.
