@@ -86,6 +86,7 @@ mod inner;
 mod keyspace;
 mod levels;
 mod manifest;
+mod measure;
 mod memory;
 mod metrics;
 mod obsolete;

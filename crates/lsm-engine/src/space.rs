@@ -34,9 +34,9 @@ impl Inner {
         Ok(prepared || has_sealed)
     }
 
-    /// Looks whether a full disk has space again, and how much any has. Where puts are refused from now
-    /// on, what is in memory is sealed: it takes as much again of the disk, in the log. Returns whether
-    /// that was so.
+    /// Looks whether a full disk has space again, and how much any has. Where puts are refused, what is
+    /// in memory is sealed as soon as it can be flushed: it takes as much again of the disk, in the log.
+    /// Returns whether that is so from now on.
     pub(crate) fn look_for_space(&self) -> Result<bool> {
         let has_resumed = self.try_resume()?;
         if self.check_writable().is_err() {
@@ -45,7 +45,9 @@ impl Inner {
         // If nobody can say how full the disk is, it says so by itself.
         let is_news = self.look_at_space().unwrap_or(false);
         let is_low = is_news || has_resumed && self.health.lacks_space();
-        if is_low {
+        // What could not be sealed then may have room by now.
+        let is_due = || is_low || self.health.lacks_space() && self.has_long_segment();
+        if is_due() && self.can_flush_active() {
             self.seal_active()?;
         }
         Ok(is_low)
@@ -199,13 +201,13 @@ impl Inner {
                     Room::Segment => {}
                     Room::Later => has_waited = true,
                     Room::Nothing => {
-                        let is_full = self.is_nearly_full();
-                        // After a flush the active generation is empty, and may do.
-                        return if has_waited && !is_full {
-                            Ok(())
-                        } else {
-                            Err(Error::low_space())
-                        };
+                        if let Some(measure) = self.nearly_full() {
+                            self.note_low_space(measure);
+                        } else if has_waited {
+                            // After a flush the active generation is empty, and may do.
+                            return Ok(());
+                        }
+                        return Err(Error::low_space());
                     }
                 }
             }
@@ -235,6 +237,11 @@ impl Inner {
             Room::Nothing => Ok(()),
         };
         used.map_err(|error| self.before_append(error)).map(|()| room)
+    }
+
+    /// Whether the active generation has a longer segment than it would get now.
+    fn has_long_segment(&self) -> bool {
+        self.options.short_segment_len() < self.wal().active_len()
     }
 
     /// Seals what the active generation has, in favour of a small one, unless there are others that

@@ -280,7 +280,9 @@ fn what_is_in_memory_is_flushed_where_a_full_disk_has_a_little_space_again() {
         db.put_with((i % 8).to_be_bytes(), VALUE, &buffered()).unwrap();
     }
     take_but(&memory, 0);
-    db.put_with("large", vec![7; 3 << 20], &buffered()).unwrap_err();
+    let mut large = WriteBatch::new();
+    (0..64_u8).for_each(|i| large.delete([i; 60_000]));
+    db.write(large, &buffered()).unwrap_err();
     assert_eq!(db.health(), Health::NoSpace);
     // Not enough for puts, but for a flush.
     take_but(&memory, 9 << 19);
@@ -318,5 +320,50 @@ fn tables_that_are_larger_than_their_log_have_space_too() {
         db.close().unwrap();
         let db = Db::builder(DIR).fs(Arc::new(fs.clone())).open().unwrap();
         assert_eq!(db.prefix("").count() as u64, count);
+    }
+}
+
+/// A store with default options that holds 1,000 values of 3 KiB in memory, of whose disk others leave
+/// so many bytes.
+fn squeezed(threads: usize, left: u64) -> (MemFs, FaultFs, Db) {
+    let (memory, fs) = harness::disk();
+    memory.set_capacity(1 << 30);
+    let reserve = Some(16 << 20);
+    let options =
+        Options { disk_reserve: reserve, background_threads: threads, ..Options::default() };
+    let db = harness::open_with(&fs, options).unwrap();
+    if threads != 0 {
+        // Then the next segment is ready, and without it is not.
+        db.wait_idle().unwrap();
+    }
+    for i in 0..1_000_u32 {
+        db.put_with(i.to_be_bytes(), [7; 3 << 10], &buffered()).unwrap();
+    }
+    take_but(&memory, left);
+    (memory, fs, db)
+}
+
+/// Nothing is begun to win space that does not fit what there is: deletes go on in the segment that the
+/// log has.
+#[test]
+fn what_others_leave_is_not_used_up_for_a_flush_that_does_not_fit() {
+    for threads in [0, 1] {
+        // Too little for a segment, and too little for the tables behind it.
+        for left in [100 << 10, 5 << 19] {
+            let (memory, fs, db) = squeezed(threads, left);
+            db.wait_idle().unwrap();
+            assert_eq!(db.health(), Health::LowSpace, "{left} left, {threads} threads");
+            for i in 0..500_u32 {
+                db.delete_with(i.to_be_bytes(), &buffered()).unwrap();
+            }
+            assert_eq!(db.put("k", "v").unwrap_err().kind(), ErrorKind::NoSpace);
+            assert_eq!((db.health(), free(&memory)), (Health::LowSpace, left));
+            // Once it fits it is flushed, although there is too little for puts still.
+            take_but(&memory, 7 << 20);
+            db.wait_idle().unwrap();
+            assert_eq!(db.health(), Health::Running, "{} free", free(&memory));
+            assert_eq!(db.prefix("").count(), 500, "{threads} threads");
+            kill(&fs, db);
+        }
     }
 }
