@@ -25,6 +25,8 @@ mod memory;
 mod std;
 #[cfg(test)]
 mod tests;
+#[expect(unsafe_code, reason = "a map to be written to; see the head of the file")]
+mod write_map;
 
 #[cfg(any(test, feature = "testing"))]
 pub use self::fault::{Fault, FaultFs, Op, OpKind};
@@ -129,6 +131,13 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Writes some of the bytes at `offset`.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Like [`write_at`](File::write_at), for many small writes that no sync follows at once: without a
+    /// call of the system for each, where the file was [allocated](File::allocate) before the first of
+    /// them and the file system writes in place. Both kinds may be mixed.
+    fn write_mapped_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(buf, offset)
+    }
+
     /// Gives the file `len` bytes backed by the disk; new ones read as zeros.
     fn allocate(&self, len: u64) -> Result<()>;
 
@@ -180,23 +189,38 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Io`]; an unknown part of the bytes may have been written then.
-    fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> Result<()> {
-        while !buf.is_empty() {
-            match self.write_at(buf, offset) {
-                Ok(0) => {
-                    let source = io::ErrorKind::WriteZero.into();
-                    return Err(Error::io("write", self.path(), source));
-                }
-                Ok(count) => {
-                    buf = &buf[count..];
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("write", self.path(), error)),
-            }
-        }
-        Ok(())
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        write_all(self.path(), buf, offset, |buf, offset| self.write_at(buf, offset))
     }
+
+    /// Writes all of `buf` at `offset`, as [`write_mapped_at`](File::write_mapped_at) does.
+    ///
+    /// # Errors
+    /// As [`write_all_at`](File::write_all_at).
+    fn write_all_mapped_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        write_all(self.path(), buf, offset, |buf, offset| self.write_mapped_at(buf, offset))
+    }
+}
+
+/// Writes all of `buf`, as far as one `write` after the other goes.
+fn write_all(
+    path: &Path,
+    mut buf: &[u8],
+    mut offset: u64,
+    write: impl Fn(&[u8], u64) -> io::Result<usize>,
+) -> Result<()> {
+    while !buf.is_empty() {
+        match write(buf, offset) {
+            Ok(0) => return Err(Error::io("write", path, io::ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                buf = &buf[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("write", path, error)),
+        }
+    }
+    Ok(())
 }
 
 /// A lock that is held until it is dropped or the process ends.

@@ -73,6 +73,8 @@ pub enum Plant {
     PublishedPastWaiting = 29,
     /// Puts are taken when nothing but the reserve is left of the disk.
     PutsTakeReserve = 30,
+    /// What is written through the map of a log segment stays in the process.
+    LogMapPrivate = 31,
     /// A new log segment is used before its header and length are on disk.
     SegmentNotSynced = 101,
     /// A new log segment is used before its name is on disk.

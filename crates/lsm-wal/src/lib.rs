@@ -66,7 +66,7 @@ pub use replay::{
     LostRecords, ReplayFrom, ReplayRecord, ReplayReport, Salvaged, check, replay, salvage,
 };
 pub use segment::remove_segments;
-pub use wal::{Installed, Record, SMALL_SEGMENT, Wal, WalOptions};
+pub use wal::{Installed, Medium, Record, SMALL_SEGMENT, Wal, WalOptions};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -84,6 +84,16 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+/// How records come to the page cache; what survives what is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// By a call of the system: where a sync follows at once.
+    Call,
+    /// Through a map of the segment where there can be one and syncs are rare: each makes the next
+    /// store into a page slower than a call.
+    Map,
+}
+
 /// How far the log was written, and how far of that it is on disk.
 struct Marks {
     appended: Lsn,
@@ -223,7 +233,7 @@ impl Wal {
         }
         if tail.active.is_unused() {
             // The next segment will name this one, so this one must name its own predecessor.
-            self.append_locked(&mut tail, Group::Link)?;
+            self.append_locked(&mut tail, Group::Link, Medium::Call)?;
         }
         Ok(Some(tail.advance()))
     }
@@ -241,6 +251,14 @@ impl Wal {
     /// [`needs_rotation`](Wal::needs_rotation). Any other [`Error::Io`] ends the log; whether the
     /// records are in it shows at the next open.
     pub fn append(&self, records: &[Record<'_>]) -> Result<Lsn> {
+        self.append_by(records, Medium::Call)
+    }
+
+    /// Like [`append`](Wal::append), by the medium that is said to be the better one.
+    ///
+    /// # Errors
+    /// As [`append`](Wal::append).
+    pub fn append_by(&self, records: &[Record<'_>], medium: Medium) -> Result<Lsn> {
         let mut tail = self.tail.lock();
         self.check_poison()?;
         tail.check_open()?;
@@ -248,7 +266,7 @@ impl Wal {
         if records.is_empty() {
             return Ok(self.appended_lsn());
         }
-        self.append_locked(&mut tail, Group::Data(records))
+        self.append_locked(&mut tail, Group::Data(records), medium)
     }
 
     /// Makes everything up to `upto` survive a power loss, and with it whatever else was appended
@@ -282,7 +300,8 @@ impl Wal {
             plant::unless(Plant::LogNotSynced, || sync(&*segment.file))
                 .map_err(|error| self.poison_with(error))?;
         }
-        self.tail.lock().forget_sealed_below(target.segment);
+        // Files are closed, and their maps undone, under no lock.
+        let _left = self.tail.lock().note_synced(target);
         self.marks.lock().synced = target;
         Ok(())
     }
@@ -330,7 +349,7 @@ impl Wal {
         }
         // The trailer's header shall testify that all before it was on disk.
         self.sync(self.appended_lsn())?;
-        let end = self.append_locked(&mut self.tail.lock(), Group::End)?;
+        let end = self.append_locked(&mut self.tail.lock(), Group::End, Medium::Call)?;
         self.sync(end)?;
         Ok(end)
     }
@@ -368,11 +387,10 @@ impl Wal {
         }
         loop {
             // One segment a turn: no file is removed under the lock that appends need.
-            let oldest = {
+            let (oldest, _left) = {
                 let mut tail = self.tail.lock();
                 tail.check_release(below)?;
-                tail.forget_sealed_below(below);
-                tail.oldest
+                (tail.oldest, tail.take_sealed_below(below))
             };
             if below <= oldest {
                 return Ok(removed);
@@ -428,9 +446,9 @@ impl Wal {
     }
 
     /// Writes a group, or one record of the log's own, behind the tail.
-    fn append_locked(&self, tail: &mut Tail, group: Group<'_>) -> Result<Lsn> {
+    fn append_locked(&self, tail: &mut Tail, group: Group<'_>, medium: Medium) -> Result<Lsn> {
         let end = tail
-            .write(group, self.synced_lsn())
+            .write(group, self.synced_lsn(), medium)
             .map_err(|error| if error.is_no_space() { error } else { self.poison_with(error) })?;
         // A sync that failed meanwhile speaks for what was appended beside it too.
         self.check_poison()?;

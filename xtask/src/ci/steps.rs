@@ -141,7 +141,7 @@ fn asan(machine: &Machine) -> Plan {
     // is never built so.
     let target = "x86_64-unknown-linux-gnu";
     cargo(&format!(
-        "test -p lsm-memtable -p lsm-sstable --lib --target {target} --locked --no-fail-fast"
+        "test -p lsm-base -p lsm-memtable -p lsm-sstable --lib --target {target} --locked --no-fail-fast"
     ))
     .variable("RUSTC_BOOTSTRAP", "1")
     .variable("RUSTFLAGS", "-Zsanitizer=address")

@@ -38,6 +38,7 @@ const CURSOR: &str = "snapshots::a_table_that_a_cursor_has_not_opened_yet_stays_
 const FAULTS: &str = "faults::no_fault_loses_what_was_acknowledged";
 const FULL_DISK: &str = "full_disk::a_full_disk_ends_the_segment_and_not_the_log";
 const HISTORIES: &str = "linearizability::every_history_has_an_order_although_the_server_is_killed";
+const KILLS: &str = "kill::what_was_acknowledged_survives_a_kill";
 const WHOLE: &str = "repair::whole::a_store_that_is_whole_loses_nothing";
 const GATE: &str = "sync_gate::tests::a_sync_beside_one_that_fails_is_not_believed";
 const PINNED_FIRST: &str = "super_version::model::loom_a_read_finds_what_a_flush_leaves_of_its_key";
@@ -108,6 +109,7 @@ pub(super) const CATALOGUE: &[Entry] = &[
     entry(28, "PublishedUnordered", ENGINE_MODELS, UP_TO_SEQUENCE),
     entry(29, "PublishedPastWaiting", ENGINE_MODELS, UP_TO_SEQUENCE),
     entry(30, "PutsTakeReserve", ENGINE, "reserve::a_batch_that_puts_anything_is_refused_whole"),
+    entry(31, "LogMapPrivate", ENGINE, KILLS),
     entry(101, "SegmentNotSynced", ENGINE, POWER_LOSS),
     entry(102, "SegmentNameNotSynced", ENGINE, POWER_LOSS),
     entry(103, "LogNotSynced", ENGINE, POWER_LOSS),

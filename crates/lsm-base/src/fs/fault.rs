@@ -392,6 +392,12 @@ impl File for FaultFile {
         self.control.transfer(op, |len| self.inner.write_at(&buf[..len], offset))
     }
 
+    fn write_mapped_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        // As any other write: where the file system has no map, it can fail as one.
+        let op = self.op(OpKind::Write, offset, buf.len() as u64);
+        self.control.transfer(op, |len| self.inner.write_mapped_at(&buf[..len], offset))
+    }
+
     fn allocate(&self, len: u64) -> Result<()> {
         self.control.run(self.op(OpKind::Allocate, 0, len), || self.inner.allocate(len))
     }

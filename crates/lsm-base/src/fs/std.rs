@@ -8,12 +8,14 @@ use ::std::num::NonZeroU64;
 use ::std::os::fd::{AsFd, BorrowedFd};
 use ::std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use ::std::path::{Path, PathBuf};
-use ::std::sync::{Arc, Weak};
+use ::std::sync::atomic::{AtomicU64, Ordering};
+use ::std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::retry_on_intr;
 
+use super::write_map::WriteMap;
 use super::{DirEntry, File, FileLock, Fs, Space};
 use crate::error::{Error, Result};
 
@@ -24,7 +26,7 @@ pub struct StdFs;
 impl StdFs {
     fn open_with(path: &Path, options: &mut OpenOptions) -> Result<Arc<dyn File>> {
         let file = open_regular(path, options)?;
-        Ok(Arc::new(StdFile { file, path: path.to_owned() }))
+        Ok(Arc::new(StdFile::new(file, path)))
     }
 }
 
@@ -49,7 +51,7 @@ impl Fs for StdFs {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(path).map_err(|error| Error::io("create", path, error))?;
-        Ok(Arc::new(StdFile { file, path: path.to_owned() }))
+        Ok(Arc::new(StdFile::new(file, path)))
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn File>> {
@@ -123,13 +125,33 @@ impl Fs for StdFs {
     }
 }
 
+/// The numbers by which the kernel names ext4, XFS and tmpfs: what they have allocated stays where it is.
+const IN_PLACE: [u64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+
 #[derive(Debug)]
 struct StdFile {
     file: OsFile,
     path: PathBuf,
+    /// So many bytes have their blocks, by this handle's doing.
+    allocated: AtomicU64,
+    /// For mapped writes, once there was one.
+    map: OnceLock<Option<Mutex<WriteMap>>>,
 }
 
 impl StdFile {
+    fn new(file: OsFile, path: &Path) -> StdFile {
+        let (allocated, map) = (AtomicU64::new(0), OnceLock::new());
+        StdFile { file, path: path.to_owned(), allocated, map }
+    }
+
+    /// Maps what was allocated, if a store into that can never want for space.
+    fn map_allocated(&self) -> Option<WriteMap> {
+        let system = retry_on_intr(|| rustix::fs::fstatfs(&self.file)).ok()?;
+        let is_in_place = IN_PLACE.contains(&(system.f_type as u64));
+        let len = self.allocated.load(Ordering::Acquire);
+        if is_in_place { WriteMap::new(self.file.as_fd(), len) } else { None }
+    }
+
     fn failed(&self, op: &'static str) -> impl Fn(io::Error) -> Error + '_ {
         move |error| Error::io(op, &self.path, error)
     }
@@ -148,6 +170,13 @@ impl File for StdFile {
         self.file.write_at(buf, offset)
     }
 
+    fn write_mapped_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        match self.map.get_or_init(|| self.map_allocated().map(Mutex::new)) {
+            Some(map) if map.lock().write(buf, offset) => Ok(buf.len()),
+            _ => self.write_at(buf, offset),
+        }
+    }
+
     fn allocate(&self, len: u64) -> Result<()> {
         if len == 0 {
             return Ok(());
@@ -156,7 +185,10 @@ impl File for StdFile {
         // A signal may end it; then it is done again, as std does with reads and writes.
         let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len);
         match retry_on_intr(allocate) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.allocated.fetch_max(len, Ordering::AcqRel);
+                Ok(())
+            }
             Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < len => {
                 self.file.set_len(len).map_err(self.failed("allocate"))
             }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use lsm_base::plant::{self, Plant};
 use lsm_base::{KeyspaceId, Kind, Seq, WriteBatch, key};
 use lsm_memtable::{Arena, ArenaWriter, Memtable};
-use lsm_wal::{Record, Wal};
+use lsm_wal::{Medium, Record, Wal};
 
 use super::request::Request;
 use crate::generation::{Generation, GenerationView};
 use crate::inner::Inner;
+use crate::options::Durability;
 use crate::replay_buffer::ARENA_SLACK;
 
 /// The active generation, the next sequence, and the group that is being formed.
@@ -148,7 +149,11 @@ impl CommitState {
         // The sequences of a group that was not logged are never used: a reader of the log must
         // not meet them twice.
         let mut seq = mem::replace(&mut self.next_seq, next_seq);
-        let end = if records.is_empty() { wal.appended_lsn() } else { wal.append(&records)? };
+        let end = if records.is_empty() {
+            wal.appended_lsn()
+        } else {
+            wal.append_by(&records, medium_of(group))?
+        };
         let appended = records.iter().map(|record| Wal::record_len(record.payload.len() as u64));
         let appended = appended.sum();
         inner.metrics.wal_appended_bytes.add(appended);
@@ -207,6 +212,12 @@ impl CommitState {
         inner.super_versions.set_active(self.active.clone());
         memtable
     }
+}
+
+/// How a group is best logged: a sync follows if one of it waits for the disk.
+fn medium_of(group: &[Arc<Request>]) -> Medium {
+    let waits_for_disk = |request: &Arc<Request>| request.durability == Durability::Sync;
+    if group.iter().any(waits_for_disk) { Medium::Call } else { Medium::Map }
 }
 
 impl fmt::Debug for CommitState {

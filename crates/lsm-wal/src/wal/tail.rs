@@ -12,7 +12,7 @@ use std::sync::Arc;
 use lsm_base::plant::{self, Plant};
 use lsm_base::{Error, File, Result, Seq};
 
-use super::{Record, WalOptions};
+use super::{Medium, Record, WalOptions};
 use crate::format::{
     END_RECORD_LEN, FILE_HEADER_LEN, LINK_RECORD_LEN, Link, MAX_FILE_LEN, MAX_PAYLOAD_LEN,
     RecordKind, encode_record, record_len,
@@ -22,6 +22,13 @@ use crate::segment::Segment;
 
 /// A buffer of a larger group is given back to the allocator after use.
 const MAX_KEPT_BUFFER: usize = 1 << 20;
+
+/// After a sync, so many bytes are written by calls before the map is used again: a page that was written
+/// to disk costs a fault.
+const CALLS_AFTER_SYNC: u64 = 64 << 10;
+
+/// Longer groups are written by a call: it costs less than a fault for each of their pages.
+const MAX_MAPPED_LEN: usize = 4096;
 
 /// Write-back ends at page boundaries: the last page will be written again.
 const PAGE_LEN: u64 = 4096;
@@ -72,6 +79,8 @@ pub(super) struct Active {
     end: u64,
     /// Up to here the system was asked to write to disk, or is just being asked.
     pushed: u64,
+    /// From here on groups may be written through a map.
+    map_from: u64,
     /// The full disk that ended this segment.
     spoiled: Option<Error>,
 }
@@ -149,13 +158,13 @@ impl Tail {
 
     /// Writes a group behind the last record with one write, which begins with the link where the
     /// segment is still empty; returns the new end.
-    pub(super) fn write(&mut self, group: Group<'_>, synced: Lsn) -> Result<Lsn> {
+    pub(super) fn write(&mut self, group: Group<'_>, synced: Lsn, medium: Medium) -> Result<Lsn> {
         if let Some(error) = &self.active.spoiled {
             return Err(error.clone());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         self.active.encode(&mut buffer, group, synced);
-        let written = self.active.segment.file.write_all_at(&buffer, self.active.end);
+        let written = self.active.put(&buffer, medium);
         let len = buffer.len() as u64;
         if buffer.capacity() <= MAX_KEPT_BUFFER {
             buffer.clear();
@@ -248,9 +257,19 @@ impl Tail {
         std::mem::take(&mut self.is_writeback_wanted)
     }
 
-    /// Drops sealed segments that nobody will sync again.
-    pub(super) fn forget_sealed_below(&mut self, number: u64) {
-        self.sealed.retain(|sealed| number <= sealed.segment.number);
+    /// Notes that everything up to `synced` is on disk. Returns the segments that nobody will sync again,
+    /// for the caller to drop behind the lock.
+    pub(super) fn note_synced(&mut self, synced: Lsn) -> Vec<Active> {
+        if self.active.segment.number == synced.segment {
+            self.active.map_from = self.active.end + CALLS_AFTER_SYNC;
+        }
+        self.take_sealed_below(synced.segment)
+    }
+
+    /// Takes away the sealed segments with lower numbers.
+    pub(super) fn take_sealed_below(&mut self, number: u64) -> Vec<Active> {
+        let count = self.sealed.partition_point(|sealed| sealed.segment.number < number);
+        self.sealed.drain(..count).collect()
     }
 
     #[cfg(test)]
@@ -270,7 +289,7 @@ impl Tail {
 impl Active {
     pub(super) const fn new(segment: Segment, link: Link) -> Active {
         let start = FILE_HEADER_LEN;
-        Active { segment, link, end: start, pushed: 0, spoiled: None }
+        Active { segment, link, end: start, pushed: 0, map_from: start, spoiled: None }
     }
 
     /// Whether it holds no whole record.
@@ -294,6 +313,16 @@ impl Active {
         let link = if self.is_empty() { LINK_RECORD_LEN } else { 0 };
         // The end trailer always fits.
         self.segment.capacity - self.end - link - END_RECORD_LEN
+    }
+
+    /// Puts encoded records behind the last one.
+    fn put(&self, bytes: &[u8], medium: Medium) -> Result<()> {
+        let file = &self.segment.file;
+        let may_be_mapped = self.map_from <= self.end && bytes.len() <= MAX_MAPPED_LEN;
+        match medium {
+            Medium::Map if may_be_mapped => file.write_all_mapped_at(bytes, self.end),
+            Medium::Map | Medium::Call => file.write_all_at(bytes, self.end),
+        }
     }
 
     fn encode(&self, buffer: &mut Vec<u8>, group: Group<'_>, synced: Lsn) {
@@ -336,4 +365,99 @@ impl Active {
 /// Bytes of records that an unused segment can take.
 const fn room(segment: &Segment) -> u64 {
     segment.capacity - FILE_HEADER_LEN - LINK_RECORD_LEN - END_RECORD_LEN
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::fd::BorrowedFd;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A file that counts how it is written to.
+    #[derive(Debug, Default)]
+    struct Counted {
+        by_call: AtomicU64,
+        by_map: AtomicU64,
+    }
+
+    impl File for Counted {
+        fn path(&self) -> &Path {
+            Path::new("000001.log")
+        }
+
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, buf: &[u8], _: u64) -> io::Result<usize> {
+            self.by_call.fetch_add(1, Ordering::Relaxed);
+            Ok(buf.len())
+        }
+
+        fn write_mapped_at(&self, buf: &[u8], _: u64) -> io::Result<usize> {
+            self.by_map.fetch_add(1, Ordering::Relaxed);
+            Ok(buf.len())
+        }
+
+        fn allocate(&self, _: u64) -> Result<()> {
+            Ok(())
+        }
+
+        fn sync_data(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn sync_all(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn start_writeback(&self, _: u64, _: u64) -> Result<()> {
+            Ok(())
+        }
+
+        fn len(&self) -> Result<u64> {
+            Ok(1 << 20)
+        }
+
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn the_map_is_left_alone_for_a_while_after_a_sync() {
+        let file = Arc::new(Counted::default());
+        let shared: Arc<dyn File> = Arc::<Counted>::clone(&file);
+        let segment = Segment { number: 1, epoch: 1, capacity: 1 << 20, file: shared };
+        let mut tail = Tail::new(Active::new(segment, Link::BEGIN), WalOptions::default());
+        let (mut seq, mut end) = (0, Lsn::ZERO);
+        let mut count = |tail: &mut Tail, medium| {
+            let before = [&file.by_call, &file.by_map].map(|count| count.load(Ordering::Relaxed));
+            for _ in 0..100 {
+                seq += 1;
+                let record = [Record { first_seq: Seq::new(seq), payload: &[7; 984] }];
+                end = tail.write(Group::Data(&record), Lsn::ZERO, medium).unwrap();
+            }
+            let now = [&file.by_call, &file.by_map].map(|count| count.load(Ordering::Relaxed));
+            (end, (now[0] - before[0], now[1] - before[1]))
+        };
+        assert_eq!(count(&mut tail, Medium::Map).1, (0, 100));
+        let (end, counts) = count(&mut tail, Medium::Call);
+        assert_eq!(counts, (100, 0));
+        assert!(tail.note_synced(end).is_empty());
+        // Records of 1 KiB.
+        assert_eq!(count(&mut tail, Medium::Map).1, (64, 36));
+        // A sync of what was left behind long ago says nothing of this segment.
+        tail.note_synced(Lsn::ZERO);
+        assert_eq!(count(&mut tail, Medium::Map).1, (0, 100));
+        let group: Vec<_> = (1_000..1_005)
+            .map(|seq| Record { first_seq: Seq::new(seq), payload: &[7; 984] })
+            .collect();
+        let calls = file.by_call.load(Ordering::Relaxed);
+        tail.write(Group::Data(&group), Lsn::ZERO, Medium::Map).unwrap();
+        assert_eq!(file.by_call.load(Ordering::Relaxed), calls + 1);
+    }
 }

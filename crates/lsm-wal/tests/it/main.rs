@@ -8,6 +8,7 @@ mod full_disk;
 mod golden;
 mod history;
 mod inspect;
+mod medium;
 mod space;
 mod support;
 mod sync;

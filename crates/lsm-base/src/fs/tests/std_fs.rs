@@ -9,6 +9,7 @@ use ::std::thread;
 use ::std::time::Duration;
 
 use super::*;
+use crate::testing::SplitMix64;
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -125,4 +126,74 @@ fn a_locked_directory_is_synced_by_whatever_name() {
     assert!(StdFs.sync_dir(&real).is_err());
     drop(lock);
     StdFs.sync_dir(&dir.path().join("moved")).unwrap();
+}
+
+#[test]
+fn mapped_writes_and_calls_make_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("000001.log");
+    let file = StdFs.create(&path).unwrap();
+    file.allocate(100_000).unwrap();
+    let mut expected = vec![0; 100_000];
+    let mut random = SplitMix64::new(1);
+    for round in 0..2_000 {
+        let len = 1 + random.below(300) as usize;
+        let offset = random.below(100_000 - len as u64);
+        let bytes = vec![round as u8; len];
+        if random.below(2) == 0 {
+            file.write_all_mapped_at(&bytes, offset).unwrap();
+        } else {
+            file.write_all_at(&bytes, offset).unwrap();
+        }
+        expected[offset as usize..][..len].copy_from_slice(&bytes);
+        if random.below(100) == 0 {
+            file.sync_data().unwrap();
+            file.start_writeback(0, 50_000).unwrap();
+        }
+        let mut found = [0; 1_000];
+        let from = random.below(99_000);
+        file.read_exact_at(&mut found, from).unwrap();
+        assert_eq!(found, expected[from as usize..][..1_000], "in round {round}");
+    }
+    // Beyond the map a call makes the file longer.
+    file.write_all_mapped_at(&[7; 20], 99_990).unwrap();
+    assert_eq!(file.len().unwrap(), 100_010);
+    drop(file);
+    let found = ::std::fs::read(&path).unwrap();
+    assert_eq!((&found[..99_990], &found[99_990..]), (&expected[..99_990], &[7; 20][..]));
+}
+
+#[test]
+fn a_file_that_was_not_allocated_takes_mapped_writes_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StdFs.create(&dir.path().join("000001.log")).unwrap();
+    file.write_all_mapped_at(b"grows", 3).unwrap();
+    // A map that was not made then is not made later: what is there counts.
+    file.allocate(8_192).unwrap();
+    file.write_all_mapped_at(b"with it", 8_190).unwrap();
+    assert_eq!(file.len().unwrap(), 8_197);
+    let read_only = StdFs.open(&dir.path().join("000001.log")).unwrap();
+    assert!(read_only.write_mapped_at(b"x", 0).is_err());
+}
+
+#[test]
+fn threads_may_share_a_file_that_is_mapped() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StdFs.create(&dir.path().join("000001.log")).unwrap();
+    file.allocate(1 << 20).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let file = &file;
+            scope.spawn(move || {
+                for part in (u64::from(thread)..256).step_by(4) {
+                    file.write_all_mapped_at(&[thread; 4_096], part * 4_096).unwrap();
+                }
+            });
+        }
+    });
+    let mut found = vec![9; 1 << 20];
+    file.read_exact_at(&mut found, 0).unwrap();
+    for (part, bytes) in found.chunks(4_096).enumerate() {
+        assert!(bytes.iter().all(|byte| usize::from(*byte) == part % 4), "part {part}");
+    }
 }
