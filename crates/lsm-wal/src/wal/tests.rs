@@ -3,6 +3,7 @@
 use lsm_base::fs::MemFs;
 
 use super::*;
+use crate::format::MAX_PAYLOAD_LEN;
 
 const DIR: &str = "/";
 
@@ -72,6 +73,17 @@ fn remaining_is_exact() {
 }
 
 #[test]
+fn a_payload_may_be_as_long_as_a_record_and_no_longer() {
+    let (_, wal) = create(small());
+    // Nobody touches it, so it takes no memory.
+    let payload = vec![0; MAX_PAYLOAD_LEN as usize + 1];
+    let why = |len: u64| append(&wal, 1, &payload[..len as usize]).unwrap_err().to_string();
+    assert_eq!(why(MAX_PAYLOAD_LEN + 1), format!("a log record of {} bytes", MAX_PAYLOAD_LEN + 1));
+    let len = record_len(MAX_PAYLOAD_LEN);
+    assert_eq!(why(MAX_PAYLOAD_LEN), format!("{len} bytes do not fit segment 1"));
+}
+
+#[test]
 fn sequences_must_ascend() {
     let (_, wal) = create(small());
     assert!(matches!(append(&wal, 0, b""), Err(Error::InvalidArgument(_))));
@@ -132,6 +144,32 @@ fn who_makes_a_segment_may_say_how_long_it_is() {
         wal.rotate(0).unwrap();
         assert_eq!((wal.remaining(), wal.active_len()), (expected, segment_size));
     }
+}
+
+#[test]
+fn a_segment_that_stands_tells_its_number_before_it_is_offered() {
+    let (fs, wal) = create(small());
+    for number in 2..=3 {
+        let installed = wal.install(0, || Some(512)).unwrap().unwrap();
+        assert_eq!(installed.number(), number);
+        assert!(log_names(&fs).contains(&format!("{number:06}.log")));
+        assert!(installed.offer());
+        assert_eq!(wal.rotate(0).unwrap(), Some(number));
+    }
+}
+
+#[test]
+fn a_segment_may_be_as_long_as_a_file_and_no_longer() {
+    let own = FILE_HEADER_LEN + LINK_RECORD_LEN + END_RECORD_LEN;
+    let usual = |segment_size, records_len| {
+        let sizes = WalOptions { segment_size, ..small() }.sizes_for(records_len);
+        sizes.map(|sizes| sizes.usual).ok()
+    };
+    assert_eq!(usual(MAX_FILE_LEN, 0), Some(MAX_FILE_LEN));
+    assert_eq!(usual(MAX_FILE_LEN + 1, 0), None);
+    assert_eq!(usual(512, MAX_FILE_LEN - own), Some(MAX_FILE_LEN));
+    assert_eq!(usual(512, MAX_FILE_LEN - own + 1), None);
+    assert_eq!(usual(512, u64::MAX), None);
 }
 
 #[test]
