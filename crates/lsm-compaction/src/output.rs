@@ -203,10 +203,10 @@ impl<'a> Cutter<'a> {
         let must_cut = match len {
             None => true,
             Some(len) if crossed => {
+                // At nine tenths of its target or less, so before the cap.
                 let percent = 50 + 5 * self.boundaries.min(8);
                 percent * (self.target_bytes / 100) < len
                     || self.max_grandparent_bytes < self.overlapped_bytes
-                    || self.cap() <= len
             }
             Some(len) => self.cap() <= len,
         };
