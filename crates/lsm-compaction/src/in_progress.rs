@@ -119,3 +119,78 @@ impl InProgress {
             .any(|job| job.level <= last && first <= job.output_level && job.hull().overlaps(range))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compaction::Reason;
+    use crate::table_meta::TableMeta;
+    use crate::testing::table;
+
+    /// A compaction of a table of 100 entries.
+    fn compaction(keyspace: u32, level: usize, input: TableMeta) -> Arc<Compaction> {
+        Arc::new(Compaction {
+            reason: Reason::LevelSize,
+            keyspace: KeyspaceId(keyspace),
+            level,
+            output_level: level + 1,
+            inputs: vec![Arc::new(input)],
+            overlapped: Vec::new(),
+            grandparents: Vec::new(),
+            is_trivial_move: false,
+        })
+    }
+
+    #[test]
+    fn each_has_an_id_of_its_own_until_it_ends() {
+        let mut running = InProgress::new();
+        assert!(running.is_empty());
+        let ids = [1, 2, 3].map(|number| {
+            let id = running.next_id();
+            let begun = running.begin(compaction(0, 3, table(number, "a", "m", 1, 2)));
+            assert_eq!(begun, id);
+            id
+        });
+        assert!(ids.is_sorted() && ids[0] != ids[1] && ids[1] != ids[2]);
+        running.end(ids[1]);
+        let numbers = running.jobs().map(|job| job.inputs[0].number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((running.len(), running.is_empty()), (2, false));
+        assert!(ids.iter().all(|id| *id < running.next_id()));
+        assert!(running.reads(1) && !running.reads(2) && running.reads(3));
+        running.end(ids[0]);
+        running.end(ids[2]);
+        assert_eq!((running.len(), running.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn progress_is_the_part_of_the_inputs_that_was_read() {
+        let mut running = InProgress::new();
+        let first = running.begin(compaction(0, 3, table(1, "a", "m", 1, 2)));
+        let second = running.begin(compaction(0, 3, table(2, "n", "z", 1, 2)));
+        running.note_read(second, 25);
+        let progress = |running: &InProgress| -> Vec<_> {
+            running.progress().map(|(job, part)| (job.inputs[0].number, part)).collect()
+        };
+        assert_eq!(progress(&running), [(1, 0.0), (2, 0.25)]);
+        running.note_read(first, 101);
+        assert_eq!(progress(&running), [(1, 1.0), (2, 0.25)]);
+    }
+
+    #[test]
+    fn a_conflict_shares_keys_and_a_level_of_one_keyspace() {
+        let mut running = InProgress::new();
+        running.begin(compaction(1, 3, table(1, "d", "m", 1, 2)));
+        let conflicts = |keyspace, levels, smallest: &str, largest: &str| {
+            let range = KeyRange::new(smallest.as_bytes(), largest.as_bytes());
+            running.conflicts(KeyspaceId(keyspace), levels, &range)
+        };
+        assert!(conflicts(1, (3, 4), "a", "z"));
+        assert!(!conflicts(0, (3, 4), "a", "z"));
+        for (levels, meets) in [((1, 2), false), ((2, 3), true), ((4, 5), true), ((5, 6), false)] {
+            assert_eq!(conflicts(1, levels, "a", "d"), meets, "{levels:?}");
+            assert_eq!(conflicts(1, levels, "m", "z"), meets, "{levels:?}");
+            assert!(!conflicts(1, levels, "a", "c") && !conflicts(1, levels, "n", "z"));
+        }
+    }
+}

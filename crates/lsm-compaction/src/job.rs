@@ -224,3 +224,68 @@ fn check_entries(mut cursor: impl Cursor, meta: &TableMeta, path: &Path) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use lsm_base::InternalKey;
+    use lsm_base::Kind;
+    use lsm_base::cursor::VecCursor;
+
+    use super::*;
+    use crate::testing::table;
+
+    /// A job that read 100 entries, kept 60 and wrote them.
+    const COUNTS: Counts =
+        Counts { input: 100, output: 60, shadowed: 30, elided: 10, input_bytes: 1000 };
+
+    fn finished(meta: TableMeta) -> FinishedTable {
+        FinishedTable { meta: Arc::new(meta), path: "000001.sst".into() }
+    }
+
+    #[test]
+    fn entries_that_are_lost_between_inputs_and_tables_are_missed() {
+        let tables = |entries: [u64; 2]| {
+            entries.map(|entries| finished(TableMeta { entries, ..table(1, "a", "m", 5, 9) }))
+        };
+        let whole = tables([40, 20]);
+        assert!(check_counts(COUNTS, 100, &whole).is_ok());
+        let miscounts = [
+            (COUNTS, 101, &whole),
+            (COUNTS, 99, &whole),
+            // One was neither kept nor dropped, or is counted twice.
+            (Counts { elided: 9, ..COUNTS }, 100, &whole),
+            (Counts { shadowed: 31, ..COUNTS }, 100, &whole),
+            // One was kept and is in no table, or in two.
+            (COUNTS, 100, &tables([40, 19])),
+            (COUNTS, 100, &tables([41, 20])),
+        ];
+        for (counts, expected, finished) in miscounts {
+            let result = check_counts(counts, expected, finished);
+            assert!(matches!(result, Err(Error::Corruption { .. })), "{counts:?} of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_new_table_has_its_entries_in_order_and_all_of_them() {
+        let check = |keys: &[(&str, u64)], entries| {
+            let keys = keys.iter().map(|(user_key, seq)| InternalKey {
+                user_key: user_key.as_bytes().into(),
+                seq: Seq::new(*seq),
+                kind: Kind::Put,
+            });
+            let mut cursor = VecCursor::unsorted(keys.map(|key| (key, Vec::new())).collect());
+            cursor.seek_to_first().unwrap();
+            let meta = TableMeta { entries, ..table(1, "a", "b", 1, 9) };
+            check_entries(cursor, &meta, Path::new("000001.sst"))
+        };
+        let sound = [("a", 2), ("a", 1), ("b", 9)];
+        assert!(check(&sound, 3).is_ok());
+        assert!(check(&sound[..1], 1).is_ok());
+        for disorder in [[("a", 1), ("a", 2)], [("a", 1), ("a", 1)], [("b", 1), ("a", 1)]] {
+            assert!(matches!(check(&disorder, 2), Err(Error::Corruption { .. })), "{disorder:?}");
+        }
+        for entries in [2, 4] {
+            assert!(matches!(check(&sound, entries), Err(Error::Corruption { .. })), "{entries}");
+        }
+    }
+}

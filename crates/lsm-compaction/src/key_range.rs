@@ -81,6 +81,7 @@ impl fmt::Debug for KeyRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::table;
 
     fn range(smallest: &str, largest: &str) -> KeyRange {
         KeyRange::new(smallest.as_bytes(), largest.as_bytes())
@@ -92,5 +93,28 @@ mod tests {
         assert!(range("c", "d").overlaps(&range("a", "c")));
         assert!(range("a", "z").overlaps(&range("m", "m")));
         assert!(!range("a", "b").overlaps(&range("c", "d")));
+        assert!(!range("c", "d").overlaps(&range("a", "b")));
+    }
+
+    #[test]
+    fn a_range_overlaps_the_tables_that_share_a_key_with_it() {
+        let overlaps =
+            |smallest, largest| range("d", "f").overlaps_table(&table(1, smallest, largest, 1, 2));
+        assert!(overlaps("a", "d") && overlaps("f", "z") && overlaps("e", "e"));
+        assert!(overlaps("a", "z"));
+        assert!(!overlaps("a", "c") && !overlaps("g", "z"));
+    }
+
+    #[test]
+    fn a_hull_goes_from_the_first_key_to_the_last() {
+        let tables = [("d", "f"), ("a", "b"), ("c", "z"), ("e", "e")]
+            .map(|(smallest, largest)| Arc::new(table(1, smallest, largest, 1, 2)));
+        assert_eq!(KeyRange::hull(&tables), Some(range("a", "z")));
+        assert_eq!(KeyRange::hull(&tables[..1]), Some(range("d", "f")));
+        assert_eq!(KeyRange::hull(&tables[..0]), None);
+        let widened = range("c", "e").and_table(&tables[0]);
+        assert_eq!(widened, range("c", "f"));
+        assert_eq!(range("m", "m").and_table(&tables[1]), range("a", "m"));
+        assert_eq!((widened.smallest(), widened.largest()), (&b"c"[..], &b"f"[..]));
     }
 }

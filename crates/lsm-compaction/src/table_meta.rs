@@ -185,27 +185,121 @@ pub(crate) fn overlapping<'a>(
 
 #[cfg(test)]
 mod tests {
+    use lsm_sstable::TableOptions;
+
     use super::*;
     use crate::testing::table;
 
     #[test]
     fn what_no_table_can_be_is_refused() {
-        let good = table(1, "a", "m", 5, 9);
+        let good = table(1, "b", "m", 5, 9);
         assert_eq!(good.check(), Ok(()));
-        let changes: [fn(&mut TableMeta); 8] = [
+        let changes: [fn(&mut TableMeta); 13] = [
             |table| table.number = FILE_NUMBER_END,
+            |table| table.len = TABLE_LEN_END,
             |table| table.len = u64::MAX,
             |table| table.len = 99,
             |table| table.entries = 0,
             |table| table.entries = u64::MAX,
             |table| table.tombstones = 101,
             |table| table.smallest.seq = Seq::new(4),
+            |table| table.largest.seq = Seq::new(10),
+            |table| table.smallest.user_key = b"".as_slice().into(),
             |table| table.largest.user_key = b"".as_slice().into(),
+            |table| table.largest.user_key = vec![b'x'; MAX_KEY_LEN + 1].into(),
+            |table| table.largest.user_key = b"a".as_slice().into(),
         ];
         for change in changes {
             let mut table = good.clone();
             change(&mut table);
             assert!(table.check().is_err(), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_table_can_just_be_is_not_refused() {
+        let changes: [fn(&mut TableMeta); 5] = [
+            |table| table.number = FILE_NUMBER_END - 1,
+            |table| table.len = TABLE_LEN_END - 1,
+            |table| table.len = 100,
+            |table| table.tombstones = 100,
+            |table| table.largest.user_key = vec![b'x'; MAX_KEY_LEN].into(),
+        ];
+        for change in changes {
+            let mut table = table(1, "a", "m", 5, 9);
+            change(&mut table);
+            assert_eq!(table.check(), Ok(()), "{table:?}");
+        }
+        // One entry alone.
+        assert_eq!(TableMeta { entries: 1, ..table(1, "a", "a", 5, 5) }.check(), Ok(()));
+    }
+
+    #[test]
+    fn bounds_belong_to_the_table() {
+        let table_of = |smallest, largest| Arc::new(table(1, smallest, largest, 1, 2));
+        let middle = table_of("d", "f");
+        assert_eq!(middle.bounds(), (&b"d"[..], &b"f"[..]));
+        for (key, is_covered) in [("c", false), ("d", true), ("e", true), ("f", true), ("g", false)]
+        {
+            assert_eq!(middle.covers(key.as_bytes()), is_covered, "{key}");
+        }
+        for ((smallest, largest), overlaps) in [
+            (("a", "c"), false),
+            (("a", "d"), true),
+            (("e", "e"), true),
+            (("a", "z"), true),
+            (("f", "z"), true),
+            (("g", "z"), false),
+        ] {
+            let other = table_of(smallest, largest);
+            assert_eq!(middle.overlaps(&other), overlaps, "{smallest}-{largest}");
+            assert_eq!(other.overlaps(&middle), overlaps, "{smallest}-{largest}");
+        }
+        let run = [table_of("a", "c"), Arc::clone(&middle), table_of("h", "k")];
+        let places = |smallest: &str, largest: &str| {
+            let part = overlapping(&run, smallest.as_bytes(), largest.as_bytes());
+            part.iter().map(|table| table.bounds().0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(places("c", "d"), b"ad");
+        assert_eq!(places("b", "k"), b"adh");
+        assert_eq!(places("f", "g"), b"d");
+        assert_eq!(places("g", "g"), b"");
+        assert_eq!(places("l", "z"), b"");
+        assert_eq!(total_len(&run), 3 << 20);
+    }
+
+    #[test]
+    fn a_table_must_say_what_the_manifest_says() {
+        let meta = table(1, "a", "m", 5, 9);
+        let said = TableProperties {
+            keyspace: meta.keyspace,
+            keyspace_name: "default".into(),
+            entries: meta.entries,
+            tombstones: meta.tombstones,
+            raw_key_bytes: 0,
+            raw_value_bytes: 0,
+            min_seq: meta.min_seq,
+            max_seq: meta.max_seq,
+            smallest: meta.smallest.clone(),
+            largest: meta.largest.clone(),
+            options: TableOptions::default(),
+        };
+        let path = Path::new("000001.sst");
+        assert!(meta.check_against(&said, path).is_ok());
+        let changes: [(&str, fn(&mut TableProperties)); 7] = [
+            ("keyspace", |said| said.keyspace = KeyspaceId(7)),
+            ("number of entries", |said| said.entries += 1),
+            ("number of tombstones", |said| said.tombstones += 1),
+            ("first key", |said| said.smallest.seq = Seq::new(8)),
+            ("last key", |said| said.largest.user_key = b"l".as_slice().into()),
+            ("oldest sequence", |said| said.min_seq = Seq::new(4)),
+            ("newest sequence", |said| said.max_seq = Seq::new(10)),
+        ];
+        for (what, change) in changes {
+            let mut said = said.clone();
+            change(&mut said);
+            let error = meta.check_against(&said, path).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
         }
     }
 }

@@ -297,6 +297,57 @@ mod tests {
         assert!(add(&tree, &[(0, table(2, "c", "z", 9, 12))]).is_err());
         assert!(add(&tree, &[(0, table(2, "c", "z", 10, 12))]).is_ok());
         assert!(add(&tree, &[(0, table(2, "n", "z", 6, 12))]).is_ok());
+        // Nor does an older one that comes later.
+        assert!(add(&tree, &[(0, table(2, "c", "z", 1, 5))]).is_err());
+        assert!(add(&tree, &[(0, table(2, "c", "z", 1, 4))]).is_ok());
+        assert!(add(&tree, &[(0, table(2, "c", "z", 1, 20))]).is_err());
+        assert!(add(&tree, &[(0, table(2, "c", "z", 6, 8))]).is_err());
+    }
+
+    #[test]
+    fn the_same_version_does_not_stand_in_two_levels() {
+        let tree = add(&Tree::new("t"), &[(2, table(1, "a", "m", 5, 9))]).unwrap();
+        // `m` is of sequence 5 there, and `a` of sequence 9.
+        for level in [1, 4] {
+            assert!(add(&tree, &[(level, table(2, "m", "z", 5, 5))]).is_err());
+            assert!(add(&tree, &[(level, table(2, "a", "b", 9, 9))]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_is_named() {
+        let pair = [(3, table(1, "a", "b", 5, 9)), (3, table(2, "m", "z", 1, 4))];
+        let tree = add(&Tree::new("t"), &pair).unwrap();
+        let why = |deleted: &[(usize, u64)]| tree.change(deleted, &[]).unwrap_err();
+        assert_eq!(why(&[(3, 1), (3, 7), (3, 2)]), "table 7 is not in L3 to be deleted");
+        assert_eq!(why(&[(3, 2), (3, 1), (3, 2)]), "table 2 is not in L3 to be deleted");
+        assert_eq!(why(&[(4, 1)]), "table 1 is not in L4 to be deleted");
+    }
+
+    #[test]
+    fn a_range_meets_the_tables_of_a_level_that_share_a_key_with_it() {
+        let tables = [
+            (0, table(4, "c", "m", 7, 8)),
+            (0, table(3, "a", "d", 5, 6)),
+            (2, table(1, "a", "c", 3, 4)),
+            (2, table(2, "f", "h", 1, 2)),
+        ];
+        let tree = add(&Tree::new("t"), &tables).unwrap();
+        for (level, (smallest, largest), expected) in [
+            (0, ("d", "d"), &[4, 3][..]),
+            (0, ("e", "z"), &[4]),
+            (0, ("n", "z"), &[]),
+            (2, ("c", "f"), &[1, 2]),
+            (2, ("d", "e"), &[]),
+        ] {
+            let range = KeyRange::new(smallest.as_bytes(), largest.as_bytes());
+            let found = tree.overlapping(level, &range);
+            let found: Vec<_> = found.iter().map(|table| table.number).collect();
+            assert_eq!(found, expected, "L{level} {range:?}");
+            assert_eq!(tree.overlaps(level, &range), !expected.is_empty(), "L{level} {range:?}");
+        }
+        let levels: Vec<_> = tree.tables().map(|(level, table)| (level, table.number)).collect();
+        assert_eq!(levels, [(0, 4), (0, 3), (2, 1), (2, 2)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::replay::Replay;
 use crate::state::State;
 use crate::table_meta::Mark;
 use crate::testing::table;
+use crate::version::LEVELS;
 use expect_test::expect;
 use lsm_base::{Error, Kind};
 use lsm_sstable::Compression;
@@ -123,6 +124,25 @@ fn an_item_that_may_stand_once_stands_once() {
     let bytes = [edit.encode(), edit.encode()].concat();
     let error = decode(&bytes).unwrap_err();
     assert_eq!(error.to_string(), "corrupt MANIFEST-000001 at 56: item 5 stands twice");
+}
+
+#[test]
+fn a_level_that_no_tree_has_is_corrupt() {
+    for (level, is_sound) in [(0, true), (LEVELS - 1, true), (LEVELS, false), (255, false)] {
+        let deleted = DeletedTable { keyspace: KeyspaceId(0), level, number: 2 };
+        let leaving = VersionEdit { deleted_tables: vec![deleted], ..VersionEdit::default() };
+        let mut entering = VersionEdit::default();
+        entering.add_table(level, Arc::new(table(3, "a", "m", 5, 9)));
+        for edit in [leaving, entering] {
+            match decode(&edit.encode()) {
+                Ok(found) => assert!(is_sound && found == edit, "{level}"),
+                Err(error) => {
+                    let expected = format!("corrupt {PATH} at 40: level {level}");
+                    assert!(!is_sound && error.to_string() == expected, "{level}: {error}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -170,6 +170,21 @@ fn a_cancellation_is_heard_in_time_and_names_the_files() {
     assert!(last_read.get() <= outcome.stats.counts.input);
 }
 
+#[test]
+fn a_job_that_is_cancelled_before_it_began_takes_no_file() {
+    let mut store = Store::new(options(1 << 20));
+    two_flushes(&mut store, 30, 10);
+    let compaction = pick(&store);
+    let mut asked = Vec::new();
+    let mut is_cancelled = |entries_read| {
+        asked.push(entries_read);
+        true
+    };
+    let aborted = store.compact(&compaction, &[Seq::new(60)], &mut is_cancelled).unwrap_err();
+    assert!(matches!(aborted.cause, Cause::Cancelled));
+    assert_eq!((aborted.created, asked), (vec![], vec![0]));
+}
+
 /// Whether only one operation fails, or every one from there on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lasting {
