@@ -44,16 +44,14 @@ impl Picker<'_> {
 
     /// The same compaction with more tables of its level, if they cost nothing more than
     /// themselves: no further table of the output level, and no more bytes than a compaction may
-    /// read.
+    /// read. Requires: the level is below L0.
     ///
     /// ```text
     /// level              [c..e]* [f..g]  [h..k]      * was chosen; [f..g] lies in the hull and
     /// output level     [a...........g]  [h...m]        comes along, [h..k] would add [h...m]
     /// ```
     pub(super) fn widen(&self, compaction: Compaction) -> Compaction {
-        if compaction.level == 0 || compaction.overlapped.is_empty() {
-            return compaction;
-        }
+        debug_assert_ne!(compaction.level, 0, "what is older would have to come along");
         let inputs = self.tree.overlapping(compaction.level, &compaction.hull());
         if inputs.len() == compaction.inputs.len() {
             return compaction;

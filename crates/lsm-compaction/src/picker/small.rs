@@ -49,9 +49,8 @@ impl Picker<'_> {
         for (index, table) in tables.iter().take(MOST).enumerate() {
             sum += table.len;
             largest = table.len.max(largest);
-            if self.options.table_bytes < sum {
-                return None;
-            }
+            // Before this there were fewer than eight, or one with more than half of the bytes, and each
+            // is below an eighth of a table: so these make one.
             if LEAST <= index + 1 && largest <= sum / 2 {
                 return Some(&tables[..=index]);
             }
