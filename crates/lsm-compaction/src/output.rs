@@ -308,5 +308,7 @@ mod tests {
     fn a_table_ends_before_it_overlaps_too_much() {
         let grandparents = [("a", "b", 40), ("c", "d", 40), ("e", "f", 40), ("g", "z", 10)];
         assert_eq!(cuts(&grandparents, 100), "abcd|efghijklmnopqrstuvwx|yz");
+        // As much as the limit is not too much.
+        assert_eq!(cuts(&grandparents, 80), "abcd|efghijklmnopqrstuvwx|yz");
     }
 }

@@ -183,6 +183,25 @@ fn a_deep_level_zero_is_merged_in_pieces_from_the_oldest() {
 }
 
 #[test]
+fn a_compaction_may_read_as_much_as_its_limit() {
+    // 6 to 8 have the 250 MiB that it may read.
+    check(
+        "L0 9:[a-z]/1M 8:[a-z]/50M 7:[a-z]/100M 6:[a-z]/100M
+         L6 1:[a-z]",
+        &expect![[r#"
+            LevelZero: merge L0 [8, 7, 6] with L6 [1] into L6
+        "#]],
+    );
+    // 2 and 3 have as much, to be written anew.
+    check(
+        "L6 2:[c-d]/150M/mark 3:[e-f]/100M/mark 4:[g-h]/1M/mark",
+        &expect![[r#"
+        Recompression: merge L6 [2, 3] into L6
+    "#]],
+    );
+}
+
+#[test]
 fn nothing_older_is_left_behind_by_level_zero_while_it_is_merged() {
     // 9 overlaps 6, which is being merged, and must wait, as must what overlaps 9. 8 and 7 need not.
     check(
@@ -248,6 +267,63 @@ fn tables_that_cost_only_themselves_come_along() {
          L6 1:[b-g]/20M 2:[i-j]/10M",
         &expect![[r#"
             LevelSize: merge L5 [4, 5] with L6 [1] into L6
+        "#]],
+    );
+}
+
+#[test]
+fn of_equal_tables_the_first_goes_first() {
+    check(
+        "L5 4:[a-c]/30M 5:[d-f]/30M
+         L6 1:[a-c]/60M 2:[d-f]/60M",
+        &expect![[r#"
+            LevelSize: merge L5 [4] with L6 [1] into L6
+        "#]],
+    );
+}
+
+#[test]
+fn tables_that_would_bring_others_or_too_much_stay() {
+    // 5 overlaps what 4 does, and 2 besides.
+    check(
+        "L5 4:[a-c]/30M 5:[e-h]/20M
+         L6 1:[b-g]/20M 2:[h-j]/50M",
+        &expect![[r#"
+            LevelSize: merge L5 [4] with L6 [1] into L6
+        "#]],
+    );
+    // Together with 1 they have 250 MiB, or one more.
+    check(
+        "L5 4:[a-c]/100M 5:[e-f]/99M
+         L6 1:[b-g]/51M",
+        &expect![[r#"
+            LevelSize: merge L5 [4, 5] with L6 [1] into L6
+        "#]],
+    );
+    check(
+        "L5 4:[a-c]/100M 5:[e-f]/100M
+         L6 1:[b-g]/51M",
+        &expect![[r#"
+            LevelSize: merge L5 [4] with L6 [1] into L6
+        "#]],
+    );
+}
+
+#[test]
+fn tombstones_count_for_the_bytes_that_they_hide() {
+    // 5 counts for 28 MiB. To merge it costs 1.43 times as much, or 1.61.
+    check(
+        "L5 4:[a-c]/20M 5:[d-f]/20M/t40
+         L6 1:[a-c]/30M 2:[d-f]/40M",
+        &expect![[r#"
+            LevelSize: merge L5 [5] with L6 [2] into L6
+        "#]],
+    );
+    check(
+        "L5 4:[a-c]/20M 5:[d-f]/20M/t40
+         L6 1:[a-c]/30M 2:[d-f]/45M",
+        &expect![[r#"
+            LevelSize: merge L5 [4] with L6 [1] into L6
         "#]],
     );
 }
@@ -359,6 +435,13 @@ fn tombstones_of_the_last_level_go_when_no_snapshot_needs_them() {
     let mut drawn = DrawnTree::new(drawing);
     drawn.oldest_snapshot = Seq::new(19);
     expect![[r#""#]].assert_eq(&drawn.picks());
+    // From a level above they go down whoever needs them.
+    let mut drawn = DrawnTree::new("L5 3:[a-c]/t60\nL6 1:[a-c]/100M");
+    drawn.oldest_snapshot = Seq::new(19);
+    expect![[r#"
+        Tombstones: merge L5 [3] with L6 [1] into L6
+    "#]]
+    .assert_eq(&drawn.picks());
 }
 
 #[test]
@@ -377,6 +460,13 @@ fn small_neighbours_of_the_last_level_become_one() {
     );
     // As large as an eighth of a table they stay, and so does what is in a level above.
     check(&small(8, "2M"), &expect![[r#""#]]);
+    check(&small(8, "1280K"), &expect![[r#""#]]);
+    check(
+        &small(8, "1279K"),
+        &expect![[r#"
+        SmallTables: merge L6 [1, 2, 3, 4, 5, 6, 7, 8] into L6
+    "#]],
+    );
     let above = small(8, "1M").replace("L6", "L5");
     check(&format!("{above}\nL6 30:[a-z]/100M"), &expect![[r#""#]]);
     // One that was merged before waits until as much came beside it again.
@@ -412,4 +502,44 @@ fn marked_neighbours_are_written_anew_when_their_level_is_idle() {
          running L5->L6 7 5",
         &expect![[r#""#]],
     );
+}
+
+#[test]
+fn a_level_is_idle_unless_something_runs_into_it_or_out_of_it() {
+    // Of the tables with the keys [a-b] the one of this level waits for recompression.
+    let drawing = |level: usize| {
+        let mark = |of: usize| if of == level { "/mark" } else { "" };
+        format!(
+            "L3 1:[a-b]{}
+             L4 2:[a-b]{} 4:[m-n]
+             L5 3:[a-b]{} 6:[m-n]
+             L6 5:[a-b]{} 7:[x-z]/9000M
+             running L4->L5 4 6",
+            mark(3),
+            mark(4),
+            mark(5),
+            mark(6),
+        )
+    };
+    check(
+        &drawing(3),
+        &expect![[r#"
+        Recompression: merge L3 [1] into L3 above [2]
+    "#]],
+    );
+    check(&drawing(4), &expect![[r#""#]]);
+    check(&drawing(5), &expect![[r#""#]]);
+    check(
+        &drawing(6),
+        &expect![[r#"
+        Recompression: merge L6 [5] into L6
+    "#]],
+    );
+}
+
+#[test]
+fn the_base_level_is_never_above_the_first() {
+    let mut drawn = DrawnTree::new("L6 1:[a-z]/40M");
+    (drawn.options.base_bytes, drawn.options.multiplier) = (1, 2);
+    assert_eq!(drawn.picker().targets().base, 1);
 }

@@ -83,3 +83,34 @@ fn what_a_manual_compaction_moves_down_is_written_anew_in_the_last_level() {
         &expect!["Manual: merge L6 [5] into L6: 20 of 20 MiB"],
     );
 }
+
+#[test]
+fn the_debt_of_a_manual_compaction_counts_each_level_to_go() {
+    let debt = |drawing| {
+        let drawn = DrawnTree::new(drawing);
+        drawn.picker().manual_debt(&manual(100)) >> 20
+    };
+    assert_eq!(debt("L0 9:[d-e]"), 10);
+    // The base level is the fifth, or the fourth.
+    assert_eq!(debt("L0 9:[d-e]\nL6 1:[x-z]/300M"), 20);
+    assert_eq!(debt("L0 9:[d-e]\nL4 1:[x-z]"), 30);
+    assert_eq!(debt("L4 9:[d-e]"), 20);
+    assert_eq!(debt("L5 9:[d-e]"), 10);
+}
+
+#[test]
+fn a_piece_of_a_manual_compaction_counts_what_it_overlaps() {
+    // Each brings 160 MiB along with itself, of 250.
+    check_manual(
+        "L5 4:[c-d]/100M 5:[e-f]/100M
+         L6 1:[c-d]/60M 2:[e-f]/60M",
+        &manual(100),
+        &expect!["Manual: merge L5 [4] with L6 [1] into L6: 160 of 320 MiB"],
+    );
+    // In the last level a table overlaps itself alone.
+    check_manual(
+        "L6 4:[c-d]/100M 5:[e-f]/100M 6:[g-h]/100M",
+        &manual(100),
+        &expect!["Manual: merge L6 [4, 5] into L6: 200 of 300 MiB"],
+    );
+}
