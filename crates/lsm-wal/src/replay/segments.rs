@@ -45,7 +45,7 @@ pub(super) struct Walk {
     pub(super) stop: Option<&'static str>,
 }
 
-/// What stands behind the end of a walk.
+/// What stands behind the end of a walk; nothing where nobody looked.
 #[derive(Clone, Default)]
 pub(super) struct Beyond {
     /// Whether any record header is there.

@@ -341,6 +341,11 @@ fn whole_records_that_contradict_each_other_are_corruption_wherever_they_stand()
     headless.put(RecordKind::Data, 1, Lsn::ZERO, b"payload");
     assert_corrupt(&directory(&[&headless]), FROM, 1, FIRST, "no link");
 
+    // It is no link either if it could be read as one.
+    let mut disguised = Draft::unused(1);
+    disguised.put(RecordKind::Data, 1, Lsn::ZERO, &Link::BEGIN.encode());
+    assert_corrupt(&directory(&[&disguised]), FROM, 1, FIRST, "no link");
+
     let mut relinked = Draft::first(1);
     relinked.put(RecordKind::Link, 0, Lsn::ZERO, &Link::BEGIN.encode());
     assert_corrupt(&directory(&[&relinked]), FROM, 1, SECOND, "does not belong");
@@ -351,6 +356,18 @@ fn whole_records_that_contradict_each_other_are_corruption_wherever_they_stand()
 
     let reopened = Draft::first(1).end().data(1);
     assert_corrupt(&directory(&[&reopened]), FROM, 1, SECOND + 40, "behind the end");
+}
+
+#[test]
+fn a_walk_takes_nothing_before_a_link() {
+    for kind in [RecordKind::Data, RecordKind::End] {
+        let mut headless = Draft::unused(1);
+        headless.put(kind, 1, Lsn::ZERO, b"");
+        let mut file = segments::open(&directory(&[&headless]), Path::new(DIR), 1, OWNER).unwrap();
+        let result = segments::walk(&mut file, None, &mut |_| panic!("a record before the link"));
+        let why = result.map(|walk| walk.end).unwrap_err().to_string();
+        assert!(why.ends_with("a record of this kind does not belong here"), "{why}");
+    }
 }
 
 #[test]
@@ -396,6 +413,7 @@ fn every_segment_from_the_floor_to_the_highest_used_must_exist() {
     missing(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { synced: Lsn::new(2, SECOND), ..FROM }, 2);
     missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, SECOND)), ..FROM }, 2);
+    missing(&directory(&[&one]), ReplayFrom { clean_end: Some(Lsn::new(2, FIRST)), ..FROM }, 2);
     missing(&MemFs::new(), ReplayFrom { highest_used: u64::MAX, ..FROM }, 1);
     // Nor does an end before every record spare the segment, unless it is the log's beginning.
     for clean_end in [Lsn::new(0, SECOND), Lsn::new(1, 0)].map(Some) {
