@@ -286,7 +286,8 @@ mod tests {
         };
         let path = Path::new("000001.sst");
         assert!(meta.check_against(&said, path).is_ok());
-        let changes: [(&str, fn(&mut TableProperties)); 7] = [
+        type Change = fn(&mut TableProperties);
+        let changes: [(&str, Change); 7] = [
             ("keyspace", |said| said.keyspace = KeyspaceId(7)),
             ("number of entries", |said| said.entries += 1),
             ("number of tombstones", |said| said.tombstones += 1),
