@@ -50,6 +50,13 @@ fn salvage_goes_on_behind_damage_and_says_what_is_lost_between() {
     assert_eq!(found, (vec![4], vec![(1, 0, 0, 0, Some(4))]));
     let found = salvaged(&directory(&[&one]), ReplayFrom { highest_used: 2, ..FROM });
     assert_eq!(found, (vec![1, 2, 3], vec![(2, 0, 0, 3, None)]));
+    // That it had records may be all that is known of it; that it was begun says nothing.
+    for (offset, lost) in [(FIRST, vec![]), (SECOND, vec![(2, 0, 0, 3, None)])] {
+        let (synced, clean_end) = (Lsn::new(2, offset), Some(Lsn::new(2, offset)));
+        for from in [ReplayFrom { synced, ..FROM }, ReplayFrom { clean_end, ..FROM }] {
+            assert_eq!(salvaged(&directory(&[&one]), from), (vec![1, 2, 3], lost.clone()));
+        }
+    }
 }
 
 #[test]
