@@ -327,7 +327,9 @@ mod tests {
         }
         let mut bytes = Vec::new();
         builder.finish(&separators[0][..common], 16 * separators.len() as u64, &mut bytes);
-        assert!(bytes.len() as u64 <= builder.estimated_len());
+        // What the common prefix saves is not known before the end, and is counted for one more.
+        let saved = 8 + common * (separators.len() - 1);
+        assert_eq!(builder.estimated_len(), (bytes.len() + saved) as u64);
         bytes
     }
 
@@ -391,5 +393,48 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn each_rule_is_checked_by_itself() {
+        let separators: Vec<Vec<u8>> =
+            [b"first separator", b"other separator", b"third separator"].map(Vec::from).into();
+        let good = build(&separators, 0);
+        let sound = Fences::new(good.clone(), 48).unwrap();
+        let (blocks_at, ends_at) = (sound.block_offsets_at, sound.separator_offsets_at);
+        let last_at = sound.separators_at + 30;
+        for (rule, at, value) in [
+            ("the first block begins the data", blocks_at, 1),
+            ("no block is empty", blocks_at + 4, 4),
+            ("no block begins before the one before ends", blocks_at + 8, 1),
+            ("the last block ends the data", blocks_at + 12, 7),
+            ("the first separator begins them", ends_at, 1),
+            ("no separator ends before it begins", ends_at + 8, 14),
+            ("the last separator ends the region", ends_at + 12, 44),
+            ("separators ascend", last_at, u32::from_le_bytes(*b"ahir")),
+            ("a prefix is that of its separator", HEADER_LEN + 8, 0),
+        ] {
+            let mut bytes = good.clone();
+            bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+            // A separator out of order that has its prefix.
+            let (prefix_at, prefix) = (HEADER_LEN + 16, key_prefix(&bytes[last_at..]));
+            bytes[prefix_at..prefix_at + 8].copy_from_slice(&prefix.to_le_bytes());
+            let flaw = Fences::new(bytes, 48).map(|_| rule).unwrap_err();
+            assert!(matches!(flaw, Flaw::Corrupt { .. }), "{rule}: {flaw:?}");
+        }
+    }
+
+    #[test]
+    fn samples_are_all_that_fences_hold_beside_their_bytes() {
+        let separators: Vec<Vec<u8>> = (0..40_u8).map(|index| vec![index]).collect();
+        let bytes = build(&separators, 0);
+        let fences = Fences::new(bytes.clone(), 16 * 40).unwrap();
+        assert_eq!((fences.len(), fences.own_memory()), (bytes.len(), 40 / SAMPLE * 8));
+        assert_eq!((fences.block(39), fences.block(40)), (16 * 39..16 * 40, 0..0));
+    }
+
+    #[test]
+    fn the_largest_offset_has_a_number() {
+        assert_eq!(to_units(MAX_DATA_LEN), u32::MAX);
     }
 }

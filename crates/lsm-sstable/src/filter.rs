@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_is_as_large_as_its_keys_ask_for() {
+        for (count, lines) in [(0, 1), (51, 1), (52, 2), (1000, 20)] {
+            let filter = build(0..count, 10);
+            assert_eq!((filter.lines(), filter.probes()), (lines, 6), "{count} keys");
+            assert_eq!(filter.len(), HEADER_LEN + lines * LINE_LEN);
+        }
+    }
+
+    #[test]
     fn few_absent_keys_pass() {
         // 1.14 % and 0.4 % in Pebble's simulation of cache-line filters.
         let filter = build(0..50_000, 10);

@@ -339,4 +339,30 @@ mod tests {
         let twice = decode(vec![section(DATA, 1, 0), section(DATA, 1, 10)]).unwrap();
         assert!(twice.find(DATA).is_err() && twice.require(FENCES).is_err());
     }
+
+    #[test]
+    fn a_directory_is_as_long_as_its_count_says_and_ends_with_the_data() {
+        let section = Section { kind: DATA, flags: 1, offset: 490, len: 10 };
+        let good = Directory { sections: vec![section] }.encode(7, 500);
+        assert_eq!(Directory::decode(&good, 7, 500).unwrap().sections, [section]);
+        // The count, and the word of zeros behind it.
+        for at in [0, 4] {
+            let mut bytes = good.clone();
+            bytes[at] += 1;
+            Directory::reseal(&mut bytes, 7, 500);
+            let flaw = Directory::decode(&bytes, 7, 500).unwrap_err();
+            assert!(matches!(flaw, Flaw::Corrupt { .. }), "byte {at}: {flaw:?}");
+        }
+    }
+
+    #[test]
+    fn every_section_type_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> =
+            (DATA..=PROPERTIES).chain(16..=21).map(section_name).collect();
+        assert_eq!(names.len(), 10);
+        assert!(!names.contains(section_name(22)));
+        for kind in 16..=21 {
+            assert!(section_name(kind).ends_with("(reserved)"), "type {kind}");
+        }
+    }
 }

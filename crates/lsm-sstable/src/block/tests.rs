@@ -274,3 +274,62 @@ fn compression_that_saves_too_little_is_not_kept() {
     let admitted = admit(&stored(&[entry(b"a", 1, Kind::Put, &[0; 3000])], Compression::Lz4));
     assert_eq!(admitted.unwrap().layout.codec(), Compression::Lz4);
 }
+
+#[test]
+fn the_length_of_a_key_takes_as_many_bytes_as_it_needs() {
+    for len in [1, 2, 127, 128, 129, 255, 256, MAX_KEY_LEN - 1, MAX_KEY_LEN] {
+        let key = vec![b'k'; len];
+        let admitted = admit(&stored(&[entry(&key, 5, Kind::Put, b"v")], Compression::None));
+        let admitted = admitted.unwrap();
+        let entry = admitted.block().entry(0).unwrap();
+        assert_eq!(admitted.block().key(&entry).user_key, key);
+        assert_eq!(admitted.block().value(&entry), b"v");
+    }
+    let mut content = raw(&[entry(b"a", 5, Kind::Put, b"v")]);
+    let at = admit_stored(&content).unwrap().entries_at;
+    content[at] = 0;
+    assert!(matches!(admit_content(&content), Err(Flaw::Corrupt { .. })), "a key of no bytes");
+}
+
+#[test]
+fn an_entry_of_a_later_release_is_told_from_one_that_cannot_be_read() {
+    let mut content = raw(&[entry(b"a", 5, Kind::Delete, b""), entry(b"b", 3, Kind::Put, b"")]);
+    let at = admit_stored(&content).unwrap().kinds_at;
+    content[at + 1] = Kind::LAST_RESERVED_CODE;
+    assert!(matches!(admit_content(&content), Err(Flaw::Unsupported(_))));
+    // Without kinds, what stands in their place is the first entry, here with too long a key.
+    let mut content = raw(&[entry(b"a", 5, Kind::Put, b"")]);
+    let at = admit_stored(&content).unwrap().kinds_at;
+    content[at] = Kind::LAST_RESERVED_CODE;
+    assert!(matches!(admit_content(&content), Err(Flaw::Corrupt { .. })));
+}
+
+#[test]
+fn a_compressed_payload_is_as_long_as_its_header_says() {
+    let value = vec![b'x'; 3000];
+    let stored = stored(&[entry(b"a", 5, Kind::Put, &value)], Compression::Lz4);
+    let content = without_checksum(&stored).unwrap();
+    let layout = admit_stored(content).unwrap();
+    let with_len = |len: usize| {
+        let mut content = content.to_vec();
+        content[8..12].copy_from_slice(&(len as u32).to_le_bytes());
+        match admit_content(&content) {
+            Ok(_) => String::new(),
+            Err(Flaw::Corrupt { detail, .. }) => detail.into(),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let (too_much, another) = ("larger than its compressed form", "of another length");
+    let most = 255 * layout.stored_len() + 64;
+    assert_eq!(with_len(layout.payload_len()), "");
+    for (len, expected) in
+        [(layout.payload_len() + 1, another), (most, another), (most + 1, too_much)]
+    {
+        assert!(with_len(len).contains(expected), "{len}: {}", with_len(len));
+    }
+}
+
+/// The content of a block that is not compressed.
+fn raw(entries: &[(InternalKey, Vec<u8>)]) -> Vec<u8> {
+    without_checksum(&stored(entries, Compression::None)).unwrap().to_vec()
+}
