@@ -263,7 +263,7 @@ impl OpenTable {
     }
 
     #[inline]
-    fn is_touched(&self, index: usize) -> bool {
+    pub(super) fn is_touched(&self, index: usize) -> bool {
         // Relaxed: the bit guards bytes of an immutable file, not memory that another thread wrote.
         self.touched
             .get(index / 64)

@@ -145,6 +145,10 @@ fn a_first_use_that_fails_is_tried_again() {
 fn the_manifest_has_the_last_word_on_length_and_id() {
     let setup = build(ReadMode::Map, Compression::None);
     let good = setup.table.source().clone();
+    let other_id = TableSource { id: good.id ^ 1, ..good.clone() };
+    let table = Table::new(other_id, ReadMode::Map, BlockCache::new(0));
+    let Err(Error::Corruption { offset, .. }) = table.properties() else { panic!("another id") };
+    assert_eq!(offset, good.len - 48, "where the id stands in the footer");
     for source in [
         TableSource { id: good.id ^ 1, ..good.clone() },
         TableSource { len: good.len - 1, ..good.clone() },
@@ -155,4 +159,102 @@ fn the_manifest_has_the_last_word_on_length_and_id() {
             matches!(table.properties(), Err(Error::Corruption { path, .. }) if path == setup.path)
         );
     }
+}
+
+#[test]
+fn each_block_is_touched_by_itself() {
+    let setup = build(ReadMode::Map, Compression::None);
+    let opened = setup.table.opened().unwrap();
+    let count = opened.fences.count();
+    assert!(130 < count, "{count} blocks");
+    let touched = || (0..count).filter(|&index| opened.is_touched(index)).collect::<Vec<_>>();
+    for index in [0, 1, 7, 63, 64, 65, 127, 128, 129] {
+        opened.forget_touched();
+        assert_eq!(touched(), []);
+        opened.load(index).unwrap();
+        assert_eq!(touched(), [index]);
+    }
+    opened.load(1).unwrap();
+    assert_eq!(touched(), [1, 129]);
+}
+
+#[test]
+fn what_a_table_pins_is_what_it_has_on_the_heap() {
+    for mode in [ReadMode::Map, ReadMode::Pread] {
+        let setup = build(mode, Compression::None);
+        let opened = setup.table.opened().unwrap();
+        let blocks = opened.fences.count();
+        let own = 8 * (blocks / 16 + blocks.div_ceil(64));
+        let regions = match mode {
+            ReadMode::Map => 0,
+            ReadMode::Pread => opened.fences.len() + opened.filter.as_ref().unwrap().len(),
+        };
+        assert_eq!(setup.table.pinned_bytes(), (own + regions) as u64);
+    }
+}
+
+#[test]
+fn a_table_by_itself_knows_its_number_and_where_its_keys_are() {
+    let setup = build(ReadMode::Map, Compression::None);
+    let cache = BlockCache::new(0);
+    let open = Table::open_standalone(Arc::new(StdFs), &setup.path, ReadMode::Map, cache);
+    let table = open.unwrap();
+    assert_eq!((table.source().number, table.source().id), (7, 99));
+    let data = table.opened().unwrap().data.len;
+    let offset = |key: &[u8]| table.approximate_offset(key).unwrap();
+    assert_eq!((offset(b""), offset(&key_of(0)), offset(b"z")), (0, 0, data));
+    let middle = offset(&key_of(COUNT / 2));
+    assert!((data / 3..data * 2 / 3).contains(&middle), "{middle} of {data}");
+}
+
+#[test]
+fn the_filter_is_asked_with_and_without_the_disk() {
+    let setup = build(ReadMode::Map, Compression::None);
+    let (present, absent) = (hash_user_key(&key_of(5)), hash_user_key(b"key00000005a"));
+    assert_eq!(setup.table.may_contain_resident(present), Resident::WouldTouchDisk);
+    for (hash, expected) in [(present, true), (absent, false)] {
+        assert_eq!(setup.table.may_contain(hash).unwrap(), expected);
+        assert_eq!(setup.table.may_contain_resident(hash), Resident::Known(expected));
+    }
+}
+
+#[test]
+fn compaction_reads_a_block_anew_at_every_visit() {
+    let setup = build(ReadMode::Map, Compression::None);
+    let mut compaction = setup.table.cursor(CursorMode::Compaction);
+    let mut reader = setup.table.cursor(CursorMode::Read);
+    for cursor in [&mut compaction, &mut reader] {
+        cursor.seek(&key_of(1), Seq::MAX).unwrap();
+        assert_eq!(cursor.key().user_key, key_of(1));
+    }
+    // The padding of the first block, which only its checksum covers.
+    let end = setup.table.opened().unwrap().place(0).len as u64;
+    let file = StdFs.open_writable(&setup.path).unwrap();
+    file.write_all_at(&[1], end - 9).unwrap();
+    for _ in 0..2 {
+        reader.seek(&key_of(1), Seq::MAX).unwrap();
+        assert_eq!(reader.key().user_key, key_of(1));
+        let error = compaction.seek(&key_of(1), Seq::MAX).unwrap_err();
+        assert!(matches!(error, Error::Corruption { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_block_that_changes_under_its_map_does_not_end_a_scan() {
+    let setup = build(ReadMode::Map, Compression::None);
+    let file = StdFs.open_writable(&setup.path).unwrap();
+    let mut cursor = setup.table.cursor(CursorMode::Read);
+    cursor.seek_to_first().unwrap();
+    // The tags, and the offsets behind them.
+    file.write_all_at(&[0xff; 200], 24).unwrap();
+    let error = cursor.next().unwrap_err();
+    assert!(matches!(error, Error::Corruption { .. }) && !cursor.valid(), "{error}");
+    // The last block, as if it had no entries.
+    cursor.seek_to_last().unwrap();
+    let opened = setup.table.opened().unwrap();
+    let last = opened.place(opened.fences.count() - 1).offset;
+    cursor.seek_to_first().unwrap_err();
+    file.write_all_at(&[0; 4], last).unwrap();
+    let error = cursor.seek_to_last().unwrap_err();
+    assert!(matches!(error, Error::Corruption { .. }) && !cursor.valid(), "{error}");
 }

@@ -179,3 +179,85 @@ fn is_fenced(opened: &OpenTable, index: usize, key: InternalKeyRef<'_>) -> bool 
     }
     fence.index == index
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lsm_base::fs::MemFs;
+    use lsm_base::{Fs, KeyspaceId};
+
+    use super::*;
+    use crate::builder::TableBuilder;
+    use crate::options::TableOptions;
+
+    /// A table of 100 entries of 10 KiB each, a few of them tombstones, each in a block of its own.
+    fn source() -> TableSource {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let path = Path::new("000007.sst").to_owned();
+        let options = TableOptions { compression: Compression::None, ..TableOptions::default() };
+        let file = fs.create(&path).unwrap();
+        let mut builder = TableBuilder::new(file, 9, (KeyspaceId::DEFAULT, "default"), options);
+        for index in 0..100_u8 {
+            let kind = if index % 30 == 29 { Kind::Delete } else { Kind::Put };
+            let value = if kind == Kind::Put { vec![index; 10 << 10] } else { Vec::new() };
+            let key = InternalKeyRef::new(std::slice::from_ref(&index), Seq::new(5), kind);
+            builder.add(key, &value).unwrap();
+        }
+        let summary = builder.finish().unwrap();
+        TableSource { fs, path, number: 7, id: summary.id, len: summary.len }
+    }
+
+    #[test]
+    fn progress_is_told_every_quarter_of_a_mebibyte() {
+        let mut told = Vec::new();
+        verify(&source(), &BlockCache::new(0), &mut |read| told.push(read)).unwrap();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (read, before) in told.iter().zip([0].iter().chain(&told)) {
+            assert!((256 << 10..280 << 10).contains(&(read - before)), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn each_property_is_held_against_the_entries() {
+        let open = || OpenTable::open(&source(), ReadMode::Pread, &BlockCache::new(0)).unwrap();
+        let mut totals = Totals::default();
+        let opened = open();
+        for index in 0..opened.fences.count() {
+            let mut stored = Vec::new();
+            let layout = opened.read_block(index, &mut stored).unwrap();
+            totals.add_block(&opened, index, &Block::new(&stored, &layout)).unwrap();
+        }
+        totals.check_properties(&opened).unwrap();
+        let wrong: [fn(&mut TableProperties); 8] = [
+            |said| said.entries += 1,
+            |said| said.tombstones += 1,
+            |said| said.raw_key_bytes += 1,
+            |said| said.raw_value_bytes += 1,
+            |said| said.min_seq = Seq::new(4),
+            |said| said.max_seq = Seq::new(6),
+            |said| said.smallest.seq = Seq::new(6),
+            |said| said.largest.seq = Seq::new(4),
+        ];
+        for (index, change) in wrong.iter().enumerate() {
+            let mut opened = open();
+            change(&mut opened.properties);
+            let error = totals.check_properties(&opened).unwrap_err();
+            let section = opened.directory.require(PROPERTIES).unwrap();
+            let is_there = |offset| offset == section.offset;
+            assert!(
+                matches!(error, Error::Corruption { offset, .. } if is_there(offset)),
+                "property {index}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_in_another_block_than_its_own_is_noticed() {
+        let opened = OpenTable::open(&source(), ReadMode::Pread, &BlockCache::new(0)).unwrap();
+        let key = |index: &'static [u8; 1]| InternalKeyRef::new(index, Seq::new(5), Kind::Put);
+        assert!(is_fenced(&opened, 0, key(&[0])));
+        assert!(!is_fenced(&opened, 0, key(&[50])) && !is_fenced(&opened, 50, key(&[0])));
+        assert!(!is_fenced(&opened, 0, key(&[200])), "above all");
+    }
+}
