@@ -216,3 +216,6 @@ impl Commit {
         next
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
