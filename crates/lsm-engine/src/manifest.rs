@@ -172,4 +172,50 @@ mod tests {
             assert!(parse_current(&path, &text[..index]).is_err());
         }
     }
+
+    #[test]
+    fn a_current_of_any_length_is_refused_where_it_ends() {
+        let fs = lsm_base::fs::MemFs::new();
+        let dir = Path::new("/");
+        let path = FileName::Current.path(dir);
+        for (len, offset) in [(0, 0), (127, 0), (128, 0), (129, 128), (4096, 128)] {
+            fs.create(&path).unwrap().write_all_at(&vec![b'M'; len], 0).unwrap();
+            match read_current(&fs, dir).unwrap_err() {
+                Error::Corruption { offset: found, .. } => assert_eq!(found, offset, "{len} bytes"),
+                other => panic!("{len} bytes: {other}"),
+            }
+            fs.remove(&path).unwrap();
+        }
+        set_current(&fs, dir, 7).unwrap();
+        // Another temporary one may lie there, longer than the new one.
+        let temp = FileName::CurrentTemp.path(dir);
+        fs.create(&temp).unwrap().write_all_at(&[b'x'; 200], 0).unwrap();
+        set_current(&fs, dir, 8).unwrap();
+        assert_eq!(read_current(&fs, dir).unwrap(), 8);
+    }
+
+    #[test]
+    fn what_is_settled_is_all_but_the_last_record() {
+        let fs: Arc<dyn Fs> = Arc::new(lsm_base::fs::MemFs::new());
+        let dir = Path::new("/");
+        let settled = || read_settled(&fs, dir, 7).unwrap().map(|state| state.last_seq.get());
+        let mut journal = create(&fs, dir, 7, 1, &State::new(9)).unwrap();
+        assert_eq!(settled(), None);
+        for seq in [5, 6] {
+            let last_seq = Some(lsm_base::Seq::new(seq));
+            append(&mut journal, &VersionEdit { last_seq, ..VersionEdit::default() }).unwrap();
+            assert_eq!(settled(), Some(if seq == 5 { 0 } else { 5 }));
+        }
+        let (state, report) = read(&fs, dir, 7).unwrap();
+        assert_eq!((state.last_seq.get(), report.records), (6, 3));
+        let path = FileName::Manifest(7).path(dir);
+        assert!(check_owner(&path, &report, 9).is_ok() && check_owner(&path, &report, 8).is_err());
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_from_a_failed_write() {
+        let error = |op| Error::io(op, Path::new("CURRENT"), std::io::Error::other("no"));
+        assert!(is_sync(&error("sync")) && is_sync(&error("sync the directory of")));
+        assert!(!is_sync(&error("write")) && !is_sync(&Error::invalid("sync")));
+    }
 }

@@ -164,9 +164,7 @@ impl VersionSet {
         change.edit.next_file_number = Some(self.file_numbers.next());
         let next = Arc::new(current.state.apply(&change.edit)?);
         let appended = match &mut current.journal {
-            Some(journal)
-                if journal.len() < MIN_ROTATION_LEN.max(MAX_GROWTH * current.base_len) =>
-            {
+            Some(journal) if !is_outgrown(journal.len(), current.base_len) => {
                 manifest::append(journal, &change.edit)
             }
             Some(_) => return self.rotate(inner, current, &next, change),
@@ -291,6 +289,11 @@ impl Current {
     }
 }
 
+/// Whether a MANIFEST of this length, whose first record has that one, is to be begun anew.
+fn is_outgrown(len: u64, base_len: u64) -> bool {
+    MIN_ROTATION_LEN.max(MAX_GROWTH * base_len) <= len
+}
+
 /// An append failed for good, and the next open decides what it did: a new MANIFEST from here on
 /// would decide it behind the back of what was answered.
 fn unwritable() -> Error {
@@ -338,5 +341,84 @@ impl Inner {
     /// The keyspace of this name.
     pub(crate) fn find_keyspace(&self, name: &str) -> Option<KeyspaceId> {
         self.super_versions.load().version.state.version.keyspace(name)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use lsm_base::fs::MemFs;
+
+    use super::*;
+    use crate::{Db, Options};
+
+    fn store() -> Db {
+        let options = Options { background_threads: 0, ..Options::default() };
+        Db::builder("db").options(options).fs(Arc::new(MemFs::new())).open().unwrap()
+    }
+
+    #[test]
+    fn a_manifest_may_grow_to_a_mebibyte_and_to_six_times_its_first_record() {
+        for (len, base_len, expected) in [
+            ((1 << 20) - 1, 100, false),
+            (1 << 20, 100, true),
+            ((1 << 20) + 1, 0, true),
+            (1 << 20, 1 << 20, false),
+            ((6 << 20) - 1, 1 << 20, false),
+            (6 << 20, 1 << 20, true),
+        ] {
+            assert_eq!(is_outgrown(len, base_len), expected, "{len} behind {base_len}");
+        }
+    }
+
+    #[test]
+    fn a_flush_counts_once_and_makes_the_tables_a_prefix() {
+        let db = store();
+        let inner = db.inner();
+        let manifest_len = inner.versions.manifest_len();
+        let seq = db.put("a", "1").unwrap();
+        db.flush().unwrap();
+        let metrics = db.metrics();
+        assert_eq!((metrics.flushes, metrics.flush_bytes), (1, metrics.disk.tables));
+        assert!(0 < metrics.flush_bytes);
+        assert_eq!(metrics.disk.manifest, inner.versions.manifest_len());
+        assert!(manifest_len + 50 < metrics.disk.manifest);
+        let current = inner.versions.lock();
+        assert_eq!((current.state().last_seq, current.flushed_seq), (seq, seq));
+        assert!(current.is_prefix() && !current.is_undecided());
+    }
+
+    #[test]
+    fn a_manifest_begun_anew_holds_everything_and_no_number_twice() {
+        let db = store();
+        let inner = db.inner();
+        db.put("a", "1").unwrap();
+        db.flush().unwrap();
+        let mut current = inner.versions.lock();
+        let (number, state) = (current.number, Arc::clone(current.state()));
+        let change = VersionEdit::default().into();
+        inner.versions.log_anew(inner, &mut current, change).unwrap();
+        assert!(number < current.number);
+        assert!(current.number < current.state().next_file_number);
+        assert_eq!(current.state().last_seq, state.last_seq);
+        assert_eq!(manifest::read_current(&*inner.fs, &inner.dir).unwrap(), current.number);
+        let (read, report) = manifest::read(&inner.fs, &inner.dir, current.number).unwrap();
+        assert_eq!((read.next_file_number, report.records), (current.state().next_file_number, 1));
+        assert_eq!(current.base_len, inner.versions.manifest_len());
+    }
+
+    #[test]
+    fn an_edit_may_take_effect_yet_while_it_or_the_journal_is_in_question() {
+        let db = store();
+        let mut current = db.inner().versions.lock();
+        assert!(!current.is_undecided());
+        current.undecided = Some(VersionEdit::default().into());
+        assert!(current.is_undecided());
+        let journal = current.journal.take();
+        assert!(current.is_undecided());
+        current.undecided = None;
+        assert!(current.is_undecided());
+        current.journal = journal;
+        current.flushed_seq = Seq::new(77);
+        assert!(!current.is_undecided() && !current.is_prefix());
     }
 }

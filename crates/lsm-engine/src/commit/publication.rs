@@ -145,7 +145,7 @@ mod model;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::request::Turn;
+    use super::super::request::{Outcome, Turn};
     use super::*;
     use crate::options::Durability;
 
@@ -165,5 +165,69 @@ mod tests {
         publication.push(vec![Arc::clone(&second)], Lsn { segment: 1, offset: 12 });
         assert_eq!(first.wait(None), Turn::Done);
         assert_eq!(second.wait(None), Turn::Sync);
+    }
+
+    fn at(offset: u64) -> Lsn {
+        Lsn { segment: 1, offset }
+    }
+
+    fn numbered_write(seq: u64, end: u64) -> Arc<Request> {
+        let request = synced_write(end);
+        request.set_last_seq(Seq::new(seq));
+        request
+    }
+
+    /// What the owner of a request is to do, if anything.
+    fn turn_of(request: &Request) -> Turn {
+        request.wait(Some(std::time::Instant::now()))
+    }
+
+    #[test]
+    fn a_write_is_visible_once_the_log_is_on_disk_up_to_its_end() {
+        let publication = Publication::new(Seq::new(6));
+        assert!(publication.is_idle());
+        let writes = [(7, 10), (9, 20)].map(|(seq, end)| numbered_write(seq, end));
+        publication.push(writes.to_vec(), at(9));
+        assert!(!publication.is_idle());
+        assert_eq!(publication.visible(), Seq::new(6));
+        // The first has the sync, and nobody besides.
+        assert_eq!(writes.each_ref().map(|write| turn_of(write)), [Turn::Sync, Turn::Wait]);
+        publication.sync_finished(Ok(at(10)));
+        assert_eq!(publication.visible(), Seq::new(7));
+        assert_eq!(writes.each_ref().map(|write| turn_of(write)), [Turn::Done, Turn::Sync]);
+        let third = numbered_write(10, 30);
+        publication.push(vec![Arc::clone(&third)], at(10));
+        assert_eq!([&writes[1], &third].map(|write| turn_of(write)), [Turn::Wait, Turn::Wait]);
+        publication.sync_finished(Ok(at(30)));
+        assert_eq!([&writes[1], &third].map(|write| turn_of(write)), [Turn::Done, Turn::Done]);
+        assert!(publication.is_idle() && publication.visible() == Seq::new(10));
+    }
+
+    #[test]
+    fn after_a_failure_nothing_is_published_and_everybody_is_told() {
+        let error = lsm_base::Error::io(
+            "sync",
+            std::path::Path::new("000001.log"),
+            std::io::Error::other("the disk is gone"),
+        );
+        let by_sync = |publication: &Publication| publication.sync_finished(Err(error.clone()));
+        let by_append = |publication: &Publication| publication.fail(&error);
+        for fail in [&by_sync as &dyn Fn(&Publication), &by_append] {
+            let publication = Publication::new(Seq::new(6));
+            let before = numbered_write(7, 10);
+            publication.push(vec![Arc::clone(&before)], at(5));
+            fail(&publication);
+            let behind = numbered_write(8, 20);
+            publication.push(vec![Arc::clone(&behind)], at(30));
+            for write in [before, behind] {
+                // It may have been told to sync before.
+                while turn_of(&write) != Turn::Done {}
+                let Outcome::Answered(answer) = write.take_outcome() else {
+                    panic!("no condition")
+                };
+                answer.unwrap_err();
+            }
+            assert!(publication.is_idle() && publication.visible() == Seq::new(6));
+        }
     }
 }

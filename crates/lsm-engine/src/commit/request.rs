@@ -380,4 +380,80 @@ mod tests {
             assert_eq!(turn.load(Ordering::Acquire), Turn::Sync as u8, "in {round}");
         }
     }
+
+    #[test]
+    fn a_request_knows_what_its_batch_takes_and_who_works_for_it() {
+        let mut batch = WriteBatch::new();
+        batch.put("a key", "a value");
+        batch.delete("another");
+        let bounds = Memtable::insert_bound(5, 7) + Memtable::insert_bound(7, 0);
+        let log_len = lsm_wal::Wal::record_len(batch.as_bytes().len() as u64);
+        let deadline = Some(Instant::now());
+        let attendants = Arc::new(Attendants::new());
+        let of_future = Request::of_future(batch.clone(), Durability::Sync, deadline, &attendants);
+        let of_thread = Request::of_thread(Arc::new(batch), Durability::Sync, deadline, None);
+        assert!(of_future.is_attended() && !of_thread.is_attended());
+        for request in [of_future, of_thread] {
+            assert_eq!((request.arena_bound, request.log_len()), (bounds, log_len));
+            assert_eq!(request.deadline(), deadline);
+            assert_eq!(request.keyspaces().collect::<Vec<_>>(), [KeyspaceId::DEFAULT; 2]);
+        }
+    }
+
+    #[test]
+    fn who_needs_room_is_taken_once() {
+        let request = Request::of_thread(Arc::default(), Durability::Sync, None, None);
+        assert!(!request.needs_room() && !request.take_needs_room());
+        request.set_needs_room();
+        assert!(request.needs_room() && request.take_needs_room());
+        assert!(!request.needs_room() && !request.take_needs_room());
+    }
+
+    #[test]
+    fn only_a_synced_write_that_was_accepted_waits_for_the_disk() {
+        let end = Lsn { segment: 1, offset: 9 };
+        for (durability, is_refused, waits) in [
+            (Durability::Sync, false, true),
+            (Durability::Sync, true, false),
+            (Durability::Buffered, false, false),
+        ] {
+            let request = Request::of_thread(Arc::default(), durability, None, None);
+            request.set_end(end);
+            request.set_last_seq(Seq::new(5));
+            if is_refused {
+                request.refuse(Error::busy());
+            }
+            assert_eq!(request.place(), (Some(Seq::new(5)), waits.then_some(end)));
+            assert_eq!(request.accepted_batch().is_none(), is_refused);
+        }
+    }
+
+    #[test]
+    fn the_owner_waits_for_its_turn_and_no_longer_than_it_said() {
+        let request = Request::of_thread(Arc::default(), Durability::Sync, None, None);
+        let past = Some(Instant::now());
+        assert_eq!(request.wait(past), Turn::Wait);
+        request.wake_to_lead();
+        assert_eq!((request.wait(past), request.wait(past)), (Turn::Lead, Turn::Wait));
+        request.wake_to_sync();
+        request.wake_to_lead();
+        assert_eq!((request.wait(past), request.wait(past)), (Turn::Sync, Turn::Wait));
+        // The sync had not fallen to it.
+        assert!(!request.complete());
+        request.wake_to_sync();
+        assert_eq!(request.wait(past), Turn::Done);
+        let later = Some(Instant::now() + std::time::Duration::from_secs(600));
+        for until in [None, later] {
+            let request = Request::of_thread(Arc::default(), Durability::Sync, None, None);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    (0..1000).for_each(|_| thread::yield_now());
+                    request.wake_to_sync();
+                });
+                assert_eq!(request.wait(until), Turn::Sync);
+            });
+            request.wake_to_sync();
+            assert!(request.complete(), "the sync had fallen to it");
+        }
+    }
 }
