@@ -68,3 +68,74 @@ pub(super) fn next_seq(state: &State, last_seq: Seq, path: &Path) -> Result<Seq>
     }
     Ok(Seq::new(first))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use lsm_base::Fs;
+    use lsm_base::fs::MemFs;
+    use lsm_compaction::edit::LogPosition;
+
+    use super::*;
+    use crate::Options;
+
+    const LAST: u64 = (1 << 56) - (1 << 32);
+
+    #[test]
+    fn an_open_begins_behind_all_that_may_have_been_handed_out() {
+        let closed = Some(LogPosition { segment: 1, offset: 0 });
+        for (first_seq, last_seq, clean_close, expected) in [
+            (1, 7, closed, 8),
+            (20, 7, closed, 20),
+            (1, 7, None, 8 + (1 << 32)),
+            (20, 7, None, 20 + (1 << 32)),
+        ] {
+            let state = State { first_seq: Seq::new(first_seq), clean_close, ..State::new(1) };
+            let next = next_seq(&state, Seq::new(last_seq), Path::new("MANIFEST-000001"));
+            assert_eq!(next.unwrap(), Seq::new(expected));
+        }
+        let state = State { clean_close: closed, ..State::new(1) };
+        let last_first = Seq::MAX.get() - (1 << 48);
+        for (last_seq, is_sound) in
+            [(last_first - 1, true), (last_first, false), (Seq::MAX.get() - 1, false)]
+        {
+            let next = next_seq(&state, Seq::new(last_seq), Path::new("MANIFEST-000001"));
+            assert_eq!(next.is_ok(), is_sound, "{last_seq}");
+        }
+    }
+
+    /// What an open says to this state, and to this file beside it.
+    fn check(state: &State, beside: Option<FileName>) -> Result<()> {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let dir = Path::new("/");
+        if let Some(name) = beside {
+            fs.create(&name.path(dir)).unwrap();
+        }
+        let options = Options::default().resolve(1 << 30).unwrap();
+        let recovery = Recovery { fs: &fs, dir, options: &options };
+        recovery.check_counters(&Files::list(&*fs, dir)?, 1, state)
+    }
+
+    #[test]
+    fn numbers_near_their_end_are_refused_wherever_they_stand() {
+        let good = State::new(1);
+        for number in [1, LAST, LAST + 1, (1 << 56) - 1] {
+            let mut states = [(); 4].map(|()| good.clone());
+            states[0].next_file_number = number;
+            states[1].log_floor.first_segment = number;
+            states[2].log_floor.highest_segment = number;
+            states[3].clean_close = Some(LogPosition { segment: number, offset: 0 });
+            for (index, state) in states.iter().enumerate() {
+                assert_eq!(check(state, None).is_ok(), number <= LAST, "{number} in {index}");
+            }
+            for name in [FileName::Log, FileName::Table, FileName::TableTemp, FileName::Manifest] {
+                let found = check(&good, Some(name(number)));
+                assert_eq!(found.is_ok(), number <= LAST, "{:?}", name(number));
+            }
+        }
+        check(&good, Some(FileName::Current)).unwrap();
+        let late = State { last_seq: Seq::new(Seq::MAX.get() - 1), ..good };
+        check(&late, None).unwrap_err();
+    }
+}

@@ -61,3 +61,33 @@ impl Files {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lsm_base::fs::MemFs;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_files_or_taken_by_something_else_or_free() {
+        let (fs, dir) = (MemFs::new(), Path::new("/"));
+        let (file, other, free) = (FileName::Table(1), FileName::Table(2), FileName::Table(3));
+        fs.create(&file.path(dir)).unwrap();
+        fs.create(&dir.join("notes.txt")).unwrap();
+        let files = Files::list(&fs, dir).unwrap();
+        files.require_no_others(dir).unwrap();
+        fs.create_dir(&other.path(dir)).unwrap();
+        let files = Files::list(&fs, dir).unwrap();
+        assert_eq!(files.regular().iter().collect::<Vec<_>>(), [&file]);
+        assert_eq!(files.names().collect::<Vec<_>>(), [file, other]);
+        assert_eq!([file, other, free].map(|name| files.contains(name)), [true, true, false]);
+        files.require(file, dir).unwrap();
+        let missing = files.require(free, dir).unwrap_err();
+        assert!(matches!(&missing, Error::MissingFile(path) if *path == free.path(dir)));
+        let not_a_file = [files.require(other, dir), files.require_no_others(dir)];
+        for error in not_a_file.map(Result::unwrap_err) {
+            assert!(!matches!(error, Error::MissingFile(_)), "{error}");
+            assert!(error.to_string().contains("000002"), "{error}");
+        }
+    }
+}
