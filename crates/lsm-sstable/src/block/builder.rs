@@ -191,3 +191,88 @@ fn padded_len(len: usize, offset: u64, codec: Compression) -> usize {
     // A get from a block that is used in place costs one page less if the block is within one.
     if codec == Compression::None && gap <= len / MAX_PADDING_SHARE { len + gap } else { len }
 }
+
+#[cfg(test)]
+mod tests {
+    use lsm_base::Seq;
+
+    use super::*;
+
+    /// A builder with entries of these sequences, kinds and lengths of values.
+    fn builder(entries: &[(u64, Kind, usize)]) -> BlockBuilder {
+        let mut builder = BlockBuilder::default();
+        for (index, &(seq, kind, len)) in entries.iter().enumerate() {
+            let user_key = [b'k', index as u8];
+            let key = InternalKeyRef::new(&user_key, Seq::new(seq), kind);
+            let value = vec![b'v'; len];
+            let expected = builder.raw_len_with(key, &value);
+            builder.push(key, index as u64, &value);
+            assert_eq!(builder.raw_len(), expected);
+        }
+        builder
+    }
+
+    #[test]
+    fn a_block_is_as_long_as_was_foreseen() {
+        for entries in [
+            &[(5, Kind::Put, 0)][..],
+            &[(5, Kind::Put, 100), (5, Kind::Put, 7)],
+            &[(5, Kind::Delete, 0), (300, Kind::Put, 9), (7, Kind::Put, 1)],
+            &[(1 << 20, Kind::Put, 3), (1, Kind::Delete, 0)],
+            &[(1 << 40, Kind::Put, 3), (0, Kind::Put, 70_000)],
+        ] {
+            let mut builder = builder(entries);
+            let expected = padded_len(builder.raw_len(), 8, Compression::None);
+            let mut out = Vec::new();
+            builder.finish(&mut out, Compression::None, 1, 8);
+            assert_eq!(out.len(), expected, "{entries:?}");
+            assert!(builder.is_empty() && builder.raw_len() < 40);
+        }
+    }
+
+    #[test]
+    fn an_offset_is_wide_if_the_entries_are_longer_than_a_narrow_one_can_say() {
+        // A byte for the length of the key, and two of the key.
+        for (len, width) in [(65_535 - 3, 2), (65_536 - 3, 4)] {
+            assert_eq!(builder(&[(5, Kind::Put, len)]).shape.offset_width(), width);
+        }
+    }
+
+    #[test]
+    fn a_block_that_nearly_fills_its_page_fills_it() {
+        for (len, offset, codec, expected) in [
+            (1, 0, Compression::None, 8),
+            (3961, 0, Compression::None, 3968),
+            // A gap of 120 bytes, of at most 124.
+            (3969, 0, Compression::None, 4096),
+            (3969, 0, Compression::Lz4, 3976),
+            (3969, 8, Compression::None, 4088),
+            (4096, 4096, Compression::None, 4096),
+            (4097, 0, Compression::None, 4104),
+            (100_000, 4096, Compression::None, 102_400),
+        ] {
+            assert_eq!(padded_len(len, offset, codec), expected, "{len} at {offset}, {codec}");
+        }
+    }
+
+    #[test]
+    fn an_eighth_must_be_saved() {
+        // What does not compress, and behind it what does, up to the limit.
+        let noise = |len: usize| (0..len as u64).map(|i| (i.wrapping_mul(i) >> 5) as u8 ^ i as u8);
+        let (mut kept, mut at_limit) = (0, 0);
+        for zeros in 0..600 {
+            let mut builder = BlockBuilder::default();
+            let value: Vec<u8> = noise(2000).chain(std::iter::repeat_n(0, zeros)).collect();
+            builder.push(InternalKeyRef::new(b"k", Seq::new(5), Kind::Put), 1, &value);
+            builder.build_payload();
+            let codec = builder.compress(Compression::Lz4);
+            let (before, after) = (builder.payload.len(), builder.compressed.len());
+            let is_saved = before / 8 <= before.saturating_sub(after);
+            assert_eq!(codec == Compression::Lz4, is_saved, "{after} of {before} bytes");
+            kept += usize::from(is_saved);
+            at_limit += usize::from(before / 8 + after == before);
+            assert_eq!(builder.compress(Compression::None), Compression::None);
+        }
+        assert!(0 < at_limit && at_limit < kept && kept < 600, "{at_limit} of {kept} at the limit");
+    }
+}

@@ -333,3 +333,45 @@ fn a_compressed_payload_is_as_long_as_its_header_says() {
 fn raw(entries: &[(InternalKey, Vec<u8>)]) -> Vec<u8> {
     without_checksum(&stored(entries, Compression::None)).unwrap().to_vec()
 }
+
+#[test]
+fn each_rule_of_the_frame_is_checked_by_itself() {
+    let good = raw(&[entry(b"a", 300, Kind::Put, b"value"), entry(b"b", 3, Kind::Delete, b"")]);
+    let layout = admit_stored(&good).unwrap();
+    let of = |payload_len: u32, stored_len: u32| {
+        let mut content = good.clone();
+        content[8..12].copy_from_slice(&payload_len.to_le_bytes());
+        content[12..16].copy_from_slice(&stored_len.to_le_bytes());
+        content
+    };
+    let len = layout.payload_len as u32;
+    let mut empty = good.clone();
+    empty[0] = 0;
+    let mut width = good.clone();
+    width[7] = 3;
+    let mut padded = good.clone();
+    padded.extend_from_slice(&[0; 8]);
+    assert_eq!(admit_stored(&padded).unwrap(), layout);
+    padded.extend_from_slice(&[1]);
+    let columns = (layout.entries_at - layout.payload_at) as u32;
+    let mut short = of(columns - 1, columns - 1);
+    short[layout.payload_at + columns as usize - 1..].fill(0);
+    let mut none = of(columns, columns);
+    none[layout.payload_at + columns as usize..].fill(0);
+    assert!(admit_stored(&none).is_ok(), "what has no room for entries is for the check of these");
+    for (rule, content, expected) in [
+        ("a count", empty, "without entries"),
+        ("a width", width, "of 3 bytes"),
+        ("one length if it is raw", of(len - 1, len), "two lengths"),
+        ("what fits", of(len + 50, len + 50), "does not fill"),
+        ("zeros behind it", padded, "does not fill"),
+        ("room for the columns", short, "shorter than its columns"),
+    ] {
+        match admit_stored(&content) {
+            Err(Flaw::Corrupt { detail, .. }) => {
+                assert!(detail.contains(expected), "{rule}: {detail}");
+            }
+            other => panic!("{rule}: {other:?}"),
+        }
+    }
+}
