@@ -149,7 +149,11 @@ impl Salvage {
     /// How many bytes of the file the reading has passed.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.blocks.index.stretch(self.next_block).map_or(0, |(offset, _)| offset)
+        let stretch = |index| self.blocks.index.stretch(index);
+        match (stretch(self.next_block), self.next_block.checked_sub(1).and_then(stretch)) {
+            (Some((offset, _)), _) => offset,
+            (None, last) => last.map_or(0, |(offset, len)| offset + len),
+        }
     }
 
     /// Goes on to the next entry, or to the next stretch that is lost.

@@ -155,3 +155,44 @@ fn another_table_in_its_place_is_refused() {
     let other = TableIdentity { id: 8, ..identity };
     assert!(matches!(salvage(&bytes, Some(other)), Err(Error::Corruption { .. })));
 }
+
+#[test]
+fn a_salvage_says_what_it_reads_and_how_far_it_is() {
+    let (bytes, identity, data_end) = table(Compression::None);
+    let open = |bytes: &[u8], identity| {
+        let fs = MemFs::new();
+        fs.create(Path::new(PATH)).unwrap().write_all_at(bytes, 0).unwrap();
+        Salvage::open(&fs, Path::new(PATH), identity)
+    };
+    let mut salvage = open(&bytes, Some(identity)).unwrap();
+    assert_eq!((salvage.id(), salvage.file_len()), (7, bytes.len() as u64));
+    assert_eq!(salvage.properties().unwrap().entries, u64::from(KEYS));
+    assert!(salvage.frame_damage().is_none());
+    let mut positions = vec![salvage.position()];
+    while matches!(salvage.step().unwrap(), SalvageStep::Entry) {
+        positions.push(salvage.position());
+    }
+    assert!(positions.is_sorted() && positions[0] == 0);
+    assert_eq!(*positions.last().unwrap(), data_end as u64);
+    let middle = positions[KEYS as usize / 2] as usize;
+    assert!((data_end / 3..data_end).contains(&middle), "{middle} of {data_end}");
+
+    // The footer, of a file of the right length; and a file that is too short for one.
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for (bytes, expected) in [(&flipped[..], "magic"), (&bytes[..data_end], "are recorded")] {
+        let salvage = open(bytes, Some(identity)).unwrap();
+        assert_eq!((salvage.id(), salvage.properties()), (7, None));
+        let damage = salvage.frame_damage().unwrap().to_string();
+        assert!(damage.contains(expected), "{damage}");
+    }
+    // A longer file is read by the footer at its recorded end.
+    let longer = [&bytes[..], &[0; 100]].concat();
+    assert!(open(&longer, Some(identity)).unwrap().frame_damage().is_none());
+
+    let other = TableIdentity { id: 8, ..identity };
+    match open(&bytes, Some(other)).unwrap_err() {
+        Error::Corruption { offset, .. } => assert_eq!(offset, bytes.len() as u64 - 48),
+        error => panic!("{error}"),
+    }
+}
