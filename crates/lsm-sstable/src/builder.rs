@@ -401,3 +401,6 @@ impl Output {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

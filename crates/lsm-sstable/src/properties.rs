@@ -155,6 +155,8 @@ mod tests {
         assert!(decode_key((&[], 1)).is_err());
         assert!(decode_key((&[1], 0)).is_err());
         assert!(decode_key((&[0; MAX_KEY_LEN + 1], 1)).is_err());
+        assert_eq!(decode_key((&[0; MAX_KEY_LEN], 1)).unwrap().user_key.len(), MAX_KEY_LEN);
+        assert_eq!(&*decode_key((b"k", 1)).unwrap().user_key, b"k");
         assert!(decode_seq(1 << 56).is_err());
     }
 }

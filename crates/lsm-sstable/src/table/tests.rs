@@ -104,6 +104,7 @@ fn a_value_outlives_its_table_and_its_file() {
         drop(setup);
         assert_eq!((&*short, &*middle, &*long), (&*value_of(10), &*value_of(300), &*value_of(899)));
         assert_eq!(long.clone(), long);
+        assert!(short != middle && *short.as_ref() == *short);
     }
 }
 
@@ -257,4 +258,28 @@ fn a_block_that_changes_under_its_map_does_not_end_a_scan() {
     file.write_all_at(&[0; 4], last).unwrap();
     let error = cursor.seek_to_last().unwrap_err();
     assert!(matches!(error, Error::Corruption { .. }) && !cursor.valid(), "{error}");
+}
+
+#[test]
+fn the_cache_counts_what_it_holds_and_what_it_is_asked_for() {
+    let setup = build(ReadMode::Pread, Compression::None);
+    let cache = BlockCache::new(1 << 20);
+    let table = Table::new(setup.table.source().clone(), ReadMode::Pread, Arc::clone(&cache));
+    let counts = || (cache.hits(), cache.misses(), cache.used_bytes());
+    assert_eq!((cache.capacity(), counts()), (1 << 20, (0, 0, 0)));
+    let (first, last) = (key_of(0), key_of(COUNT - 1));
+    let get = |key: &[u8]| table.get(key, hash_user_key(key), Seq::MAX).unwrap().unwrap();
+    let opened = table.opened().unwrap();
+    // Without its checksum, and with what the cache takes for an entry.
+    let weight = |index: usize| (opened.place(index).len - 8 + 128) as u64;
+    get(&first);
+    assert_eq!(counts(), (0, 1, weight(0)));
+    get(&first);
+    assert_eq!(counts(), (1, 1, weight(0)));
+    get(&last);
+    assert_eq!(counts(), (1, 2, weight(0) + weight(opened.fences.count() - 1)));
+    cache.set_capacity(0);
+    assert_eq!((cache.capacity(), cache.used_bytes()), (0, 0));
+    get(&last);
+    assert_eq!(counts(), (1, 3, 0));
 }
