@@ -416,9 +416,16 @@ mod tests {
         ] {
             let mut bytes = good.clone();
             bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
-            // A separator out of order that has its prefix.
-            let (prefix_at, prefix) = (HEADER_LEN + 16, key_prefix(&bytes[last_at..]));
-            bytes[prefix_at..prefix_at + 8].copy_from_slice(&prefix.to_le_bytes());
+            // What is broken is not to show by a prefix.
+            for index in (0..3).filter(|index| at != HEADER_LEN + 8 * index) {
+                let ends: [u32; 2] = [0, 4].map(|next| {
+                    u32::from_le_bytes(*bytes[ends_at + 4 * index + next..].first_chunk().unwrap())
+                });
+                let [start, end] = ends.map(|end| sound.separators_at + end as usize);
+                let prefix = key_prefix(bytes.get(start..end).unwrap_or_default());
+                let at = HEADER_LEN + 8 * index;
+                bytes[at..at + 8].copy_from_slice(&prefix.to_le_bytes());
+            }
             let flaw = Fences::new(bytes, 48).map(|_| rule).unwrap_err();
             assert!(matches!(flaw, Flaw::Corrupt { .. }), "{rule}: {flaw:?}");
         }
