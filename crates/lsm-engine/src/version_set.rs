@@ -421,4 +421,16 @@ mod tests {
         current.flushed_seq = Seq::new(77);
         assert!(!current.is_undecided() && !current.is_prefix());
     }
+
+    #[test]
+    fn a_manifest_that_is_only_read_has_its_length_told() {
+        let fs: Arc<dyn lsm_base::Fs> = Arc::new(MemFs::new());
+        let builder = || Db::builder("db").fs(Arc::clone(&fs));
+        builder().open().unwrap().close().unwrap();
+        let db = builder().open_read_only().unwrap();
+        let number = manifest::read_current(&*fs, &db.inner().dir).unwrap();
+        let path = FileName::Manifest(number).path(&db.inner().dir);
+        let len = fs.open(&path).unwrap().len().unwrap();
+        assert_eq!((0 < len, db.metrics().disk.manifest), (true, len));
+    }
 }
