@@ -346,7 +346,7 @@ impl Inner {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use lsm_base::fs::MemFs;
+    use lsm_base::fs::{Fault, FaultFs, MemFs, OpKind};
 
     use super::*;
     use crate::{Db, Options};
@@ -432,5 +432,34 @@ mod tests {
         let path = FileName::Manifest(number).path(&db.inner().dir);
         let len = fs.open(&path).unwrap().len().unwrap();
         assert_eq!((0 < len, db.metrics().disk.manifest), (true, len));
+    }
+
+    #[test]
+    fn only_an_append_that_found_no_space_is_tried_in_another_manifest() {
+        for (kind, fault, is_decided) in [
+            (OpKind::Write, Fault::Enospc, true),
+            (OpKind::Write, Fault::Eio, false),
+            (OpKind::SyncData, Fault::Eio, false),
+            (OpKind::SyncData, Fault::Enospc, false),
+        ] {
+            let fs = FaultFs::new(Arc::new(MemFs::new()));
+            let options = Options { background_threads: 0, ..Options::default() };
+            let builder = Db::builder("db").options(options).fs(Arc::new(fs.clone()));
+            let db = builder.open().unwrap();
+            let inner = db.inner();
+            let mut current = inner.versions.lock();
+            let number = current.number;
+            fs.set_plan(move |op| {
+                let is_append = op.file_name() == Some(FileName::Manifest(number));
+                (is_append && op.kind == kind).then_some(fault)
+            });
+            let edit = VersionEdit::default();
+            let logged = inner.versions.log_and_apply(inner, &mut current, edit.into());
+            assert!(0 < fs.injected(), "{kind:?}");
+            fs.clear_plan();
+            assert_eq!((logged.is_ok(), number < current.number), (is_decided, is_decided));
+            assert_eq!(matches!(inner.health.get(), Health::Poisoned(_)), !is_decided);
+            assert_eq!(current.is_undecided(), !is_decided);
+        }
     }
 }
