@@ -28,6 +28,12 @@ pub trait Cursor {
     /// The key of the entry. Requires: [`valid`](Cursor::valid).
     fn key(&self) -> InternalKeyRef<'_>;
 
+    /// The key of the entry, if the cursor stands on one.
+    #[inline]
+    fn peek(&self) -> Option<InternalKeyRef<'_>> {
+        self.valid().then(|| self.key())
+    }
+
     /// The value of the entry, empty for a tombstone. Requires: [`valid`](Cursor::valid).
     fn value(&self) -> &[u8];
 

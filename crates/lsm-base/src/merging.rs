@@ -99,8 +99,11 @@ impl<C: Cursor> MergingCursor<C> {
         self.is_placed = false;
         if self.direction == direction {
             step(&mut self.sources[winner])?;
-            self.rank(winner);
-            self.play_again(winner);
+            // A source that has no rival needs no rank.
+            if 1 < self.sources.len() {
+                self.rank(winner);
+                self.play_again(winner);
+            }
             self.is_placed = true;
             return Ok(());
         }
@@ -121,15 +124,11 @@ impl<C: Cursor> MergingCursor<C> {
     }
 
     fn rank(&mut self, index: usize) {
-        let source = &self.sources[index];
-        self.ranks[index] = if source.valid() {
-            let prefix = key_prefix(source.key().user_key);
-            match self.direction {
-                Direction::Forward => prefix,
-                Direction::Backward => !prefix,
-            }
-        } else {
-            BESIDE_ALL
+        let prefix = self.sources[index].peek().map(|key| key_prefix(key.user_key));
+        self.ranks[index] = match (prefix, self.direction) {
+            (Some(prefix), Direction::Forward) => prefix,
+            (Some(prefix), Direction::Backward) => !prefix,
+            (None, _) => BESIDE_ALL,
         };
     }
 
@@ -197,6 +196,10 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
     fn key(&self) -> InternalKeyRef<'_> {
         debug_assert!(self.valid());
         self.sources[self.winner()].key()
+    }
+
+    fn peek(&self) -> Option<InternalKeyRef<'_>> {
+        if self.is_placed { self.sources[self.winner()].peek() } else { None }
     }
 
     fn value(&self) -> &[u8] {

@@ -272,11 +272,35 @@ impl DbCursor {
         }
         self.moving(|cursor| {
             match cursor.position {
-                Position::OnEntry => cursor.skip_key_forwards()?,
+                Position::OnEntry => {
+                    cursor.merge.next()?;
+                    if cursor.takes_visible() {
+                        return Ok(());
+                    }
+                    cursor.skip_rest_of_key()?;
+                }
                 _ => seek_behind(&mut cursor.merge, &cursor.key)?,
             }
             cursor.settle_forwards()
         })
+    }
+
+    /// Stands on the entry where the merge stands, if that is a visible value of another key within the
+    /// bounds: what most steps find.
+    #[inline]
+    fn takes_visible(&mut self) -> bool {
+        let Some(entry) = self.merge.peek() else { return false };
+        if entry.kind != Kind::Put
+            || self.seq < entry.seq
+            || entry.user_key == self.key
+            || is_behind_upper(entry.user_key, &self.upper)
+        {
+            return false;
+        }
+        self.entry_seq = entry.seq;
+        self.key.clear();
+        self.key.extend_from_slice(entry.user_key);
+        true
     }
 
     /// Moves to the key before, or off the beginning. On a cursor that stands on nothing it does
@@ -354,12 +378,21 @@ impl DbCursor {
 
     /// Moves the merge behind every version of the current key.
     fn skip_key_forwards(&mut self) -> Result<(), MotionError> {
-        for _ in 0..STEPS_IN_KEY {
-            self.merge.next()?;
+        self.merge.next()?;
+        self.skip_rest_of_key()
+    }
+
+    /// The same where the merge has left the first of them.
+    fn skip_rest_of_key(&mut self) -> Result<(), MotionError> {
+        for step in 1.. {
             self.skipped += 1;
-            if !self.merge.valid() || self.merge.key().user_key != self.key {
+            if self.merge.peek().is_none_or(|entry| entry.user_key != self.key) {
                 return Ok(());
             }
+            if step == STEPS_IN_KEY {
+                break;
+            }
+            self.merge.next()?;
         }
         self.skipped += 1;
         seek_behind(&mut self.merge, &self.key)

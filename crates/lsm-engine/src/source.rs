@@ -34,6 +34,10 @@ impl Cursor for Source {
         delegate!(self, cursor => cursor.key())
     }
 
+    fn peek(&self) -> Option<InternalKeyRef<'_>> {
+        delegate!(self, cursor => cursor.peek())
+    }
+
     fn value(&self) -> &[u8] {
         delegate!(self, cursor => cursor.value())
     }

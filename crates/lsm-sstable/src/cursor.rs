@@ -185,6 +185,11 @@ impl Cursor for TableCursor {
     }
 
     #[inline]
+    fn peek(&self) -> Option<InternalKeyRef<'_>> {
+        self.entry.as_ref().map(|entry| self.block().key(entry))
+    }
+
+    #[inline]
     fn value(&self) -> &[u8] {
         let entry = self.entry.as_ref().expect("the cursor stands on an entry");
         self.block().value(entry)
