@@ -33,16 +33,17 @@ pub(crate) struct FilterChecks<'a> {
 }
 
 impl FilterChecks<'_> {
-    /// Counts what a filter said, and returns it.
-    pub(crate) fn passes(&mut self, may_contain: bool) -> bool {
+    /// Counts what a filter said.
+    #[inline]
+    pub(crate) fn note(&mut self, may_contain: bool) {
         self.negative += u64::from(!may_contain);
         self.positive += u64::from(may_contain);
-        may_contain
     }
 
-    /// The table that passed last has the key.
-    pub(crate) fn found(&mut self) {
-        self.has_found = true;
+    /// Notes whether the table that the filter let through last has the key.
+    #[inline]
+    pub(crate) fn note_found(&mut self, has_found: bool) {
+        self.has_found |= has_found;
     }
 
     /// Counts nothing: the same filters are asked again.

@@ -72,6 +72,8 @@ impl OpenVersion {
 pub(crate) struct OpenTree {
     tree: Arc<Tree>,
     levels: Vec<OpenLevel>,
+    /// The runs of the levels below level 0 that hold tables.
+    runs: Vec<Arc<SortedRun>>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,8 +103,10 @@ impl OpenTree {
             };
             OpenLevel { metas: Arc::clone(metas), tables, run }
         };
-        let levels = tree.levels().iter().enumerate().map(open_level).collect();
-        OpenTree { tree: Arc::clone(tree), levels }
+        let levels: Vec<_> = tree.levels().iter().enumerate().map(open_level).collect();
+        let runs = levels.iter().skip(1).filter(|level| !level.tables.is_empty());
+        let runs = runs.map(|level| Arc::clone(&level.run)).collect();
+        OpenTree { tree: Arc::clone(tree), levels, runs }
     }
 
     /// The newest version of a key that a reader at `seq` sees, given to `take`.
@@ -115,16 +119,14 @@ impl OpenTree {
         mut take: impl FnMut(Seq, Kind, &[u8]) -> R,
     ) -> Result<Option<R>> {
         let mut checks = filters.begin();
-        for table in self.candidates(user_key) {
-            if !checks.passes(table.may_contain(hash)?) {
-                continue;
-            }
-            if let Some(found) = table.get_with(user_key, hash, seq, &mut take)? {
-                checks.found();
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        self.ask(user_key, |table| {
+            let probe = table.probe(hash)?;
+            checks.note(probe.is_some());
+            let Some(probe) = probe else { return Ok(None) };
+            let found = probe.get_with(user_key, seq, &mut take)?;
+            checks.note_found(found.is_some());
+            Ok(found)
+        })
     }
 
     /// The newest version of a key that a reader at `seq` sees.
@@ -136,16 +138,14 @@ impl OpenTree {
         filters: &FilterCounters,
     ) -> Result<Option<TableEntry>> {
         let mut checks = filters.begin();
-        for table in self.candidates(user_key) {
-            if !checks.passes(table.may_contain(hash)?) {
-                continue;
-            }
-            if let Some(entry) = table.get(user_key, hash, seq)? {
-                checks.found();
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
+        self.ask(user_key, |table| {
+            let probe = table.probe(hash)?;
+            checks.note(probe.is_some());
+            let Some(probe) = probe else { return Ok(None) };
+            let found = probe.get(user_key, seq)?;
+            checks.note_found(found.is_some());
+            Ok(found)
+        })
     }
 
     /// Like [`get`](Self::get), as far as that is possible without reading the disk.
@@ -157,27 +157,22 @@ impl OpenTree {
         filters: &FilterCounters,
     ) -> Result<Resident<Option<TableEntry>>> {
         let mut checks = filters.begin();
-        for table in self.candidates(user_key) {
-            let Resident::Known(may_contain) = table.may_contain_resident(hash) else {
-                return Ok(Resident::WouldTouchDisk);
+        let answer = self.ask(user_key, |table| {
+            let Resident::Known(probe) = table.probe_resident(hash) else {
+                return Ok(Some(Resident::WouldTouchDisk));
             };
-            if !checks.passes(may_contain) {
-                continue;
-            }
-            match table.get_resident(user_key, hash, seq)? {
-                Resident::Known(None) => {}
-                Resident::WouldTouchDisk => {
-                    // It is asked again by whoever may read the disk.
-                    checks.forget();
-                    return Ok(Resident::WouldTouchDisk);
-                }
-                found => {
-                    checks.found();
-                    return Ok(found);
-                }
-            }
+            checks.note(probe.is_some());
+            let Some(probe) = probe else { return Ok(None) };
+            let answer = probe.get_resident(user_key, seq)?;
+            Ok((answer != Resident::Known(None)).then_some(answer))
+        })?;
+        let answer = answer.unwrap_or(Resident::Known(None));
+        match &answer {
+            // It is asked again by whoever may read the disk.
+            Resident::WouldTouchDisk => checks.forget(),
+            Resident::Known(found) => checks.note_found(found.is_some()),
         }
-        Ok(Resident::Known(None))
+        Ok(answer)
     }
 
     /// Every table.
@@ -187,10 +182,9 @@ impl OpenTree {
 
     /// A cursor for each table of level 0 and for each level below that holds tables.
     pub(crate) fn sources(&self, mode: CursorMode) -> Vec<Source> {
-        let (overlapping, runs) = self.levels.split_first().expect("a tree has levels");
-        let tables = overlapping.tables.iter().map(|table| Source::Table(table.cursor(mode)));
-        let runs = runs.iter().filter(|level| !level.tables.is_empty());
-        tables.chain(runs.map(|level| Source::Run(level.run.cursor(mode)))).collect()
+        let overlapping = self.levels[0].tables.iter();
+        let tables = overlapping.map(|table| Source::Table(table.cursor(mode)));
+        tables.chain(self.runs.iter().map(|run| Source::Run(run.cursor(mode)))).collect()
     }
 
     /// Cursors for the inputs of a compaction of this tree.
@@ -216,13 +210,30 @@ impl OpenTree {
         sources
     }
 
-    /// The tables that may hold a key, newest data first: those of level 0, then at most one of
-    /// each level below.
-    fn candidates<'a>(&'a self, user_key: &'a [u8]) -> impl Iterator<Item = &'a Arc<Table>> {
-        let (overlapping, runs) = self.levels.split_first().expect("a tree has levels");
-        let newest = overlapping.metas.iter().zip(overlapping.tables.iter());
-        let newest = newest.filter(|(meta, _)| meta.covers(user_key)).map(|(_, table)| table);
-        newest.chain(runs.iter().filter_map(|level| level.run.find(user_key)))
+    /// Asks the tables that may hold a key, newest data first: those of level 0, then at most one of
+    /// each level below. The first answer is the one.
+    #[inline]
+    fn ask<R>(
+        &self,
+        user_key: &[u8],
+        mut ask: impl FnMut(&Table) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        let OpenLevel { metas, tables, .. } = &self.levels[0];
+        for (meta, table) in metas.iter().zip(tables.iter()) {
+            if meta.covers(user_key)
+                && let Some(answer) = ask(table)?
+            {
+                return Ok(Some(answer));
+            }
+        }
+        for run in &self.runs {
+            if let Some(table) = run.find(user_key)
+                && let Some(answer) = ask(table)?
+            {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 }
 

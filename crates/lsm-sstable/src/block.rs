@@ -119,6 +119,14 @@ impl<'a> Block<'a> {
         Some(Entry { key_at, value_at, end, seq, kind })
     }
 
+    /// The user key of an entry, without a look at what else it has.
+    #[inline]
+    fn user_key(&self, index: usize) -> Option<&'a [u8]> {
+        let area = self.bytes.get(self.layout.entries_at + self.offset(index)?..)?;
+        let (key_len, prefix_len) = read_key_len(area)?;
+        area.get(prefix_len..prefix_len + key_len)
+    }
+
     /// The internal key of an entry.
     #[inline]
     pub(crate) fn key(&self, entry: &Entry) -> InternalKeyRef<'a> {
@@ -157,10 +165,12 @@ impl<'a> Block<'a> {
         let (mut low, mut high) = (0, self.layout.count);
         while low < high {
             let middle = low.midpoint(high);
-            let Some(entry) = self.entry(middle) else { return Err(changed()) };
-            let key = self.bytes.get(entry.key_at..entry.value_at).unwrap_or_default();
-            let order = compare_user_keys(key, user_key).then_with(|| seq.cmp(&entry.seq));
-            if order == Ordering::Less {
+            let Some(key) = self.user_key(middle) else { return Err(changed()) };
+            let order = match compare_user_keys(key, user_key) {
+                Ordering::Equal => self.seq(middle).map(|found| seq.cmp(&found)),
+                order => Some(order),
+            };
+            if order.ok_or_else(changed)? == Ordering::Less {
                 low = middle + 1;
             } else {
                 high = middle;

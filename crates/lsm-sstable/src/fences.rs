@@ -99,6 +99,14 @@ fn to_units(offset: u64) -> u32 {
     u32::try_from(offset / BLOCK_ALIGN as u64).expect("the builder keeps to MAX_DATA_LEN")
 }
 
+/// The two words at `at`, where one thing begins and where it ends; empty where there are none.
+#[inline]
+fn pair(bytes: &[u8], at: usize) -> (u64, u64) {
+    let pair = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
+    let pair = u64::from_le_bytes(pair.copied().unwrap_or_default());
+    (pair & u64::from(u32::MAX), pair >> 32)
+}
+
 /// The fences over the bytes of their region, wherever they are.
 #[derive(Debug)]
 pub(crate) struct Fences<B> {
@@ -119,7 +127,8 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
             return Err(Flaw::corrupt(0, "fences shorter than their header"));
         };
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
+        let (words, _) = header.as_chunks::<4>();
+        let word = |at: usize| u32::from_le_bytes(words[at / 4]);
         if word(4) != 0 {
             return Err(Flaw::unsupported(format!("fences with flags {:#x}", word(4))));
         }
@@ -165,31 +174,39 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
     /// Where a block stands in the data section; empty if there is no such block.
     #[inline]
     pub(crate) fn block(&self, index: usize) -> Range<u64> {
-        let offset = |index| {
-            let units = self.word(self.block_offsets_at + 4 * index).unwrap_or(0);
-            u64::from(units) * BLOCK_ALIGN as u64
-        };
-        if self.count <= index { 0..0 } else { offset(index)..offset(index + 1) }
+        if self.count <= index {
+            return 0..0;
+        }
+        let (start, end) = pair(&self.bytes, self.block_offsets_at + 4 * index);
+        start * BLOCK_ALIGN as u64..end * BLOCK_ALIGN as u64
     }
 
     /// The common prefix of all separators.
     pub(crate) fn common_prefix(&self) -> &[u8] {
-        self.bytes.get(self.common_prefix_at..self.separators_at).unwrap_or_default()
+        self.common_prefix_in(&self.bytes)
+    }
+
+    #[inline]
+    fn common_prefix_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.common_prefix_at..self.separators_at).unwrap_or_default()
     }
 
     /// A separator behind the common prefix.
     #[inline]
     pub(crate) fn suffix(&self, index: usize) -> &[u8] {
-        let end_of = |index| self.word(self.separator_offsets_at + 4 * index).unwrap_or(0) as usize;
-        let range = self.separators_at + end_of(index)..self.separators_at + end_of(index + 1);
-        self.bytes.get(range).unwrap_or_default()
+        let bytes = &*self.bytes;
+        let (start, end) = pair(bytes, self.separator_offsets_at + 4 * index);
+        let range = self.separators_at + start as usize..self.separators_at + end as usize;
+        bytes.get(range).unwrap_or_default()
     }
 
     /// The first block whose separator is at or above `user_key`, and whether it is that key;
     /// `None` if the key is above all.
     #[inline]
     pub(crate) fn search(&self, user_key: &[u8]) -> Option<Fence> {
-        let common = self.common_prefix();
+        // Once: where they are is asked for every time.
+        let bytes = &*self.bytes;
+        let common = self.common_prefix_in(bytes);
         let Some(suffix) = user_key.strip_prefix(common) else {
             return match compare_user_keys(user_key, common) {
                 Ordering::Greater => None,
@@ -197,7 +214,7 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
             };
         };
         let prefix = key_prefix(suffix);
-        let prefixes = self.prefixes();
+        let prefixes = self.prefixes_in(bytes);
         let group = SAMPLE * self.samples.partition_point(|&sample| sample < prefix);
         let group_end = prefixes.len().min(group + SAMPLE);
         // Counting them all is faster than halving: no load waits for another.
@@ -222,8 +239,12 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
 
     #[inline]
     fn prefixes(&self) -> &[[u8; 8]] {
-        let bytes = self.bytes.get(HEADER_LEN..self.block_offsets_at).unwrap_or_default();
-        bytes.as_chunks().0
+        self.prefixes_in(&self.bytes)
+    }
+
+    #[inline]
+    fn prefixes_in<'a>(&self, bytes: &'a [u8]) -> &'a [[u8; 8]] {
+        bytes.get(HEADER_LEN..self.block_offsets_at).unwrap_or_default().as_chunks().0
     }
 
     /// The first separator behind `index` that is at or above `suffix`, where the ones in between
@@ -243,11 +264,6 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
         low
     }
 
-    #[inline]
-    fn word(&self, at: usize) -> Option<u32> {
-        self.bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-    }
-
     /// Checks that every offset stays inside, so that no search has to.
     fn check(&self, data_len: u64) -> Result<(), Flaw> {
         let mut data_end = 0;
@@ -259,11 +275,11 @@ impl<B: Deref<Target = [u8]>> Fences<B> {
             }
             data_end = block.end;
             let at = self.separator_offsets_at + 4 * index;
-            let (start, end) = (self.word(at), self.word(at + 4));
-            if start != Some(separators_end) || end < start {
+            let (start, end) = pair(&self.bytes, at);
+            if start != separators_end || end < start {
                 return Err(Flaw::corrupt(at, "separators out of order"));
             }
-            separators_end = end.unwrap_or(0);
+            separators_end = end;
             let suffix = self.suffix(index);
             let is_ordered = index == 0 || self.suffix(index - 1) <= suffix;
             let prefix = self.prefixes().get(index).copied().map(u64::from_le_bytes);

@@ -91,7 +91,7 @@ pub use crate::options::{
 pub use crate::properties::TableProperties;
 pub use crate::run::{RunCursor, RunTable, SortedRun};
 pub use crate::salvage::{LostBlocks, Salvage, SalvageStep, TableIdentity};
-pub use crate::table::{Resident, Table, TableSource, VerifyReport};
+pub use crate::table::{Probe, Resident, Table, TableSource, VerifyReport};
 pub use crate::value::{TableEntry, TableValue};
 
 #[cfg(doctest)]

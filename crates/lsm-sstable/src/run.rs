@@ -73,6 +73,9 @@ impl SortedRun {
     fn lower_bound(&self, user_key: &[u8]) -> usize {
         let prefix = key_prefix(user_key);
         let first = self.largest_prefixes.partition_point(|&largest| largest < prefix);
+        if self.largest_prefixes.get(first) != Some(&prefix) {
+            return first;
+        }
         let ties = self.largest_prefixes[first..].partition_point(|&largest| largest == prefix);
         first
             + self.tables[first..first + ties]
@@ -144,6 +147,11 @@ impl Cursor for RunCursor {
     #[inline]
     fn key(&self) -> InternalKeyRef<'_> {
         self.current().key()
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<InternalKeyRef<'_>> {
+        self.cursor.as_ref()?.peek()
     }
 
     #[inline]

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use lsm_base::{Error, File, FileName, Fs, Kind, Result, Seq};
 
-use crate::block::{Block, Entry, tag_of};
+use crate::block::{Block, Entry, Layout, tag_of};
 use crate::cache::BlockCache;
 use crate::cursor::TableCursor;
 use crate::options::{CursorMode, ReadMode};
@@ -101,9 +101,7 @@ impl Table {
     /// Those of the first use ([`Error::MissingFile`], [`Error::UnsupportedFormat`]), and
     /// [`Error::Io`] or [`Error::Corruption`] for the block that the key belongs to.
     pub fn get(&self, user_key: &[u8], hash: u64, seq: Seq) -> Result<Option<TableEntry>> {
-        let opened = self.opened()?;
-        let answer = opened.find(user_key, hash, seq, Access::Any)?;
-        Ok(answer.found().map(|found| found.pin(opened)))
+        self.probe(hash)?.map_or(Ok(None), |probe| probe.get(user_key, seq))
     }
 
     /// Like [`get`](Table::get), but lends the value to `read` and pins nothing.
@@ -118,9 +116,7 @@ impl Table {
         seq: Seq,
         read: impl FnOnce(Seq, Kind, &[u8]) -> R,
     ) -> Result<Option<R>> {
-        let opened = self.opened()?;
-        let answer = opened.find(user_key, hash, seq, Access::Any)?;
-        Ok(answer.found().map(|found| read(found.entry.seq, found.entry.kind, found.value(opened))))
+        self.probe(hash)?.map_or(Ok(None), |probe| probe.get_with(user_key, seq, read))
     }
 
     /// Like [`get`](Table::get), but answers only if that takes no read of the disk: from the
@@ -135,28 +131,30 @@ impl Table {
         hash: u64,
         seq: Seq,
     ) -> Result<Resident<Option<TableEntry>>> {
-        let Some(opened) = self.opened.get() else { return Ok(Resident::WouldTouchDisk) };
-        Ok(match opened.find(user_key, hash, seq, Access::Resident)? {
-            Answer::Absent => Resident::Known(None),
-            Answer::Found(found) => Resident::Known(Some(found.pin(opened))),
-            Answer::WouldTouchDisk => Resident::WouldTouchDisk,
-        })
+        match self.probe_resident(hash) {
+            Resident::Known(Some(probe)) => probe.get_resident(user_key, seq),
+            Resident::Known(None) => Ok(Resident::Known(None)),
+            Resident::WouldTouchDisk => Ok(Resident::WouldTouchDisk),
+        }
     }
 
-    /// Whether the filter lets a key with this hash through; `false` is certain.
+    /// The way to the keys with this hash, if the filter lets them through; `None` is certain.
     ///
     /// # Errors
     /// Those of the first use.
     #[inline]
-    pub fn may_contain(&self, hash: u64) -> Result<bool> {
-        Ok(self.opened()?.may_contain(hash))
+    pub fn probe(&self, hash: u64) -> Result<Option<Probe<'_>>> {
+        let opened = self.opened()?;
+        Ok(opened.may_contain(hash).then_some(Probe { opened, hash }))
     }
 
-    /// Like [`may_contain`](Table::may_contain), if the table was used before.
+    /// Like [`probe`](Table::probe), if the table was used before.
     #[must_use]
-    pub fn may_contain_resident(&self, hash: u64) -> Resident<bool> {
+    pub fn probe_resident(&self, hash: u64) -> Resident<Option<Probe<'_>>> {
         match self.opened.get() {
-            Some(opened) => Resident::Known(opened.may_contain(hash)),
+            Some(opened) => {
+                Resident::Known(opened.may_contain(hash).then_some(Probe { opened, hash }))
+            }
             None => Resident::WouldTouchDisk,
         }
     }
@@ -252,6 +250,53 @@ impl TableSource {
     }
 }
 
+/// The way to the keys of a table with one hash, which its filter has let through. The methods are those
+/// of [`Table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Probe<'a> {
+    opened: &'a OpenTable,
+    hash: u64,
+}
+
+impl Probe<'_> {
+    /// [`Table::get`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Corruption`] for the block that the key belongs to.
+    pub fn get(&self, user_key: &[u8], seq: Seq) -> Result<Option<TableEntry>> {
+        let answer = self.opened.find(user_key, self.hash, seq, Access::Any)?;
+        Ok(answer.found().map(|found| found.pin(self.opened)))
+    }
+
+    /// [`Table::get_with`].
+    ///
+    /// # Errors
+    /// As [`get`](Probe::get).
+    #[inline]
+    pub fn get_with<R>(
+        &self,
+        user_key: &[u8],
+        seq: Seq,
+        read: impl FnOnce(Seq, Kind, &[u8]) -> R,
+    ) -> Result<Option<R>> {
+        let answer = self.opened.find(user_key, self.hash, seq, Access::Any)?;
+        let found = answer.found();
+        Ok(found.map(|it| read(it.entry.seq, it.entry.kind, it.value(self.opened))))
+    }
+
+    /// [`Table::get_resident`].
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] for a block that has changed under the map.
+    pub fn get_resident(&self, user_key: &[u8], seq: Seq) -> Result<Resident<Option<TableEntry>>> {
+        Ok(match self.opened.find(user_key, self.hash, seq, Access::Resident)? {
+            Answer::Absent => Resident::Known(None),
+            Answer::Found(found) => Resident::Known(Some(found.pin(self.opened))),
+            Answer::WouldTouchDisk => Resident::WouldTouchDisk,
+        })
+    }
+}
+
 /// Whether a search may read the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -278,11 +323,9 @@ impl OpenTable {
         self.filter.as_ref().is_none_or(|filter| filter.may_contain(hash))
     }
 
+    /// The newest version of a key that a reader at `seq` sees. The filter is the caller's to ask.
     #[inline]
     fn find(&self, user_key: &[u8], hash: u64, seq: Seq, access: Access) -> Result<Answer> {
-        if !self.may_contain(hash) {
-            return Ok(Answer::Absent);
-        }
         let tag = tag_of(hash);
         let Some(mut fence) = self.fences.search(user_key) else { return Ok(Answer::Absent) };
         loop {
@@ -293,12 +336,16 @@ impl OpenTable {
                 Lookup::Compressed(content) => self.decompress_for(fence.index, content, tag)?,
             };
             if let Some(held) = held {
-                let layout = self.layout(fence.index, &held)?;
-                let entry = Block::new(self.bytes(&held), &layout)
-                    .find(user_key, tag, seq)
-                    .map_err(|flaw| self.flaw(fence.index, flaw))?;
-                if let Some(entry) = entry {
-                    return Ok(Answer::Found(Found { held, entry }));
+                let content = self.bytes(&held);
+                let entry = match &held {
+                    Held::Cached(block) => block.block().find(user_key, tag, seq),
+                    Held::Mapped { .. } => Layout::parse(content)
+                        .and_then(|layout| Block::new(content, &layout).find(user_key, tag, seq)),
+                };
+                match entry {
+                    Ok(Some(entry)) => return Ok(Answer::Found(Found { held, entry })),
+                    Ok(None) => {}
+                    Err(flaw) => return Err(self.flaw(fence.index, flaw)),
                 }
             }
             // Older versions of the key may stand in the next block, if it ends this one.

@@ -54,8 +54,9 @@ impl Layout {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
             return Err(Flaw::corrupt(0, "a block shorter than its header"));
         };
-        let [flags, codec, transform, seq_width] = [header[4], header[5], header[6], header[7]];
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
+        let (words, _) = header.as_chunks::<4>();
+        let word = |at: usize| u32::from_le_bytes(words[at / 4]);
+        let [flags, codec, transform, seq_width] = words[1];
         let Some(codec) = Compression::from_code(codec) else {
             return Err(Flaw::unsupported(format!("a block with codec {codec}")));
         };
@@ -73,7 +74,7 @@ impl Layout {
         let entries_at = kinds_at + if has_kinds { count } else { 0 };
         Ok(Layout {
             count,
-            base_seq: u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| header[16 + i])),
+            base_seq: u64::from(word(16)) | u64::from(word(20)) << 32,
             seq_width,
             has_wide_offsets,
             has_kinds,

@@ -212,10 +212,11 @@ fn a_table_by_itself_knows_its_number_and_where_its_keys_are() {
 fn the_filter_is_asked_with_and_without_the_disk() {
     let setup = build(ReadMode::Map, Compression::None);
     let (present, absent) = (hash_user_key(&key_of(5)), hash_user_key(b"key00000005a"));
-    assert_eq!(setup.table.may_contain_resident(present), Resident::WouldTouchDisk);
+    assert!(matches!(setup.table.probe_resident(present), Resident::WouldTouchDisk));
     for (hash, expected) in [(present, true), (absent, false)] {
-        assert_eq!(setup.table.may_contain(hash).unwrap(), expected);
-        assert_eq!(setup.table.may_contain_resident(hash), Resident::Known(expected));
+        assert_eq!(setup.table.probe(hash).unwrap().is_some(), expected);
+        let resident = setup.table.probe_resident(hash);
+        assert!(matches!(resident, Resident::Known(probe) if probe.is_some() == expected));
     }
 }
 

@@ -134,7 +134,7 @@ fn a_table_without_filter_answers_too() {
     assert!(inspection.filter.is_none());
     let names: Vec<_> = inspection.sections.iter().map(|section| section.name).collect();
     assert_eq!(names, ["data", "fences", "properties"]);
-    assert!(table.may_contain(0).unwrap());
+    assert!(table.probe(0).unwrap().is_some());
     assert!(crate::support::get(&table, b"key0007", lsm_base::Seq::MAX).unwrap().is_some());
     assert!(crate::support::get(&table, b"key0007x", lsm_base::Seq::MAX).unwrap().is_none());
 }
