@@ -68,6 +68,7 @@ fn list(steps: &[&Step], machine: &Machine) {
         let what = match (step.plan)(machine) {
             Plan::Tidy => "cargo xtask tidy".to_string(),
             Plan::Plants => "cargo xtask plants".to_string(),
+            Plan::Instructions => "cargo xtask instructions".to_string(),
             Plan::Cargo(cargo) => cargo.line(),
             Plan::CannotRun(why) => format!("cannot run here: {why}"),
         };
@@ -86,6 +87,13 @@ fn run_step(step: &Step, machine: &Machine) -> Result {
         Plan::Plants => {
             print(&format!("\n=== {}: cargo xtask plants\n", step.name));
             (passed_if(crate::plants::all_are_noticed()), None)
+        }
+        Plan::Instructions => {
+            print(&format!("\n=== {}: cargo xtask instructions\n", step.name));
+            match crate::instructions::check(false, &machine.root) {
+                Ok(is_kept) => (passed_if(is_kept), None),
+                Err(why) => (Outcome::Failed, Some(why)),
+            }
         }
         Plan::Cargo(cargo) => {
             print(&format!("\n=== {}: {}\n", step.name, cargo.line()));

@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod git;
+mod instructions;
 mod mutants;
 mod plants;
 #[cfg(test)]
@@ -40,6 +41,8 @@ enum Task {
     Soak(soak::Args),
     /// Makes small mistakes in the code that must not lose data, and sees that tests notice them
     Mutants(mutants::Args),
+    /// Counts the instructions of the hot paths, against stored bounds
+    Instructions(instructions::Args),
     /// Measures this store, or compares it with RocksDB
     Bench(bench::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Plants(args) => plants::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Mutants(args) => mutants::run(&args),
+        Task::Instructions(args) => instructions::run(&args),
         Task::Bench(args) => bench::run(&args),
     }
 }

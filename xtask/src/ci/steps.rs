@@ -23,6 +23,8 @@ pub(super) enum Plan {
     Tidy,
     /// The planted mistakes, each in a process of its own.
     Plants,
+    /// The instructions of the hot paths, counted by another process.
+    Instructions,
     /// A cargo command.
     Cargo(Cargo),
     /// Nothing, because this machine lacks what it needs: the summary says so loudly.
@@ -89,6 +91,14 @@ pub(super) const STEPS: &[Step] = &[
         name: "plants",
         about: "mistakes that are made on purpose, each noticed by the test that is to notice it",
         plan: |_| Plan::Plants,
+    },
+    Step {
+        name: "instructions",
+        about: "how many instructions the hot paths take",
+        plan: |_| match crate::instructions::has_valgrind() {
+            true => Plan::Instructions,
+            false => Plan::CannotRun("valgrind is not installed"),
+        },
     },
     Step { name: "asan", about: "unit tests of unsafe code under AddressSanitizer", plan: asan },
 ];
