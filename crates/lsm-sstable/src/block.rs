@@ -107,8 +107,7 @@ impl<'a> Block<'a> {
     /// The entry with this index; `None` if there is no such entry or it cannot be read.
     #[inline]
     pub(crate) fn entry(&self, index: usize) -> Option<Entry> {
-        let start = self.layout.entries_at + self.offset(index)?;
-        let end = self.layout.entries_at + self.offset(index + 1)?;
+        let (start, end) = self.bounds(index)?;
         let area = self.bytes.get(start..end)?;
         let (key_len, prefix_len) = read_key_len(area)?;
         let (key_at, value_at) = (start + prefix_len, start + prefix_len + key_len);
@@ -122,7 +121,8 @@ impl<'a> Block<'a> {
     /// The user key of an entry, without a look at what else it has.
     #[inline]
     fn user_key(&self, index: usize) -> Option<&'a [u8]> {
-        let area = self.bytes.get(self.layout.entries_at + self.offset(index)?..)?;
+        let (start, end) = self.bounds(index)?;
+        let area = self.bytes.get(start..end)?;
         let (key_len, prefix_len) = read_key_len(area)?;
         area.get(prefix_len..prefix_len + key_len)
     }
@@ -191,13 +191,31 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Where an entry begins and where it ends.
+    #[inline]
+    fn bounds(&self, index: usize) -> Option<(usize, usize)> {
+        let Layout { offsets_at, entries_at, has_wide_offsets, .. } = *self.layout;
+        let (start, end) = if has_wide_offsets {
+            let pair =
+                u64::from_le_bytes(*self.bytes.get(offsets_at + 4 * index..)?.first_chunk()?);
+            (pair as u32 as usize, (pair >> 32) as usize)
+        } else {
+            let pair =
+                u32::from_le_bytes(*self.bytes.get(offsets_at + 2 * index..)?.first_chunk()?);
+            (usize::from(pair as u16), (pair >> 16) as usize)
+        };
+        Some((entries_at + start, entries_at + end))
+    }
+
     #[inline]
     fn seq(&self, index: usize) -> Option<Seq> {
         let width = self.layout.seq_width;
+        if width == 0 {
+            return Seq::try_new(self.layout.base_seq);
+        }
         let at = self.layout.payload_at + width * index;
         let column = self.bytes.get(at..)?;
         let delta = match width {
-            0 => 0,
             1 => u64::from(*column.first()?),
             2 => u64::from(u16::from_le_bytes(*column.first_chunk()?)),
             4 => u64::from(u32::from_le_bytes(*column.first_chunk()?)),
