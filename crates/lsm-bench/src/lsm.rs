@@ -7,7 +7,7 @@ use lsm_engine::{Compression, Db, Options, Read, WriteBatch, WriteOptions};
 use crate::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
 /// Opens this store.
-pub const FACTORY: EngineFactory = EngineFactory { name: "lsm", open };
+pub const FACTORY: EngineFactory = EngineFactory { name: "lsm", compresses: true, open };
 
 struct Lsm(Db);
 

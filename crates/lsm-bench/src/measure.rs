@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::store::Result;
+use crate::store::{Error, Result};
 
 /// Latencies of one thread's operations.
 #[derive(Debug)]
@@ -166,14 +166,24 @@ pub fn disk_bytes(dir: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut total = 0;
     for entry in fs::read_dir(dir)? {
-        match entry?.metadata() {
-            Ok(attributes) => total += attributes.blocks() * 512,
+        let entry = entry?;
+        let bytes = entry.metadata().map_err(Into::into).and_then(|attributes| {
+            let below = if attributes.is_dir() { disk_bytes(&entry.path())? } else { 0 };
+            Ok(attributes.blocks() * 512 + below)
+        });
+        match bytes {
+            Ok(bytes) => total += bytes,
             // A store may remove an old file at any moment.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(total)
+}
+
+fn is_gone(error: &Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The type of the file system that holds a directory, as the kernel names it.
@@ -201,6 +211,8 @@ fn proc_number(path: &str, name: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -222,6 +234,20 @@ mod tests {
         let most = processors * started.elapsed().as_secs_f64() + 0.02;
         assert!(cpu_seconds <= most, "{cpu_seconds} of {most}");
         assert!(!file_system_type(Path::new("/proc")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn files_in_folders_take_space_too() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let below = dir.path().join("a").join("b");
+        fs::create_dir_all(&below).unwrap();
+        let before = disk_bytes(dir.path()).unwrap();
+        // Some file systems decide what a file takes only when they write it.
+        let mut file = fs::File::create(below.join("file")).unwrap();
+        file.write_all(&[1; 1 << 20]).unwrap();
+        file.sync_all().unwrap();
+        let bytes = disk_bytes(dir.path()).unwrap() - before;
+        assert!((1 << 20..2 << 20).contains(&bytes), "{bytes}");
     }
 
     #[test]

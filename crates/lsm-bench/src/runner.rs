@@ -113,6 +113,11 @@ fn close(store: Option<Box<dyn Store>>, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// How the engine's files are compressed, which is not always what was asked.
+fn compression(engine: &EngineFactory, options: &StoreOptions) -> &'static str {
+    if engine.compresses && options.is_compressed { "lz4" } else { "none" }
+}
+
 /// Measures the workload at this index of the plan.
 fn measure(
     engine: &EngineFactory,
@@ -147,7 +152,7 @@ fn measure(
         keys: plan.keys,
         value_bytes: plan.value_bytes as u64,
         durability: workload.durability().to_string(),
-        compression: if plan.store.is_compressed { "lz4" } else { "none" }.into(),
+        compression: compression(engine, &plan.store).into(),
         ops,
         seconds,
         ops_per_second: ops as f64 / seconds,

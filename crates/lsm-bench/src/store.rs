@@ -65,7 +65,7 @@ pub struct StoreOptions {
     pub cache_bytes: usize,
     /// Bits of Bloom filter per key.
     pub bloom_bits: u32,
-    /// Whether tables are compressed with LZ4 where the engine does that by default.
+    /// Whether tables are compressed with LZ4, by the engines that compress.
     pub is_compressed: bool,
 }
 
@@ -74,6 +74,8 @@ pub struct StoreOptions {
 pub struct EngineFactory {
     /// What it is called on the command line and in results.
     pub name: &'static str,
+    /// Whether it can compress its files. Results of one that cannot say `none`, whatever was asked.
+    pub compresses: bool,
     /// Opens a store in a directory, creating it if there is none.
     pub open: fn(&Path, &StoreOptions) -> Result<Box<dyn Store>>,
 }

@@ -7,12 +7,14 @@
 
 use std::time::Instant;
 
+use clap::ValueEnum;
+
 use crate::data::{DataSet, KEY_LEN, Random, advance_key, write_key};
 use crate::measure::Recorder;
 use crate::store::{Durability, Result, Store};
 
 /// A workload.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 pub enum Workload {
     /// Every key once, in order.
@@ -49,6 +51,12 @@ pub struct Effort {
 }
 
 impl Workload {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> &'static [Workload] {
+        Workload::value_variants()
+    }
+
     /// The name on the command line and in results.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -7,7 +7,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
 /// Opens an empty map; folder and options are of no use to it.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "btree-map", open };
+pub(crate) const FACTORY: EngineFactory =
+    EngineFactory { name: "btree-map", compresses: false, open };
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 

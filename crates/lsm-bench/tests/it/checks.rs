@@ -71,6 +71,8 @@ impl Store for Faulty {
     }
 }
 
+type Open = fn(&Path, &StoreOptions) -> Result<Box<dyn Store>>;
+
 fn open<const FAULT: u8>(_: &Path, _: &StoreOptions) -> Result<Box<dyn Store>> {
     let fault = match FAULT {
         0 => Fault::LosesKeys,
@@ -82,6 +84,10 @@ fn open<const FAULT: u8>(_: &Path, _: &StoreOptions) -> Result<Box<dyn Store>> {
     Ok(Box::new(Faulty { map: BTreeMapStore::default(), fault }))
 }
 
+fn faulty(name: &'static str, open: Open) -> EngineFactory {
+    EngineFactory { name, compresses: false, open }
+}
+
 fn error_of(engine: &EngineFactory, workloads: &[Workload]) -> String {
     let dir = folder();
     run(engine, &plan(dir.path(), workloads)).unwrap_err().to_string()
@@ -90,20 +96,14 @@ fn error_of(engine: &EngineFactory, workloads: &[Workload]) -> String {
 #[test]
 fn a_wrong_answer_is_no_figure() {
     let cases: [(EngineFactory, &[Workload]); 5] = [
-        (EngineFactory { name: "loses-keys", open: open::<0> }, &[Workload::ReadRandom]),
-        (EngineFactory { name: "finds-all", open: open::<1> }, &[Workload::ReadMissing]),
+        (faulty("loses-keys", open::<0>), &[Workload::ReadRandom]),
+        (faulty("finds-all", open::<1>), &[Workload::ReadMissing]),
         (
-            EngineFactory { name: "cuts-values", open: open::<2> },
+            faulty("cuts-values", open::<2>),
             &[Workload::ReadRandom, Workload::ReadSeq, Workload::SeekRandom],
         ),
-        (
-            EngineFactory { name: "ends-early", open: open::<3> },
-            &[Workload::ReadSeq, Workload::SeekRandom],
-        ),
-        (
-            EngineFactory { name: "skips-an-entry", open: open::<4> },
-            &[Workload::ReadSeq, Workload::SeekRandom],
-        ),
+        (faulty("ends-early", open::<3>), &[Workload::ReadSeq, Workload::SeekRandom]),
+        (faulty("skips-an-entry", open::<4>), &[Workload::ReadSeq, Workload::SeekRandom]),
     ];
     for (engine, workloads) in cases {
         for workload in workloads {
