@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 /// The flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Compares with RocksDB; wants libclang and a C++ compiler, and minutes for the first build
+    /// Compares with RocksDB, fjall, redb and LMDB; wants libclang and a C++ compiler, and minutes for the first build
     #[arg(long)]
     peers: bool,
     /// Arguments of the benchmark; `cargo xtask bench -- --help` lists them

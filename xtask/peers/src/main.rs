@@ -2,14 +2,23 @@
 //!
 //! Each peer is one file: an [`EngineFactory`](lsm_bench::EngineFactory) with its settings argued at
 //! their place. Compression, memtable and cache bytes, filters and durability are those that
-//! `lsm-bench` asks of every engine; the rest is the peer's own default.
+//! `lsm-bench` asks of every engine, where the peer has such a thing; the rest is its own default.
 
-#![forbid(unsafe_code)]
-
+mod fjall;
+mod lmdb;
+mod redb;
 mod rocksdb;
+#[cfg(test)]
+mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lsm_bench::cli::main(&[lsm_bench::lsm::FACTORY, rocksdb::FACTORY])
+    lsm_bench::cli::main(&[
+        lsm_bench::lsm::FACTORY,
+        rocksdb::FACTORY,
+        fjall::FACTORY,
+        redb::FACTORY,
+        lmdb::FACTORY,
+    ])
 }

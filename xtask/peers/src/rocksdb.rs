@@ -12,7 +12,7 @@ use ::rocksdb::{
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
 /// Opens RocksDB.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "rocksdb", open };
+pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "rocksdb", compresses: true, open };
 
 /// How many memtables this store holds at most: one that takes writes, three that wait.
 const MEMTABLES: i32 = 4;
@@ -134,58 +134,26 @@ fn table_options(options: &StoreOptions) -> BlockBasedOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::rocksdb::properties;
-    use lsm_bench::runner::{self, Plan};
-    use lsm_bench::workload::{Effort, Workload};
-
-    const OPTIONS: StoreOptions = StoreOptions {
-        memtable_bytes: 256 << 10,
-        cache_bytes: 1 << 20,
-        bloom_bits: 10,
-        is_compressed: true,
+    use crate::support::{
+        OPTIONS, check_every_workload, check_filled, check_reopened, fill, folder,
     };
+    use ::rocksdb::properties;
 
     #[test]
     fn every_workload_runs_and_finds_its_values() {
-        let workloads = [
-            Workload::FillSeq,
-            Workload::ReadSeq,
-            Workload::FillRandom,
-            Workload::ReadRandom,
-            Workload::ReadMissing,
-            Workload::Overwrite,
-            Workload::SeekRandom,
-            Workload::DeleteRandom,
-            Workload::FillBatch,
-            Workload::FillSync,
-        ];
-        // Beside the sources, since the folder for temporary files may be in memory.
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let plan = Plan {
-            workloads: workloads.to_vec(),
-            keys: 5_000,
-            value_bytes: 100,
-            effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20 },
-            store: OPTIONS,
-            dir: dir.path().to_owned(),
-        };
-        let mut names = Vec::new();
-        runner::run(&FACTORY, &plan, &mut |outcome| {
-            names.push(outcome.workload.clone());
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(names, workloads.map(Workload::name));
+        check_every_workload(&FACTORY, "lz4");
+    }
+
+    #[test]
+    fn every_kind_of_write_is_there_after_a_close() {
+        check_reopened(&FACTORY);
     }
 
     #[test]
     fn a_settled_store_has_nothing_left_to_do() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let store = RocksDb::open(dir.path(), &OPTIONS).unwrap();
-        for number in 0..50_000_u32 {
-            let key = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
-            store.put(&key, &[7; 100], Durability::Buffered).unwrap();
-        }
+        fill(&store);
         store.settle().unwrap();
         for property in [
             properties::NUM_RUNNING_FLUSHES,
@@ -197,7 +165,6 @@ mod tests {
             let value = store.db.property_int_value(property).unwrap();
             assert_eq!(value, Some(0), "{property:?}");
         }
-        let count = store.scan(&[], u64::MAX, &mut |_, value| assert_eq!(value, [7; 100])).unwrap();
-        assert_eq!(count, 50_000);
+        check_filled(&store);
     }
 }
