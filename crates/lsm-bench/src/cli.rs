@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::report::{self, Outcome};
 use crate::runner::{self, Plan};
-use crate::store::{EngineFactory, Result, StoreOptions};
+use crate::store::{EngineFactory, Result, StoreOptions, Tuning};
 use crate::turn::Turn;
 use crate::workload::{Effort, Workload};
 
@@ -67,6 +67,10 @@ struct Arguments {
     #[arg(long)]
     uncompressed: bool,
 
+    /// Gives every engine a second turn in a round, in its own best tuning.
+    #[arg(long)]
+    tuned: bool,
+
     /// How often every engine gets its turn.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -82,6 +86,10 @@ struct Arguments {
     /// Runs this engine in this process and prints JSON lines: one turn of a round.
     #[arg(long, hide = true)]
     turn: Option<String>,
+
+    /// The tuning of that turn.
+    #[arg(long, hide = true, value_enum, default_value_t)]
+    tuning: Tuning,
 }
 
 /// Runs the command line with these engines.
@@ -100,14 +108,15 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     if let Some(name) = &arguments.turn {
         return run_turn(find(engines, name)?, arguments);
     }
-    let chosen = choose(engines, &arguments.engines)?;
+    let turns = turns(&choose(engines, &arguments.engines)?, arguments.tuned);
     plan(arguments).check()?;
     let mut rounds = Vec::new();
     for round in 0..arguments.rounds {
         let mut outcomes = Vec::new();
-        for engine in order(&chosen, round) {
-            say(format_args!("round {} of {}: {}", round + 1, arguments.rounds, engine.name));
-            outcomes.extend(run_child(engine)?);
+        for (engine, tuning) in order(&turns, round) {
+            let name = engine.name;
+            say(format_args!("round {} of {}: {name}, {tuning}", round + 1, arguments.rounds));
+            outcomes.extend(run_child(engine, tuning)?);
         }
         rounds.push(outcomes);
     }
@@ -117,12 +126,19 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The engines in the order of a round: every second one goes backwards, so that no engine always
+/// The turns of a round: each engine has one, or one with each tuning.
+fn turns<'a>(engines: &[&'a EngineFactory], is_tuned: bool) -> Vec<(&'a EngineFactory, Tuning)> {
+    let tunings = if is_tuned { &[Tuning::Equal, Tuning::Own][..] } else { &[Tuning::Equal] };
+    let of_engine = |&engine| tunings.iter().map(move |&tuning| (engine, tuning));
+    engines.iter().flat_map(of_engine).collect()
+}
+
+/// The turns in the order of a round: every second one goes backwards, so that no engine always
 /// finds the machine as another has left it.
-fn order<T: Copy>(engines: &[T], round: u32) -> Vec<T> {
+fn order<T: Copy>(turns: &[T], round: u32) -> Vec<T> {
     match round % 2 {
-        0 => engines.to_vec(),
-        _ => engines.iter().rev().copied().collect(),
+        0 => turns.to_vec(),
+        _ => turns.iter().rev().copied().collect(),
     }
 }
 
@@ -157,6 +173,7 @@ fn plan(arguments: &Arguments) -> Plan {
             cache_bytes: arguments.cache_bytes,
             bloom_bits: arguments.bloom_bits,
             is_compressed: !arguments.uncompressed,
+            tuning: arguments.tuning,
         },
         dir: arguments.dir.clone(),
     }
@@ -171,9 +188,10 @@ fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs one engine in a process of its own. Its JSON lines are passed on.
-fn run_child(engine: &EngineFactory) -> Result<Vec<Outcome>> {
+fn run_child(engine: &EngineFactory, tuning: Tuning) -> Result<Vec<Outcome>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).args(["--turn", engine.name]);
+    command.args(["--tuning", &tuning.to_string()]);
     let followed = Turn::start(&mut command)?.follow(&mut std::io::stdout());
     followed.map_err(|error| format!("the run of {}: {error}", engine.name).into())
 }

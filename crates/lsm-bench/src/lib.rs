@@ -11,6 +11,7 @@
 //!
 //! ```
 //! use lsm_bench::runner::{self, Plan};
+//! use lsm_bench::store::Tuning;
 //! use lsm_bench::workload::{Effort, Workload};
 //! use lsm_bench::{StoreOptions, lsm};
 //!
@@ -26,6 +27,7 @@
 //!         cache_bytes: 1 << 20,
 //!         bloom_bits: 10,
 //!         is_compressed: true,
+//!         tuning: Tuning::Equal,
 //!     },
 //!     dir: dir.path().to_owned(),
 //! };

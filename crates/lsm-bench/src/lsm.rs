@@ -1,4 +1,10 @@
 //! This store, as the benchmark drives it.
+//!
+//! It has no tuning of its own: beside memory, filters and compression, which are equal, its options
+//! are to be changed when a figure of a workload asks for it. So its turn with [`Tuning::Own`] runs
+//! with the same settings as the other, and shows how much of a difference is noise.
+//!
+//! [`Tuning::Own`]: crate::store::Tuning::Own
 
 use std::path::Path;
 

@@ -10,6 +10,8 @@ pub struct Outcome {
     pub workload: String,
     /// The engine.
     pub engine: String,
+    /// `equal` or `own`.
+    pub tuning: String,
     /// Threads.
     pub threads: u32,
     /// Keys in the data set.
@@ -51,6 +53,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What it is called beside others: an engine in its own tuning is another one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let engine = &self.engine;
+        if self.tuning == "own" { format!("{engine} (own)") } else { engine.clone() }
+    }
+
     /// Operations in a second of all the time until the store was idle: what is put off is paid for.
     #[must_use]
     pub fn ops_per_second_to_idle(&self) -> f64 {
@@ -93,7 +102,7 @@ pub fn table(rounds: &[Vec<Outcome>]) -> Table {
             row.push(number(format!("{:.2}", of(|outcome| outcome.idle_after_seconds))));
         }
         for other in engines.iter().skip(1) {
-            let of = |rate| number(ratios(rounds, (engines[0], other), position, rate));
+            let of = |rate| number(ratios(rounds, (&engines[0], other), position, rate));
             row.push(of(|outcome| outcome.ops_per_second));
             row.push(of(Outcome::ops_per_second_to_idle));
         }
@@ -126,15 +135,15 @@ fn ratios(
 
 /// The outcome of an engine's workload at a position: a workload may occur more than once.
 fn find<'a>(round: &'a [Outcome], engine: &str, position: usize) -> Option<&'a Outcome> {
-    round.iter().filter(|outcome| outcome.engine == engine).nth(position)
+    round.iter().filter(|outcome| outcome.label() == engine).nth(position)
 }
 
-/// The engines, in the order of the first round.
-fn engines(rounds: &[Vec<Outcome>]) -> Vec<&str> {
+/// The labels of the engines, in the order of the first round.
+fn engines(rounds: &[Vec<Outcome>]) -> Vec<String> {
     let mut seen = Vec::new();
-    for outcome in rounds.iter().flatten() {
-        if !seen.contains(&outcome.engine.as_str()) {
-            seen.push(outcome.engine.as_str());
+    for label in rounds.iter().flatten().map(Outcome::label) {
+        if !seen.contains(&label) {
+            seen.push(label);
         }
     }
     seen
@@ -143,7 +152,7 @@ fn engines(rounds: &[Vec<Outcome>]) -> Vec<&str> {
 /// The workloads, in the order in which every engine ran them.
 fn workloads(rounds: &[Vec<Outcome>]) -> Vec<&str> {
     let Some(first) = rounds.iter().flatten().next() else { return Vec::new() };
-    let of_first = rounds[0].iter().filter(|outcome| outcome.engine == first.engine);
+    let of_first = rounds[0].iter().filter(|outcome| outcome.label() == first.label());
     of_first.map(|outcome| outcome.workload.as_str()).collect()
 }
 
@@ -165,6 +174,7 @@ mod tests {
         Outcome {
             workload: "fillrandom".into(),
             engine: engine.into(),
+            tuning: "equal".into(),
             threads: 1,
             keys: 10,
             value_bytes: 100,
@@ -197,6 +207,15 @@ mod tests {
         let text = table(&rounds).to_string();
         assert!(text.contains("1.50 (0.50-2.00)"), "{text}");
         assert!(text.contains("lsm / peer"), "{text}");
+    }
+
+    #[test]
+    fn an_engine_in_its_own_tuning_is_another_one() {
+        let own = Outcome { tuning: "own".into(), ..outcome("peer", 25.0) };
+        let rounds = [vec![outcome("lsm", 100.0), outcome("peer", 50.0), own]];
+        let text = table(&rounds).to_string();
+        assert!(text.contains("lsm / peer (own)"), "{text}");
+        assert!(text.contains("2.00 (2.00-2.00)") && text.contains("4.00 (4.00-4.00)"), "{text}");
     }
 
     #[test]
@@ -239,7 +258,7 @@ mod tests {
     #[test]
     fn a_line_of_json_comes_back() {
         let line = serde_json::to_string(&outcome("lsm", 7.0)).unwrap();
-        assert!(line.starts_with(r#"{"workload":"fillrandom","engine":"lsm","threads":1"#));
+        assert!(line.starts_with(r#"{"workload":"fillrandom","engine":"lsm","tuning":"equal""#));
         assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome("lsm", 7.0));
     }
 }

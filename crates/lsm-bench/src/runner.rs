@@ -148,6 +148,7 @@ fn measure(
     Ok(Outcome {
         workload: workload.name().into(),
         engine: engine.name.into(),
+        tuning: plan.store.tuning.to_string(),
         threads: plan.effort.threads,
         keys: plan.keys,
         value_bytes: plan.value_bytes as u64,

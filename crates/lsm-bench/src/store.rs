@@ -67,6 +67,28 @@ pub struct StoreOptions {
     pub bloom_bits: u32,
     /// Whether tables are compressed with LZ4, by the engines that compress.
     pub is_compressed: bool,
+    /// Whether it is set up beyond that.
+    pub tuning: Tuning,
+}
+
+/// How far an engine is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Tuning {
+    /// What is the same for every engine, and its defaults.
+    #[default]
+    Equal,
+    /// Beside that, what a careful user of this engine sets on a machine like this one, who does not
+    /// know the workload.
+    Own,
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tuning::Equal => "equal",
+            Tuning::Own => "own",
+        })
+    }
 }
 
 /// Opens an engine.
@@ -76,7 +98,8 @@ pub struct EngineFactory {
     pub name: &'static str,
     /// Whether it can compress its files. Results of one that cannot say `none`, whatever was asked.
     pub compresses: bool,
-    /// Opens a store in a directory, creating it if there is none.
+    /// Opens a store in a directory, creating it if there is none. It is told nothing about the
+    /// workload.
     pub open: fn(&Path, &StoreOptions) -> Result<Box<dyn Store>>,
 }
 

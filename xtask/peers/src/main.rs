@@ -2,7 +2,8 @@
 //!
 //! Each peer is one file: an [`EngineFactory`](lsm_bench::EngineFactory) with its settings argued at
 //! their place. Compression, memtable and cache bytes, filters and durability are those that
-//! `lsm-bench` asks of every engine, where the peer has such a thing; the rest is its own default.
+//! `lsm-bench` asks of every engine, where the peer has such a thing; the rest is its own default, or
+//! with `--tuned` what its careful user sets.
 
 mod fjall;
 mod lmdb;

@@ -1,7 +1,7 @@
 //! What the tests of all peers share: small stores, and a run of every workload.
 
 use lsm_bench::runner::{self, Plan};
-use lsm_bench::store::{Durability, EngineFactory, Store, StoreOptions};
+use lsm_bench::store::{Durability, EngineFactory, Store, StoreOptions, Tuning};
 use lsm_bench::workload::{Effort, Workload};
 use tempfile::TempDir;
 
@@ -11,6 +11,7 @@ pub(crate) const OPTIONS: StoreOptions = StoreOptions {
     cache_bytes: 1 << 20,
     bloom_bits: 10,
     is_compressed: true,
+    tuning: Tuning::Equal,
 };
 
 /// How many entries [`fill`] stores.
@@ -22,20 +23,23 @@ pub(crate) fn folder() -> TempDir {
 }
 
 /// Runs every workload. Each checks what it reads; here it is what its lines say.
-pub(crate) fn check_every_workload(engine: &EngineFactory, compression: &str) {
+pub(crate) fn check_every_workload(engine: &EngineFactory, tuning: Tuning, compression: &str) {
     let dir = folder();
     let plan = Plan {
         workloads: workloads(),
         keys: 5_000,
         value_bytes: 100,
         effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20 },
-        store: OPTIONS,
+        store: StoreOptions { tuning, ..OPTIONS },
         dir: dir.path().to_owned(),
     };
     let mut names = Vec::new();
     runner::run(engine, &plan, &mut |outcome| {
         names.push(outcome.workload.clone());
-        assert_eq!(outcome.compression, compression);
+        assert_eq!(
+            (outcome.tuning.as_str(), outcome.compression.as_str()),
+            (&*tuning.to_string(), compression)
+        );
         assert!(0 < outcome.bytes_on_disk, "{}", outcome.workload);
         Ok(())
     })
@@ -76,9 +80,9 @@ pub(crate) fn check_filled(store: &dyn Store) {
 }
 
 /// Checks that what one store has stored in either way is there when the files are opened again.
-pub(crate) fn check_reopened(engine: &EngineFactory) {
+pub(crate) fn check_reopened(engine: &EngineFactory, tuning: Tuning) {
     let dir = folder();
-    let open = || (engine.open)(dir.path(), &OPTIONS).unwrap();
+    let open = || (engine.open)(dir.path(), &StoreOptions { tuning, ..OPTIONS }).unwrap();
     let store = open();
     let pair = |number: u8| (vec![number], vec![number; 10]);
     store.put(&[1], &[1; 10], Durability::Buffered).unwrap();

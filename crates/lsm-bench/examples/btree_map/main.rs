@@ -14,7 +14,7 @@ mod store;
 use lsm_bench::StoreOptions;
 use lsm_bench::report;
 use lsm_bench::runner::{self, Plan};
-use lsm_bench::store::Result;
+use lsm_bench::store::{Result, Tuning};
 use lsm_bench::workload::{Effort, Workload};
 
 fn main() -> Result<()> {
@@ -29,6 +29,7 @@ fn main() -> Result<()> {
             cache_bytes: 0,
             bloom_bits: 0,
             is_compressed: false,
+            tuning: Tuning::Equal,
         },
         dir: dir.clone(),
     };

@@ -29,6 +29,16 @@ fn each_round_gives_a_line_for_each_workload_and_the_last_line_is_a_table() {
 }
 
 #[test]
+fn a_tuned_run_has_a_second_turn_in_each_round() {
+    let dir = folder();
+    let output = lsm_bench(dir.path(), "--json --tuned --rounds 2 --workloads fillseq");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let outcomes = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let tunings: Vec<_> = outcomes.map(|outcome: Outcome| outcome.tuning).collect();
+    assert_eq!(tunings, ["equal", "own", "own", "equal"]);
+}
+
+#[test]
 fn what_does_not_divide_is_done_all_the_same() {
     let dir = folder();
     for (workload, ops) in [("fillsync", 3), ("fillseq", 2_000), ("deleterandom", 1_000)] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lsm_bench::report::Outcome;
 use lsm_bench::runner::{self, Plan};
-use lsm_bench::store::{EngineFactory, Result, StoreOptions};
+use lsm_bench::store::{EngineFactory, Result, StoreOptions, Tuning};
 use lsm_bench::workload::{Effort, Workload};
 
 pub(crate) const KEYS: u64 = 5_000;
@@ -40,6 +40,7 @@ pub(crate) fn plan(dir: &Path, workloads: &[Workload]) -> Plan {
             cache_bytes: 1 << 20,
             bloom_bits: 10,
             is_compressed: true,
+            tuning: Tuning::Equal,
         },
         dir: PathBuf::from(dir),
     }
