@@ -27,7 +27,8 @@ struct Arguments {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "fillseq,readseq,fillrandom,readrandom,readmissing,seekrandom,overwrite,fillbatch,fillsync"
+        default_value = "fillseq,readseq,queue,fillrandom,readrandom,readmissing,seekrandom,overwrite,\
+                         readwhilewriting,ycsba,ycsbb,ycsbc,ycsbf,ycsbd,fillbatch,ycsbe,fillsync"
     )]
     workloads: Vec<Workload>,
 
@@ -39,17 +40,21 @@ struct Arguments {
     #[arg(long, default_value_t = 100)]
     value_bytes: usize,
 
-    /// Threads of each workload.
+    /// Threads of each workload; the writer beside readers is one more.
     #[arg(long, default_value_t = 1)]
     threads: u32,
 
-    /// Seconds that each reading workload lasts.
+    /// Seconds that each workload lasts that reads, or reads and writes.
     #[arg(long, default_value_t = 3.0)]
     read_seconds: f64,
 
     /// Puts of the synced workload.
     #[arg(long, default_value_t = 20_000)]
     synced_writes: u64,
+
+    /// Puts a second of the writer beside readers.
+    #[arg(long, default_value_t = 100_000)]
+    write_rate: u64,
 
     /// Bytes of a memtable.
     #[arg(long, default_value_t = 64 << 20)]
@@ -167,6 +172,7 @@ fn plan(arguments: &Arguments) -> Plan {
             threads: arguments.threads,
             read_seconds: arguments.read_seconds,
             synced_writes: arguments.synced_writes,
+            write_rate: arguments.write_rate,
         },
         store: StoreOptions {
             memtable_bytes: arguments.memtable_bytes,

@@ -92,6 +92,13 @@ pub fn write_key(number: u64, key: &mut [u8; KEY_LEN]) {
     }
 }
 
+/// The number of a key, if it is one of a number.
+#[must_use]
+pub fn read_key(key: &[u8]) -> Option<u64> {
+    let is_number = key.len() == KEY_LEN && key.iter().all(u8::is_ascii_digit);
+    is_number.then(|| key.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
 /// Turns a key into that of the next number.
 pub fn advance_key(key: &mut [u8; KEY_LEN]) {
     for digit in key.iter_mut().rev() {
@@ -180,5 +187,7 @@ mod tests {
         assert_eq!(a, b);
         advance_key(&mut a);
         assert_eq!(a.as_slice(), b"0000000000000101");
+        assert_eq!(read_key(&a), Some(101));
+        assert_eq!((read_key(&a[1..]), read_key(b"000000000000010:")), (None, None));
     }
 }

@@ -21,7 +21,7 @@
 //!     workloads: vec![Workload::FillRandom, Workload::ReadRandom],
 //!     keys: 1000,
 //!     value_bytes: 100,
-//!     effort: Effort { threads: 1, read_seconds: 0.01, synced_writes: 0 },
+//!     effort: Effort { threads: 1, read_seconds: 0.01, synced_writes: 0, write_rate: 0 },
 //!     store: StoreOptions {
 //!         memtable_bytes: 1 << 20,
 //!         cache_bytes: 1 << 20,
@@ -49,5 +49,6 @@ pub mod runner;
 pub mod store;
 mod turn;
 pub mod workload;
+mod zipf;
 
 pub use store::{EngineFactory, Store, StoreOptions};

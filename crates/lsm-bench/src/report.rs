@@ -48,6 +48,8 @@ pub struct Outcome {
     pub cpu_seconds: f64,
     /// From the last operation to idleness.
     pub idle_after_seconds: f64,
+    /// What the writer beside readers reached.
+    pub writer_ops_per_second: Option<f64>,
     /// The longest that the engine itself held a write back since it was opened, if it can tell.
     pub longest_stall_ms: Option<f64>,
 }
@@ -193,6 +195,7 @@ mod tests {
             rss_file_peak: 1,
             cpu_seconds: 0.1,
             idle_after_seconds: 0.5,
+            writer_ops_per_second: None,
             longest_stall_ms: None,
         }
     }

@@ -11,7 +11,7 @@ use crate::data::DataSet;
 use crate::measure::{MemoryWatch, Usage, disk_bytes, file_system_type};
 use crate::report::Outcome;
 use crate::store::{EngineFactory, Result, Store, StoreOptions};
-use crate::workload::{Effort, Workload};
+use crate::workload::{Effort, SCANNED, Workload};
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ impl Plan {
     /// Checks that every workload will find what it wants, and has something to do.
     ///
     /// # Errors
-    /// One that reads without a fill before it, or after keys were deleted; no workload, or none of
-    /// something that there must be.
+    /// One that reads without a fill before it, or after keys were deleted or added; no workload, or
+    /// less of something than there must be.
     pub fn check(&self) -> Result<()> {
         for (what, count) in [
             ("workloads", self.workloads.len() as u64),
@@ -54,8 +54,14 @@ impl Plan {
             if workload.needs_full_store() && !is_full {
                 return Err(format!("{name} wants every key; run fillrandom before it").into());
             }
-            let keeps_keys = workload.needs_full_store() || *workload == Workload::Overwrite;
-            is_full = workload.fills_store() || is_full && keeps_keys;
+            is_full = workload.fills_store() || is_full && workload.keeps_keys();
+        }
+        let queue = SCANNED + u64::from(self.effort.threads);
+        if self.workloads.contains(&Workload::Queue) && self.keys < queue {
+            return Err(format!("a queue wants {queue} keys or more").into());
+        }
+        if self.workloads.contains(&Workload::ReadWhileWriting) && self.effort.write_rate == 0 {
+            return Err("the write rate must be one or more".into());
         }
         Ok(())
     }
@@ -134,7 +140,8 @@ fn measure(
     let _ = watch.take_peaks();
     let before = Usage::now()?;
     let started = Instant::now();
-    let (recorder, ops) = workload.run(store, data, &plan.effort, repetition)?;
+    let done = workload.run(store, data, &plan.effort, repetition)?;
+    let (recorder, ops) = (&done.latencies, done.operations);
     let seconds = started.elapsed().as_secs_f64();
     if ops == 0 {
         return Err("it had nothing to do; a rate of nothing is no figure".into());
@@ -166,6 +173,7 @@ fn measure(
         rss_anon_peak,
         rss_file_peak,
         cpu_seconds: used.cpu_seconds,
+        writer_ops_per_second: done.writer_rate,
         idle_after_seconds,
         longest_stall_ms: store.longest_stall().map(|seconds| seconds * 1e3),
     })

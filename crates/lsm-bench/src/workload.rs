@@ -1,17 +1,34 @@
 //! What is done with a store, and that it answers right.
 //!
-//! Each thread of a workload takes its share of the keys, times every operation by itself, and
-//! checks what it reads: that a key is there or is not, length and first bytes of its value, and of
-//! a scan that no key is missing or out of place. A store that is fast by being wrong gets an
-//! error instead of a figure.
+//! - `worker`: one thread's share of it, and the workloads that only put, get or scan;
+//! - `beside`: readers beside a writer;
+//! - `ycsb`: mixes of reads and writes with popular keys;
+//! - `queue`: keys that come at one end and go at the other.
+//!
+//! Each thread times every operation by itself, and checks what it reads: that a key is there or is
+//! not, length and first bytes of its value, and of a scan that no key is missing or out of place.
+//! Whoever else writes meanwhile, a value belongs to its key. A store that is fast by being wrong
+//! gets an error instead of a figure.
 
-use std::time::Instant;
+mod beside;
+mod inserts;
+mod pacer;
+mod queue;
+mod worker;
+mod ycsb;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 
-use crate::data::{DataSet, KEY_LEN, Random, advance_key, write_key};
+use crate::data::{DataSet, Random};
 use crate::measure::Recorder;
 use crate::store::{Durability, Result, Store};
+use crate::zipf::Zipf;
+
+use inserts::Inserts;
+pub(crate) use queue::SCANNED;
+use worker::Worker;
 
 /// A workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -37,6 +54,22 @@ pub enum Workload {
     ReadSeq,
     /// Seeks to random keys, and the ten entries from there.
     SeekRandom,
+    /// Gets of random keys that are there, beside one paced writer of random keys.
+    ReadWhileWriting,
+    /// YCSB A: gets and puts of popular keys, as many of each.
+    YcsbA,
+    /// YCSB B: gets of popular keys, and a put for every 19 of them.
+    YcsbB,
+    /// YCSB C: gets of popular keys.
+    YcsbC,
+    /// YCSB D: gets of the latest keys, and a new key for every 19 of them.
+    YcsbD,
+    /// YCSB E: scans of up to 100 entries from popular keys, and a new key for every 19 of them.
+    YcsbE,
+    /// YCSB F: gets of popular keys, of which every second ends with a put of what follows from it.
+    YcsbF,
+    /// A put at the tail, a delete at the head, and a scan of ten entries from there.
+    Queue,
 }
 
 /// How much is to be done.
@@ -44,10 +77,34 @@ pub enum Workload {
 pub struct Effort {
     /// How many threads do it.
     pub threads: u32,
-    /// Reads go on for so many seconds.
+    /// Reads, and mixes of reads and writes, go on for so many seconds.
     pub read_seconds: f64,
     /// Synced writes.
     pub synced_writes: u64,
+    /// Puts a second of the writer beside readers.
+    pub write_rate: u64,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Done {
+    /// Latencies of the operations.
+    pub latencies: Recorder,
+    /// How many there were; entries, for scans of all.
+    pub operations: u64,
+    /// Bytes of the keys and values that were put, and of the keys that were deleted.
+    pub bytes_put: u64,
+    /// Puts a second that the writer beside readers reached.
+    pub writer_rate: Option<f64>,
+}
+
+/// What the threads of a workload share.
+struct Shared {
+    zipf: Zipf,
+    /// Keys that come after those of the data set.
+    inserts: Inserts,
+    /// Whether the readers are done, and the writer beside them is to end.
+    is_over: AtomicBool,
 }
 
 impl Workload {
@@ -71,6 +128,14 @@ impl Workload {
             Workload::ReadMissing => "readmissing",
             Workload::ReadSeq => "readseq",
             Workload::SeekRandom => "seekrandom",
+            Workload::ReadWhileWriting => "readwhilewriting",
+            Workload::YcsbA => "ycsba",
+            Workload::YcsbB => "ycsbb",
+            Workload::YcsbC => "ycsbc",
+            Workload::YcsbD => "ycsbd",
+            Workload::YcsbE => "ycsbe",
+            Workload::YcsbF => "ycsbf",
+            Workload::Queue => "queue",
         }
     }
 
@@ -80,10 +145,18 @@ impl Workload {
         matches!(self, Workload::FillSeq | Workload::FillRandom | Workload::FillBatch)
     }
 
-    /// Whether it wants every key of the data set to be there: it then knows what it must read.
+    /// Whether it wants every key of the data set to be there and no other: it then knows what it
+    /// must read.
     #[must_use]
     pub fn needs_full_store(self) -> bool {
-        !self.is_write()
+        !self.needs_empty_store() && !matches!(self, Workload::Overwrite | Workload::DeleteRandom)
+    }
+
+    /// Whether a store has the keys of the data set after it, and no other, that had them before.
+    #[must_use]
+    pub fn keeps_keys(self) -> bool {
+        use Workload::{DeleteRandom, FillSync, Queue, YcsbD, YcsbE};
+        !matches!(self, DeleteRandom | FillSync | Queue | YcsbD | YcsbE)
     }
 
     /// Whether it begins with an empty store.
@@ -95,7 +168,8 @@ impl Workload {
     /// Whether it writes.
     #[must_use]
     pub fn is_write(self) -> bool {
-        self.needs_empty_store() || matches!(self, Workload::Overwrite | Workload::DeleteRandom)
+        use Workload::{ReadMissing, ReadRandom, ReadSeq, SeekRandom, YcsbC};
+        !matches!(self, ReadRandom | ReadMissing | ReadSeq | SeekRandom | YcsbC)
     }
 
     /// How durable its writes are.
@@ -104,8 +178,7 @@ impl Workload {
         if self == Workload::FillSync { Durability::Sync } else { Durability::Buffered }
     }
 
-    /// Does the workload. Returns the latencies, and how many operations were done: for scans,
-    /// entries. `repetition` tells how often a run has done it before.
+    /// Does the workload. `repetition` tells how often a run has done it before.
     ///
     /// Random keys follow from the workload, the repetition and the thread, so that none asks for
     /// what another has just brought into a cache.
@@ -118,28 +191,37 @@ impl Workload {
         data: &DataSet,
         effort: &Effort,
         repetition: u64,
-    ) -> Result<(Recorder, u64)> {
+    ) -> Result<Done> {
+        let shared = Shared {
+            zipf: Zipf::new(data.count()),
+            inserts: Inserts::new(data.count()),
+            is_over: AtomicBool::new(false),
+        };
         let threads = u64::from(effort.threads);
-        let parts = std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let random = self.random(repetition, thread);
-                    let (key, value) = ([0; KEY_LEN], Vec::new());
-                    let worker =
-                        Worker { store, data, effort, thread, threads, random, key, value };
-                    scope.spawn(move || worker.run(self))
-                })
-                .collect();
-            handles.into_iter().map(|handle| handle.join()).collect::<Vec<_>>()
+        let worker = |thread| {
+            let random = self.random(repetition, thread);
+            Worker::new(store, data, effort, &shared, (thread, threads), random)
+        };
+        let (parts, writer) = std::thread::scope(|scope| {
+            let handles: Vec<_> =
+                (0..threads).map(|thread| scope.spawn(move || worker(thread)?.run(self))).collect();
+            let writer = (self == Workload::ReadWhileWriting)
+                .then(|| scope.spawn(move || worker(threads)?.write_paced()));
+            let parts: Vec<_> = handles.into_iter().map(|handle| handle.join()).collect();
+            // Relaxed: nothing else is told by it.
+            shared.is_over.store(true, Ordering::Relaxed);
+            (parts, writer.map(|handle| handle.join()))
         });
-        let mut recorder = Recorder::new()?;
-        let mut operations = 0;
+        let mut done = Done::nothing()?;
         for part in parts {
-            let (latencies, count) = part.map_err(|_| "a thread of the workload panicked")??;
-            recorder.merge(&latencies)?;
-            operations += count;
+            done.add(&part.map_err(|_| "a thread of the workload panicked")??)?;
         }
-        Ok((recorder, operations))
+        if let Some(writer) = writer {
+            let (bytes_put, rate) = writer.map_err(|_| "the writer panicked")??;
+            done.bytes_put += bytes_put;
+            done.writer_rate = Some(rate);
+        }
+        Ok(done)
     }
 
     fn random(self, repetition: u64, thread: u64) -> Random {
@@ -147,169 +229,16 @@ impl Workload {
     }
 }
 
-/// One thread's share of a workload.
-struct Worker<'a> {
-    store: &'a dyn Store,
-    data: &'a DataSet,
-    effort: &'a Effort,
-    /// This thread does every `threads`-th position from `thread` on.
-    thread: u64,
-    threads: u64,
-    random: Random,
-    key: [u8; KEY_LEN],
-    value: Vec<u8>,
-}
-
-impl Worker<'_> {
-    fn run(mut self, workload: Workload) -> Result<(Recorder, u64)> {
-        let mut recorder = Recorder::new()?;
-        let positions = (self.thread..self.data.count()).step_by(self.threads as usize);
-        let operations = match workload {
-            Workload::FillSeq => self.puts(&mut recorder, positions),
-            Workload::FillRandom => {
-                let data = self.data;
-                self.puts(&mut recorder, positions.map(|position| data.shuffled(position)))
-            }
-            Workload::Overwrite => {
-                let (mut random, count) = (self.random.clone(), self.data.count());
-                self.puts(&mut recorder, positions.map(|_| random.below(count)))
-            }
-            Workload::FillBatch => self.batches(&mut recorder, positions),
-            Workload::FillSync => self.synced_puts(&mut recorder),
-            Workload::DeleteRandom => self.deletes(&mut recorder),
-            Workload::ReadRandom => self.reads(&mut recorder, true),
-            Workload::ReadMissing => self.reads(&mut recorder, false),
-            Workload::ReadSeq => self.scan_all(&mut recorder),
-            Workload::SeekRandom => self.seeks(&mut recorder),
-        }?;
-        Ok((recorder, operations))
+impl Done {
+    fn nothing() -> Result<Done> {
+        let latencies = Recorder::new()?;
+        Ok(Done { latencies, operations: 0, bytes_put: 0, writer_rate: None })
     }
 
-    fn puts(&mut self, recorder: &mut Recorder, numbers: impl Iterator<Item = u64>) -> Result<u64> {
-        let mut count = 0;
-        for number in numbers {
-            write_key(number, &mut self.key);
-            self.data.fill_value(number, &mut self.value);
-            recorder.time(|| self.store.put(&self.key, &self.value, Durability::Buffered))?;
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// How many of so many operations are this thread's.
-    fn share(&self, count: u64) -> u64 {
-        (count + self.threads - 1 - self.thread) / self.threads
-    }
-
-    fn synced_puts(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.share(self.effort.synced_writes);
-        for _ in 0..count {
-            let number = self.random.below(self.data.count());
-            write_key(number, &mut self.key);
-            self.data.fill_value(number, &mut self.value);
-            recorder.time(|| self.store.put(&self.key, &self.value, Durability::Sync))?;
-        }
-        Ok(count)
-    }
-
-    fn batches(
-        &mut self,
-        recorder: &mut Recorder,
-        mut positions: impl Iterator<Item = u64>,
-    ) -> Result<u64> {
-        const BATCH: usize = 100;
-        let mut count = 0;
-        loop {
-            let entries: Vec<_> = positions
-                .by_ref()
-                .take(BATCH)
-                .map(|position| {
-                    let number = self.data.shuffled(position);
-                    write_key(number, &mut self.key);
-                    self.data.fill_value(number, &mut self.value);
-                    (self.key.to_vec(), self.value.clone())
-                })
-                .collect();
-            if entries.is_empty() {
-                return Ok(count);
-            }
-            recorder.time(|| self.store.put_batch(&entries, Durability::Buffered))?;
-            count += entries.len() as u64;
-        }
-    }
-
-    fn deletes(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let count = self.share(self.data.count() / 2);
-        for _ in 0..count {
-            write_key(self.random.below(self.data.count()), &mut self.key);
-            recorder.time(|| self.store.delete(&self.key, Durability::Buffered))?;
-        }
-        Ok(count)
-    }
-
-    fn reads(&mut self, recorder: &mut Recorder, is_hit: bool) -> Result<u64> {
-        let started = Instant::now();
-        let mut count = 0;
-        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
-            for _ in 0..100 {
-                let number = self.random.below(self.data.count());
-                write_key(number, &mut self.key);
-                if !is_hit {
-                    // Between two keys that are there.
-                    self.key[KEY_LEN - 1] += 10;
-                }
-                let mut is_right = !is_hit;
-                let mut check = |value: &[u8]| is_right = self.data.is_value_of(number, value);
-                let found = recorder.time(|| self.store.get(&self.key, &mut check))?;
-                if found != is_hit || !is_right {
-                    return Err(
-                        format!("key {number}: found {found}, value right {is_right}").into()
-                    );
-                }
-                count += 1;
-            }
-        }
-        Ok(count)
-    }
-
-    fn scan_all(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let started = Instant::now();
-        let mut count = 0;
-        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
-            count += recorder.time(|| self.scan(0, u64::MAX))?;
-        }
-        Ok(count)
-    }
-
-    fn seeks(&mut self, recorder: &mut Recorder) -> Result<u64> {
-        let started = Instant::now();
-        let mut count = 0;
-        while started.elapsed().as_secs_f64() < self.effort.read_seconds {
-            for _ in 0..100 {
-                let number = self.random.below(self.data.count());
-                recorder.time(|| self.scan(number, 11))?;
-                count += 1;
-            }
-        }
-        Ok(count)
-    }
-
-    /// Reads up to `limit` entries from a key on, of a store that holds all of them. Returns how
-    /// many there were.
-    fn scan(&self, first: u64, limit: u64) -> Result<u64> {
-        let mut expected = [0; KEY_LEN];
-        write_key(first, &mut expected);
-        let start = expected;
-        let (mut number, mut is_right) = (first, true);
-        let count = self.store.scan(&start, limit, &mut |key, value| {
-            is_right &= key == expected && self.data.is_value_of(number, value);
-            advance_key(&mut expected);
-            number += 1;
-        })?;
-        let due = limit.min(self.data.count() - first);
-        if !is_right || count != due || number - first != due {
-            return Err(format!("scan from key {first}: {count} entries of {due}, or wrong").into());
-        }
-        Ok(count)
+    /// Adds what another thread did.
+    fn add(&mut self, other: &Done) -> Result<()> {
+        self.operations += other.operations;
+        self.bytes_put += other.bytes_put;
+        self.latencies.merge(&other.latencies)
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn check_every_workload(engine: &EngineFactory, tuning: Tuning, compr
         workloads: workloads(),
         keys: 5_000,
         value_bytes: 100,
-        effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20 },
+        effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20, write_rate: 10_000 },
         store: StoreOptions { tuning, ..OPTIONS },
         dir: dir.path().to_owned(),
     };

@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         workloads: vec![Workload::FillRandom, Workload::ReadRandom],
         keys: 100_000,
         value_bytes: 100,
-        effort: Effort { threads: 1, read_seconds: 0.5, synced_writes: 0 },
+        effort: Effort { threads: 1, read_seconds: 0.5, synced_writes: 0, write_rate: 0 },
         store: StoreOptions {
             memtable_bytes: 0,
             cache_bytes: 0,

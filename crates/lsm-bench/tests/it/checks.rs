@@ -26,10 +26,18 @@ enum Fault {
     EndsEarly,
     /// Leaves out the second entry of a scan.
     SkipsAnEntry,
+    /// Deletes nothing.
+    KeepsDeleted,
+    /// Stores only keys of the data set.
+    LosesNewKeys,
 }
 
 impl Store for Faulty {
     fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {
+        let is_new = !key.iter().all(u8::is_ascii_digit);
+        if self.fault == Fault::LosesNewKeys && is_new {
+            return Ok(());
+        }
         self.map.put(key, value, durability)
     }
 
@@ -38,6 +46,9 @@ impl Store for Faulty {
     }
 
     fn delete(&self, key: &[u8], durability: Durability) -> Result<()> {
+        if self.fault == Fault::KeepsDeleted {
+            return Ok(());
+        }
         self.map.delete(key, durability)
     }
 
@@ -46,7 +57,7 @@ impl Store for Faulty {
             Fault::LosesKeys => Ok(false),
             Fault::FindsAll => self.map.get(key, take).map(|_| true),
             Fault::CutsValues => self.map.get(key, &mut |value| take(&value[1..])),
-            Fault::EndsEarly | Fault::SkipsAnEntry => self.map.get(key, take),
+            _ => self.map.get(key, take),
         }
     }
 
@@ -79,7 +90,9 @@ fn open<const FAULT: u8>(_: &Path, _: &StoreOptions) -> Result<Box<dyn Store>> {
         1 => Fault::FindsAll,
         2 => Fault::CutsValues,
         3 => Fault::EndsEarly,
-        _ => Fault::SkipsAnEntry,
+        4 => Fault::SkipsAnEntry,
+        5 => Fault::KeepsDeleted,
+        _ => Fault::LosesNewKeys,
     };
     Ok(Box::new(Faulty { map: BTreeMapStore::default(), fault }))
 }
@@ -95,15 +108,21 @@ fn error_of(engine: &EngineFactory, workloads: &[Workload]) -> String {
 
 #[test]
 fn a_wrong_answer_is_no_figure() {
-    let cases: [(EngineFactory, &[Workload]); 5] = [
-        (faulty("loses-keys", open::<0>), &[Workload::ReadRandom]),
-        (faulty("finds-all", open::<1>), &[Workload::ReadMissing]),
-        (
-            faulty("cuts-values", open::<2>),
-            &[Workload::ReadRandom, Workload::ReadSeq, Workload::SeekRandom],
-        ),
-        (faulty("ends-early", open::<3>), &[Workload::ReadSeq, Workload::SeekRandom]),
-        (faulty("skips-an-entry", open::<4>), &[Workload::ReadSeq, Workload::SeekRandom]),
+    use Workload::{
+        Queue, ReadMissing, ReadRandom, ReadSeq, ReadWhileWriting, SeekRandom, YcsbA, YcsbB, YcsbC,
+        YcsbD, YcsbE, YcsbF,
+    };
+    let gets = [ReadRandom, ReadWhileWriting, YcsbA, YcsbB, YcsbC, YcsbD, YcsbF];
+    let scans = [ReadSeq, SeekRandom, YcsbE, Queue];
+    let all = [&gets[..], &scans].concat();
+    let cases: [(EngineFactory, &[Workload]); 7] = [
+        (faulty("loses-keys", open::<0>), &gets),
+        (faulty("finds-all", open::<1>), &[ReadMissing]),
+        (faulty("cuts-values", open::<2>), &all),
+        (faulty("ends-early", open::<3>), &[ReadSeq, SeekRandom, YcsbE]),
+        (faulty("skips-an-entry", open::<4>), &scans),
+        (faulty("keeps-deleted", open::<5>), &[Queue]),
+        (faulty("loses-new-keys", open::<6>), &[YcsbD]),
     ];
     for (engine, workloads) in cases {
         for workload in workloads {
@@ -122,11 +141,24 @@ fn reads_need_a_store_that_a_workload_filled() {
         &[Workload::FillSync, Workload::ReadSeq],
         &[Workload::FillSeq, Workload::DeleteRandom, Workload::ReadMissing],
         &[Workload::FillSeq, Workload::DeleteRandom, Workload::Overwrite, Workload::SeekRandom],
+        &[Workload::FillSeq, Workload::YcsbD, Workload::YcsbD],
+        &[Workload::FillSeq, Workload::YcsbE, Workload::ReadSeq],
+        &[Workload::FillSeq, Workload::Queue, Workload::Queue],
+        &[Workload::YcsbC],
     ] {
         let error = error_of(&btree_map::FACTORY, workloads);
         assert!(error.contains("wants every key"), "{error}");
     }
-    let good = [Workload::FillBatch, Workload::ReadRandom, Workload::Overwrite, Workload::ReadSeq];
+    let good = [
+        Workload::FillBatch,
+        Workload::ReadRandom,
+        Workload::Overwrite,
+        Workload::ReadWhileWriting,
+        Workload::YcsbA,
+        Workload::YcsbF,
+        Workload::ReadSeq,
+        Workload::Queue,
+    ];
     assert!(plan(Path::new("unused"), &good).check().is_ok());
 }
 

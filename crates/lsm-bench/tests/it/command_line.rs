@@ -71,6 +71,8 @@ fn what_cannot_be_run_is_refused() {
         ("--threads 0 --workloads fillseq", "threads must be one or more"),
         ("--value-bytes 0 --workloads fillseq", "value bytes must be one or more"),
         ("--synced-writes 0 --workloads fillsync", "it had nothing to do"),
+        ("--threads 1991 --workloads fillseq,queue", "a queue wants 2001 keys or more"),
+        ("--write-rate 0 --workloads fillseq,readwhilewriting", "the write rate must be one"),
     ] {
         let output = lsm_bench(dir.path(), line);
         let errors = String::from_utf8(output.stderr).unwrap();

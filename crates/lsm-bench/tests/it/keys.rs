@@ -1,5 +1,6 @@
 //! Which keys a workload asks for.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -83,6 +84,14 @@ fn no_workload_asks_for_the_keys_of_another() {
         (Workload::ReadMissing, 0),
         (Workload::SeekRandom, 0),
         (Workload::DeleteRandom, 0),
+        (Workload::ReadWhileWriting, 0),
+        (Workload::YcsbA, 0),
+        (Workload::YcsbB, 0),
+        (Workload::YcsbC, 0),
+        (Workload::YcsbC, 1),
+        (Workload::YcsbD, 0),
+        (Workload::YcsbE, 0),
+        (Workload::YcsbF, 0),
     ]
     .map(|(workload, repetition)| (workload.name(), asked(workload, repetition)))
     .into();
@@ -92,6 +101,26 @@ fn no_workload_asks_for_the_keys_of_another() {
         }
     }
     assert_eq!(asked(Workload::ReadRandom, 0), sequences[2].1, "every run is the same");
+}
+
+#[test]
+fn a_popular_key_is_asked_for_more_often() {
+    let (store, data) = (Recording::default(), DataSet::new(KEYS, 10));
+    let effort = Effort { threads: 1, ..plan(Path::new("unused"), &[]).effort };
+    Workload::FillSeq.run(&store, &data, &effort, 0).unwrap();
+    // Ten keys of the data set are one here, since their last digit is left out.
+    let share_of_first = |workload: Workload| {
+        store.keys.lock().unwrap().clear();
+        workload.run(&store, &data, &effort, 0).unwrap();
+        let keys = std::mem::take(&mut *store.keys.lock().unwrap());
+        let mut counts = HashMap::new();
+        keys.iter().for_each(|key| *counts.entry(key).or_insert(0_u32) += 1);
+        f64::from(*counts.values().max().unwrap()) / keys.len() as f64
+    };
+    let (even, skewed) = (share_of_first(Workload::ReadRandom), share_of_first(Workload::YcsbC));
+    assert!(even < 0.05, "{even}");
+    // The sum of 1 / i^0.99 up to 5,000 is about 9.5.
+    assert!((0.08..0.2).contains(&skewed), "{skewed}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lsm_bench::workload::{Effort, Workload};
 pub(crate) const KEYS: u64 = 5_000;
 
 /// All workloads, each after one that leaves what it wants.
-pub(crate) const WORKLOADS: [Workload; 10] = [
+pub(crate) const WORKLOADS: [Workload; 20] = [
     Workload::FillSeq,
     Workload::ReadSeq,
     Workload::FillRandom,
@@ -18,6 +18,16 @@ pub(crate) const WORKLOADS: [Workload; 10] = [
     Workload::ReadMissing,
     Workload::Overwrite,
     Workload::SeekRandom,
+    Workload::ReadWhileWriting,
+    Workload::YcsbA,
+    Workload::YcsbB,
+    Workload::YcsbC,
+    Workload::YcsbF,
+    Workload::YcsbD,
+    Workload::FillRandom,
+    Workload::YcsbE,
+    Workload::FillRandom,
+    Workload::Queue,
     Workload::DeleteRandom,
     Workload::FillBatch,
     Workload::FillSync,
@@ -33,7 +43,7 @@ pub(crate) fn plan(dir: &Path, workloads: &[Workload]) -> Plan {
         workloads: workloads.to_vec(),
         keys: KEYS,
         value_bytes: 100,
-        effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20 },
+        effort: Effort { threads: 2, read_seconds: 0.05, synced_writes: 20, write_rate: 10_000 },
         // Small enough for several flushes.
         store: StoreOptions {
             memtable_bytes: 128 << 10,
