@@ -23,7 +23,7 @@ use clap::ValueEnum;
 
 use crate::data::{DataSet, Random};
 use crate::measure::Recorder;
-use crate::store::{Durability, Result, Store};
+use crate::store::{Durability, Error, Result, Store};
 use crate::zipf::Zipf;
 
 use inserts::Inserts;
@@ -103,8 +103,23 @@ struct Shared {
     zipf: Zipf,
     /// Keys that come after those of the data set.
     inserts: Inserts,
-    /// Whether the readers are done, and the writer beside them is to end.
+    /// Whether the readers are done, and the writer beside them is to end; or a thread has failed, and
+    /// whoever waits for it is not to.
     is_over: AtomicBool,
+}
+
+/// One thread's part: where it does not come to a good end, the others are told.
+struct Part<'a> {
+    shared: &'a Shared,
+    is_done: bool,
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.is_over.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Workload {
@@ -202,9 +217,15 @@ impl Workload {
             let random = self.random(repetition, thread);
             Worker::new(store, data, effort, &shared, (thread, threads), random)
         };
+        let share = |thread| {
+            let mut part = Part { shared: &shared, is_done: false };
+            let done = worker(thread)?.run(self)?;
+            part.is_done = true;
+            Ok::<_, Error>(done)
+        };
         let (parts, writer) = std::thread::scope(|scope| {
             let handles: Vec<_> =
-                (0..threads).map(|thread| scope.spawn(move || worker(thread)?.run(self))).collect();
+                (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
             let writer = (self == Workload::ReadWhileWriting)
                 .then(|| scope.spawn(move || worker(threads)?.write_paced()));
             let parts: Vec<_> = handles.into_iter().map(|handle| handle.join()).collect();

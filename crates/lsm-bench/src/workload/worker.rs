@@ -16,7 +16,7 @@ pub(super) struct Worker<'a> {
     pub(super) shared: &'a Shared,
     /// This thread does every `threads`-th position from `thread` on.
     thread: u64,
-    threads: u64,
+    pub(super) threads: u64,
     pub(super) random: Random,
     pub(super) key: [u8; KEY_LEN],
     pub(super) value: Vec<u8>,
