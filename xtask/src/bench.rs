@@ -49,6 +49,10 @@ fn command(args: &Args, root: &Path) -> Command {
     } else {
         command.args(["--locked", "--package", "lsm-bench"]);
     }
+    // What is compiled knows where it comes from, and says so in its results.
+    if let Ok(commit) = crate::git::commit(root) {
+        command.env("LSM_BENCH_COMMIT", commit);
+    }
     command.arg("--").args(&args.arguments);
     command
 }
@@ -82,6 +86,17 @@ mod tests {
         );
         assert_eq!(words(&["--", "--help"]).last().map(String::as_str), Some("--help"));
         assert_eq!(words(&["--rounds=3", "--peers"]).last().map(String::as_str), Some("--peers"));
+    }
+
+    #[test]
+    fn what_is_compiled_knows_its_commit() {
+        let line = Line::try_parse_from(["bench"]).expect("the line is valid");
+        let root = crate::workspace_root();
+        let command = command(&line.args, &root);
+        let commit = command.get_envs().find(|(name, _)| *name == "LSM_BENCH_COMMIT");
+        // Without git there is none, as in a folder that was unpacked.
+        let known = crate::git::commit(&root).ok().map(OsString::from);
+        assert_eq!(commit.and_then(|(_, value)| value), known.as_deref());
     }
 
     #[test]

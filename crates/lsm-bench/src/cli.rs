@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 
+use crate::header::{Header, Run};
+use crate::machine::Machine;
 use crate::report::{self, Outcome};
 use crate::runner::{self, Plan};
 use crate::store::{EngineFactory, Result, StoreOptions, Tuning};
@@ -76,9 +78,10 @@ struct Arguments {
     #[arg(long)]
     tuned: bool,
 
-    /// How often every engine gets its turn.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// How often every engine gets its turn. By default once, and four times if there are turns to
+    /// be compared.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 
     /// Where the stores go.
     #[arg(long, default_value = "target/bench")]
@@ -113,14 +116,21 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     if let Some(name) = &arguments.turn {
         return run_turn(find(engines, name)?, arguments);
     }
-    let turns = turns(&choose(engines, &arguments.engines)?, arguments.tuned);
-    plan(arguments).check()?;
+    let chosen = choose(engines, &arguments.engines)?;
+    let turns = turns(&chosen, arguments.tuned);
+    let plan = plan(arguments);
+    plan.check()?;
+    let count = rounds(arguments.rounds, turns.len());
+    std::fs::create_dir_all(&plan.dir)?;
+    let machine = Machine::this(&plan.dir)?;
+    let header = Header { run: Run::of(&plan, &chosen, (count, arguments.tuned), machine) };
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&header)?)?;
     let mut rounds = Vec::new();
-    for round in 0..arguments.rounds {
+    for round in 0..count {
         let mut outcomes = Vec::new();
         for (engine, tuning) in order(&turns, round) {
             let name = engine.name;
-            say(format_args!("round {} of {}: {name}, {tuning}", round + 1, arguments.rounds));
+            say(format_args!("round {} of {}: {name}, {tuning}", round + 1, count));
             outcomes.extend(run_child(engine, tuning)?);
         }
         rounds.push(outcomes);
@@ -129,6 +139,16 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
         writeln!(std::io::stdout(), "{}", report::table(&rounds))?;
     }
     Ok(())
+}
+
+/// How many rounds there are. Fewer than three say nothing about how much a machine differs from
+/// itself.
+fn rounds(asked: Option<u32>, turns: usize) -> u32 {
+    let count = asked.unwrap_or(if turns == 1 { 1 } else { 4 });
+    if turns != 1 && count < 3 {
+        say("warning: a comparison wants three rounds or more, better four");
+    }
+    count
 }
 
 /// The turns of a round: each engine has one, or one with each tuning.

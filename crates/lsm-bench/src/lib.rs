@@ -4,6 +4,7 @@
 //! - [`workload`]: what is done with them;
 //! - [`measure`]: how long it took, and what the process used for it;
 //! - [`runner`]: one engine's workloads in a process of their own;
+//! - [`machine`] and [`header`]: where that was, and with what;
 //! - [`cli`]: the command line, which runs engines in turn, round by round, and compares them.
 //!
 //! The binary of this crate knows this store only; the package in `xtask/peers` adds others to the
@@ -42,7 +43,9 @@
 
 pub mod cli;
 pub mod data;
+pub mod header;
 pub mod lsm;
+pub mod machine;
 pub mod measure;
 pub mod report;
 pub mod runner;

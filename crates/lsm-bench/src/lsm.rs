@@ -13,7 +13,12 @@ use lsm_engine::{Compression, Db, Options, Read, WriteBatch, WriteOptions};
 use crate::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
 /// Opens this store.
-pub const FACTORY: EngineFactory = EngineFactory { name: "lsm", compresses: true, open };
+pub const FACTORY: EngineFactory = EngineFactory {
+    name: "lsm",
+    version: || env!("CARGO_PKG_VERSION").into(),
+    compresses: true,
+    open,
+};
 
 struct Lsm(Db);
 

@@ -202,7 +202,8 @@ pub fn file_system_type(dir: &Path) -> Result<String> {
     Ok(deepest.ok_or("no mount holds the directory")?.1.to_owned())
 }
 
-fn proc_number(path: &str, name: &str) -> Result<u64> {
+/// A number that stands behind its name on a line.
+pub(crate) fn proc_number(path: &str, name: &str) -> Result<u64> {
     let text = fs::read_to_string(path)?;
     let line = text.lines().find(|line| line.starts_with(name));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

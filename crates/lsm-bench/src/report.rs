@@ -30,14 +30,22 @@ pub struct Outcome {
     pub ops_per_second: f64,
     /// Median latency in microseconds.
     pub p50_us: f64,
+    /// 90 % were faster.
+    pub p90_us: f64,
     /// 99 % were faster.
     pub p99_us: f64,
     /// 99.9 % were faster.
     pub p999_us: f64,
+    /// 99.99 % were faster.
+    pub p9999_us: f64,
     /// The slowest.
     pub max_us: f64,
     /// Bytes written to storage up to idleness, log included.
     pub bytes_written: u64,
+    /// Bytes of the keys and values that were put, and of the keys that were deleted.
+    pub bytes_put: u64,
+    /// `bytes_written / bytes_put`, where anything was put.
+    pub bytes_written_per_byte_put: Option<f64>,
     /// Bytes of the store's files when idle.
     pub bytes_on_disk: u64,
     /// Peak of anonymous and shared memory.
@@ -186,10 +194,14 @@ mod tests {
             seconds: 10.0 / rate,
             ops_per_second: rate,
             p50_us: 1.0,
+            p90_us: 1.5,
             p99_us: 2.0,
             p999_us: 3.0,
+            p9999_us: 4.0,
             max_us: 4000.0,
             bytes_written: 1,
+            bytes_put: 1,
+            bytes_written_per_byte_put: Some(1.0),
             bytes_on_disk: 1,
             rss_anon_peak: 1,
             rss_file_peak: 1,

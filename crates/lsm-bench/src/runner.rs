@@ -38,11 +38,17 @@ impl Plan {
     /// One that reads without a fill before it, or after keys were deleted or added; no workload, or
     /// less of something than there must be.
     pub fn check(&self) -> Result<()> {
+        let has = |workload| self.workloads.contains(&workload);
         for (what, count) in [
             ("workloads", self.workloads.len() as u64),
             ("keys", self.keys),
             ("value bytes", self.value_bytes as u64),
             ("threads", self.effort.threads.into()),
+            ("synced writes", if has(Workload::FillSync) { self.effort.synced_writes } else { 1 }),
+            (
+                "the write rate",
+                if has(Workload::ReadWhileWriting) { self.effort.write_rate } else { 1 },
+            ),
         ] {
             if count == 0 {
                 return Err(format!("{what} must be one or more").into());
@@ -57,11 +63,8 @@ impl Plan {
             is_full = workload.fills_store() || is_full && workload.keeps_keys();
         }
         let queue = SCANNED + u64::from(self.effort.threads);
-        if self.workloads.contains(&Workload::Queue) && self.keys < queue {
+        if has(Workload::Queue) && self.keys < queue {
             return Err(format!("a queue wants {queue} keys or more").into());
-        }
-        if self.workloads.contains(&Workload::ReadWhileWriting) && self.effort.write_rate == 0 {
-            return Err("the write rate must be one or more".into());
         }
         Ok(())
     }
@@ -119,6 +122,11 @@ fn close(store: Option<Box<dyn Store>>, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The ratio of two counts, if the second is not 0.
+fn ratio(count: u64, of: u64) -> Option<f64> {
+    (0 < of).then(|| count as f64 / of as f64)
+}
+
 /// How the engine's files are compressed, which is not always what was asked.
 fn compression(engine: &EngineFactory, options: &StoreOptions) -> &'static str {
     if engine.compresses && options.is_compressed { "lz4" } else { "none" }
@@ -165,10 +173,14 @@ fn measure(
         seconds,
         ops_per_second: ops as f64 / seconds,
         p50_us: recorder.quantile_us(0.5),
+        p90_us: recorder.quantile_us(0.9),
         p99_us: recorder.quantile_us(0.99),
         p999_us: recorder.quantile_us(0.999),
+        p9999_us: recorder.quantile_us(0.9999),
         max_us: recorder.max_us(),
         bytes_written: used.written_bytes,
+        bytes_put: done.bytes_put,
+        bytes_written_per_byte_put: ratio(used.written_bytes, done.bytes_put),
         bytes_on_disk: disk_bytes(dir)?,
         rss_anon_peak,
         rss_file_peak,

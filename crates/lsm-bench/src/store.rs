@@ -96,6 +96,8 @@ impl fmt::Display for Tuning {
 pub struct EngineFactory {
     /// What it is called on the command line and in results.
     pub name: &'static str,
+    /// Its version.
+    pub version: fn() -> String,
     /// Whether it can compress its files. Results of one that cannot say `none`, whatever was asked.
     pub compresses: bool,
     /// Opens a store in a directory, creating it if there is none. It is told nothing about the

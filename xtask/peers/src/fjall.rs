@@ -13,8 +13,11 @@ use ::fjall::config::{
 use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions, Tuning};
 
+use crate::versions::locked;
+
 /// Opens fjall.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "fjall", compresses: true, open };
+pub(crate) const FACTORY: EngineFactory =
+    EngineFactory { name: "fjall", version: || locked("fjall"), compresses: true, open };
 
 /// Threads for flushes and compactions together; this store has one for each of the two, and of two
 /// fjall keeps one for flushes.

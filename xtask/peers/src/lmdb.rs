@@ -16,8 +16,11 @@ use heed::types::Bytes;
 use heed::{Env, EnvFlags, EnvOpenOptions, FlagSetMode, RwTxn, WithTls};
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions, Tuning};
 
+use crate::versions::locked;
+
 /// Opens LMDB.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "lmdb", compresses: false, open };
+pub(crate) const FACTORY: EngineFactory =
+    EngineFactory { name: "lmdb", version, compresses: false, open };
 
 /// The most that its file may grow to, as it must be told beforehand: addresses only, neither memory
 /// nor disk.
@@ -31,6 +34,11 @@ struct Lmdb {
     /// Whether commits are on disk when they return. Changed by whoever holds LMDB's one write
     /// transaction.
     is_synced: AtomicBool,
+}
+
+/// That of heed, and LMDB's own.
+fn version() -> String {
+    format!("{} ({})", locked("heed"), heed::lmdb_version().string)
 }
 
 fn open(dir: &Path, options: &StoreOptions) -> Result<Box<dyn Store>> {

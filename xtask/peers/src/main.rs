@@ -11,15 +11,16 @@ mod redb;
 mod rocksdb;
 #[cfg(test)]
 mod support;
+mod versions;
 
 use std::process::ExitCode;
 
+use lsm_bench::EngineFactory;
+
+/// This store first: it is compared with the others.
+const ENGINES: [EngineFactory; 5] =
+    [lsm_bench::lsm::FACTORY, rocksdb::FACTORY, fjall::FACTORY, redb::FACTORY, lmdb::FACTORY];
+
 fn main() -> ExitCode {
-    lsm_bench::cli::main(&[
-        lsm_bench::lsm::FACTORY,
-        rocksdb::FACTORY,
-        fjall::FACTORY,
-        redb::FACTORY,
-        lmdb::FACTORY,
-    ])
+    lsm_bench::cli::main(&ENGINES)
 }

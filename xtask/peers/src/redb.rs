@@ -22,8 +22,11 @@ use ::redb::{
 };
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions, Tuning};
 
+use crate::versions::locked;
+
 /// Opens redb.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "redb", compresses: false, open };
+pub(crate) const FACTORY: EngineFactory =
+    EngineFactory { name: "redb", version: || locked("redb"), compresses: false, open };
 
 /// How many memtables the others hold at most: one that takes writes, three that wait.
 const MEMTABLES: usize = 4;

@@ -11,8 +11,11 @@ use ::rocksdb::{
 };
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions, Tuning};
 
+use crate::versions::locked;
+
 /// Opens RocksDB.
-pub(crate) const FACTORY: EngineFactory = EngineFactory { name: "rocksdb", compresses: true, open };
+pub(crate) const FACTORY: EngineFactory =
+    EngineFactory { name: "rocksdb", version: || locked("librocksdb-sys"), compresses: true, open };
 
 /// How many memtables this store holds at most: one that takes writes, three that wait.
 const MEMTABLES: i32 = 4;

@@ -8,7 +8,7 @@ use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 
 /// Opens an empty map; folder and options are of no use to it.
 pub(crate) const FACTORY: EngineFactory =
-    EngineFactory { name: "btree-map", compresses: false, open };
+    EngineFactory { name: "btree-map", version: || "of std".into(), compresses: false, open };
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 

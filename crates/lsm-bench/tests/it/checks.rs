@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lsm_bench::runner::Plan;
 use lsm_bench::store::{Durability, EngineFactory, Result, Store, StoreOptions};
 use lsm_bench::workload::Workload;
 
@@ -98,7 +99,7 @@ fn open<const FAULT: u8>(_: &Path, _: &StoreOptions) -> Result<Box<dyn Store>> {
 }
 
 fn faulty(name: &'static str, open: Open) -> EngineFactory {
-    EngineFactory { name, compresses: false, open }
+    EngineFactory { name, version: String::new, compresses: false, open }
 }
 
 fn error_of(engine: &EngineFactory, workloads: &[Workload]) -> String {
@@ -160,6 +161,14 @@ fn reads_need_a_store_that_a_workload_filled() {
         Workload::Queue,
     ];
     assert!(plan(Path::new("unused"), &good).check().is_ok());
+}
+
+#[test]
+fn a_workload_with_nothing_to_do_is_no_figure() {
+    let dir = folder();
+    let plan = Plan { keys: 1, ..plan(dir.path(), &[Workload::DeleteRandom]) };
+    let error = run(&btree_map::FACTORY, &plan).unwrap_err().to_string();
+    assert!(error.starts_with("deleterandom: it had nothing to do"), "{error}");
 }
 
 /// In memory, which `/dev/shm` is, nothing is ever on disk.

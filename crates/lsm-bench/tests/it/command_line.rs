@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use lsm_bench::header::Header;
 use lsm_bench::report::Outcome;
 
 use crate::support::folder;
@@ -13,29 +14,49 @@ fn lsm_bench(dir: &Path, line: &str) -> Output {
     command.args(line.split(' ')).arg("--dir").arg(dir).output().unwrap()
 }
 
+/// The header, and the lines behind it.
+fn parts(output: &Output) -> (Header, Vec<&str>) {
+    let mut lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    (serde_json::from_str(lines.next().unwrap()).unwrap(), lines.collect())
+}
+
 #[test]
 fn each_round_gives_a_line_for_each_workload_and_the_last_line_is_a_table() {
     let dir = folder();
     let output = lsm_bench(dir.path(), "--rounds 2 --workloads fillrandom,readrandom");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<_> = text.lines().collect();
+    let (header, lines) = parts(&output);
+    assert_eq!((header.run.rounds, header.run.options.keys), (2, 2_000));
+    assert_eq!(header.run.options.workloads, ["fillrandom", "readrandom"]);
+    assert_eq!(header.run.engines[0].name, "lsm");
     let outcomes: Vec<Outcome> =
         lines[..4].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = outcomes.iter().map(|outcome| outcome.workload.as_str()).collect();
     assert_eq!(names, ["fillrandom", "readrandom", "fillrandom", "readrandom"]);
-    assert!(lines[4].starts_with("| workload"), "{text}");
-    assert_eq!(lines[4..].len(), 4, "a header, a rule and a row for each workload: {text}");
+    assert!(lines[4].starts_with("| workload"), "{lines:?}");
+    assert_eq!(lines[4..].len(), 4, "a header, a rule and a row for each workload: {lines:?}");
 }
 
 #[test]
 fn a_tuned_run_has_a_second_turn_in_each_round() {
     let dir = folder();
     let output = lsm_bench(dir.path(), "--json --tuned --rounds 2 --workloads fillseq");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let outcomes = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (header, lines) = parts(&output);
+    assert!(header.run.tuned);
+    let outcomes = lines.into_iter().map(|line| serde_json::from_str(line).unwrap());
     let tunings: Vec<_> = outcomes.map(|outcome: Outcome| outcome.tuning).collect();
     assert_eq!(tunings, ["equal", "own", "own", "equal"]);
+}
+
+#[test]
+fn a_comparison_of_few_rounds_is_warned_of() {
+    let dir = folder();
+    for (line, rounds) in [("", 4), ("--rounds 2 ", 2), ("--rounds 3 ", 3)] {
+        let output = lsm_bench(dir.path(), &format!("{line}--tuned --workloads fillseq"));
+        assert_eq!(parts(&output).0.run.rounds, rounds);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors.contains("warning: a comparison wants"), rounds == 2, "{errors}");
+    }
 }
 
 #[test]
@@ -44,8 +65,7 @@ fn what_does_not_divide_is_done_all_the_same() {
     for (workload, ops) in [("fillsync", 3), ("fillseq", 2_000), ("deleterandom", 1_000)] {
         let line = format!("--json --synced-writes 3 --threads 7 --workloads {workload}");
         let output = lsm_bench(dir.path(), &line);
-        let text = String::from_utf8(output.stdout).unwrap();
-        let outcome: Outcome = serde_json::from_str(&text).unwrap();
+        let outcome: Outcome = serde_json::from_str(parts(&output).1[0]).unwrap();
         assert_eq!((outcome.threads, outcome.ops), (7, ops), "{workload}");
     }
 }
@@ -54,8 +74,10 @@ fn what_does_not_divide_is_done_all_the_same() {
 fn json_alone_is_json_alone() {
     let dir = folder();
     let output = lsm_bench(dir.path(), "--json --engines lsm --uncompressed --workloads fillseq");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let outcome: Outcome = serde_json::from_str(&text).unwrap();
+    let (header, lines) = parts(&output);
+    assert!(!header.run.options.compressed);
+    assert_eq!((header.run.rounds, lines.len()), (1, 1), "one engine has one turn by default");
+    let outcome: Outcome = serde_json::from_str(lines[0]).unwrap();
     assert_eq!((outcome.keys, outcome.compression.as_str()), (2000, "none"));
 }
 
@@ -70,7 +92,7 @@ fn what_cannot_be_run_is_refused() {
         ("--rounds 0 --workloads fillseq", "invalid value '0'"),
         ("--threads 0 --workloads fillseq", "threads must be one or more"),
         ("--value-bytes 0 --workloads fillseq", "value bytes must be one or more"),
-        ("--synced-writes 0 --workloads fillsync", "it had nothing to do"),
+        ("--synced-writes 0 --workloads fillsync", "synced writes must be one or more"),
         ("--threads 1991 --workloads fillseq,queue", "a queue wants 2001 keys or more"),
         ("--write-rate 0 --workloads fillseq,readwhilewriting", "the write rate must be one"),
     ] {
@@ -82,7 +104,7 @@ fn what_cannot_be_run_is_refused() {
 }
 
 #[test]
-fn lines_that_cannot_be_written_end_the_run_and_its_engine() {
+fn lines_that_cannot_be_written_end_the_run() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let dir = folder();
     let arguments = ["--keys", "2000", "--workloads", "fillseq", "--dir"];
@@ -90,7 +112,7 @@ fn lines_that_cannot_be_written_end_the_run_and_its_engine() {
     let output = command.args(arguments).arg(dir.path()).stdout(full()).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.contains("error: the run of lsm: No space left"), "{errors}");
+    assert!(errors.contains("error: No space left"), "{errors}");
 
     // Where nobody reads what goes on, it goes on.
     let mut command = Command::new(env!("CARGO_BIN_EXE_lsm-bench"));

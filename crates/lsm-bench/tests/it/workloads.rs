@@ -45,8 +45,28 @@ fn check(outcome: &Outcome, workload: Workload, engine: &str) {
     }
     let rate = outcome.ops as f64 / outcome.seconds;
     assert!((outcome.ops_per_second - rate).abs() <= rate * 1e-9, "{name}");
-    let quantiles = [outcome.p50_us, outcome.p99_us, outcome.p999_us, outcome.max_us];
+    let quantiles = [
+        outcome.p50_us,
+        outcome.p90_us,
+        outcome.p99_us,
+        outcome.p999_us,
+        outcome.p9999_us,
+        outcome.max_us,
+    ];
     assert!(0.0 < quantiles[0] && quantiles.is_sorted(), "{name}: {quantiles:?}");
+    let bytes_put = match workload {
+        _ if !workload.is_write() => Some(0),
+        Workload::DeleteRandom => Some(16 * outcome.ops),
+        // Puts, or a put and a delete.
+        Workload::Queue => Some((16 + 100 + 16) * outcome.ops),
+        _ if !lasts => Some((16 + 100) * outcome.ops),
+        _ => None,
+    };
+    match bytes_put {
+        Some(bytes) => assert_eq!(outcome.bytes_put, bytes, "{name}"),
+        None => assert!(0 < outcome.bytes_put, "{name}"),
+    }
+    assert_eq!(outcome.bytes_written_per_byte_put.is_some(), workload.is_write(), "{name}");
     assert!(0.0 <= outcome.cpu_seconds && 0.0 <= outcome.idle_after_seconds, "{name}");
     assert!(1 << 20 < outcome.rss_anon_peak, "{name}: {} bytes", outcome.rss_anon_peak);
 }
