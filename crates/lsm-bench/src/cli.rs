@@ -1,7 +1,8 @@
 //! The command line: engines in turn, round by round, each in a process of its own.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -87,6 +88,10 @@ struct Arguments {
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
 
+    /// Writes the lines and a page with tables and charts into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
     /// JSON lines only, no table.
     #[arg(long)]
     json: bool,
@@ -121,24 +126,50 @@ fn run(engines: &[EngineFactory], arguments: &Arguments) -> Result<()> {
     let plan = plan(arguments);
     plan.check()?;
     let count = rounds(arguments.rounds, turns.len());
-    std::fs::create_dir_all(&plan.dir)?;
+    for dir in [Some(&plan.dir), arguments.report.as_ref()].into_iter().flatten() {
+        // The report's too: hours later it would be too late to refuse it.
+        fs::create_dir_all(dir)?;
+    }
     let machine = Machine::this(&plan.dir)?;
     let header = Header { run: Run::of(&plan, &chosen, (count, arguments.tuned), machine) };
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(&header)?)?;
+    let mut out = Printed::default();
+    writeln!(out, "{}", serde_json::to_string(&header)?)?;
     let mut rounds = Vec::new();
     for round in 0..count {
         let mut outcomes = Vec::new();
         for (engine, tuning) in order(&turns, round) {
             let name = engine.name;
             say(format_args!("round {} of {}: {name}, {tuning}", round + 1, count));
-            outcomes.extend(run_child(engine, tuning)?);
+            outcomes.extend(run_child(engine, tuning, &mut out)?);
         }
         rounds.push(outcomes);
     }
+    if let Some(dir) = &arguments.report {
+        fs::write(dir.join("results.jsonl"), &out.lines)?;
+        fs::write(dir.join("report.html"), report::page(&header.run, &rounds)?)?;
+    }
     if !arguments.json {
-        writeln!(std::io::stdout(), "{}", report::table(&rounds))?;
+        writeln!(io::stdout(), "{}", report::table(&rounds))?;
     }
     Ok(())
+}
+
+/// What goes to stdout, and is kept for the report.
+#[derive(Default)]
+struct Printed {
+    lines: Vec<u8>,
+}
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = io::stdout().write(bytes)?;
+        self.lines.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
 }
 
 /// How many rounds there are. Fewer than three say nothing about how much a machine differs from
@@ -207,24 +238,24 @@ fn plan(arguments: &Arguments) -> Plan {
 
 fn run_turn(engine: &EngineFactory, arguments: &Arguments) -> Result<()> {
     runner::run(engine, &plan(arguments), &mut |outcome| {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = io::stdout().lock();
         writeln!(stdout, "{}", serde_json::to_string(outcome)?)?;
         Ok(stdout.flush()?)
     })
 }
 
 /// Runs one engine in a process of its own. Its JSON lines are passed on.
-fn run_child(engine: &EngineFactory, tuning: Tuning) -> Result<Vec<Outcome>> {
+fn run_child(engine: &EngineFactory, tuning: Tuning, out: &mut dyn Write) -> Result<Vec<Outcome>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).args(["--turn", engine.name]);
     command.args(["--tuning", &tuning.to_string()]);
-    let followed = Turn::start(&mut command)?.follow(&mut std::io::stdout());
+    let followed = Turn::start(&mut command)?.follow(out);
     followed.map_err(|error| format!("the run of {}: {error}", engine.name).into())
 }
 
 /// One line on stderr. A run goes on where nobody reads it.
 fn say(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -49,6 +49,23 @@ fn a_tuned_run_has_a_second_turn_in_each_round() {
 }
 
 #[test]
+fn a_report_holds_what_was_printed() {
+    let (dir, folder_of_report) = (folder(), folder());
+    let report = folder_of_report.path().join("new");
+    let line = format!("--json --workloads fillseq,readrandom --report {}", report.display());
+    let output = lsm_bench(dir.path(), &line);
+    assert_eq!(std::fs::read(report.join("results.jsonl")).unwrap(), output.stdout);
+    let page = std::fs::read_to_string(report.join("report.html")).unwrap();
+    assert!(page.contains("<svg ") && page.contains("readrandom"), "{page}");
+
+    // Refused before anything runs.
+    std::fs::write(folder_of_report.path().join("file"), "").unwrap();
+    let line = format!("--report {}/file --workloads fillseq", folder_of_report.path().display());
+    let output = lsm_bench(dir.path(), &line);
+    assert!(!output.status.success() && output.stdout.is_empty());
+}
+
+#[test]
 fn a_comparison_of_few_rounds_is_warned_of() {
     let dir = folder();
     for (line, rounds) in [("", 4), ("--rounds 2 ", 2), ("--rounds 3 ", 3)] {
