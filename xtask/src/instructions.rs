@@ -18,7 +18,8 @@ use std::process::{Command, ExitCode};
 const BOUNDS: &str = "xtask/instructions.json";
 
 /// The paths: operations, but for `next` and `compaction` entries.
-const PATHS: [&str; 7] = ["put", "get", "get-lz4", "get-missing", "next", "seek", "compaction"];
+const PATHS: [&str; 8] =
+    ["put", "get", "get-lz4", "get-decompress", "get-missing", "next", "seek", "compaction"];
 
 /// How often a path is gone.
 const COUNT: u64 = 20_000;

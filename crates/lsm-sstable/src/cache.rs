@@ -1,7 +1,7 @@
 //! The cache of data blocks that are not used in place: compressed ones, and all in pread mode.
 //!
-//! Invariant: what is in the cache was admitted: its checksum was right, it is decompressed, and
-//! every entry can be read. Blocks are named by table id and offset, and the checksum binds a block
+//! Invariant: what is in the cache is a decompressed block that was admitted when it was first read: its
+//! checksum was right, and every entry could be read. Blocks are named by table id and offset, and the checksum binds a block
 //! to both, so that a cache may be shared by all tables of all databases of a process.
 
 use std::fmt;
@@ -89,7 +89,7 @@ impl Weighter<BlockKey, Arc<CachedBlock>> for ByBytes {
     }
 }
 
-/// An admitted block on the heap, with its payload decompressed.
+/// A block on the heap, with its payload decompressed.
 #[derive(Debug)]
 pub(crate) struct CachedBlock {
     bytes: Box<[u8]>,
@@ -97,8 +97,9 @@ pub(crate) struct CachedBlock {
 }
 
 impl CachedBlock {
-    /// Admits a stored block whose checksum was found right and cut off.
-    pub(crate) fn admit(content: &[u8], layout: Layout) -> Result<Arc<CachedBlock>, Flaw> {
+    /// Copies a stored block whose checksum was found right and cut off. Its entries are the caller's to
+    /// [check](Block::check), once.
+    pub(crate) fn new(content: &[u8], layout: Layout) -> Result<Arc<CachedBlock>, Flaw> {
         let bytes = match layout.codec() {
             Compression::None => content.to_vec(),
             Compression::Lz4 => {
@@ -107,9 +108,7 @@ impl CachedBlock {
                 bytes
             }
         };
-        let block = CachedBlock { bytes: bytes.into_boxed_slice(), layout };
-        block.block().check()?;
-        Ok(Arc::new(block))
+        Ok(Arc::new(CachedBlock { bytes: bytes.into_boxed_slice(), layout }))
     }
 
     #[inline]

@@ -174,16 +174,24 @@ impl OpenTable {
             self.set_touched(index);
             return Ok(Held::Mapped { start: place.offset as usize, len: content.len() });
         }
-        let held = self.decompress(index, content, &layout)?;
+        let block = CachedBlock::new(content, layout).and_then(|block| {
+            block.block().check()?;
+            Ok(block)
+        });
+        let held = self.cache(index, block.map_err(|flaw| self.flaw(index, flaw))?);
         self.set_touched(index);
         Ok(held)
     }
 
-    /// Admits a stored block into the cache.
+    /// Decompresses a block that was admitted before.
     pub(crate) fn decompress(&self, index: usize, content: &[u8], layout: &Layout) -> Result<Held> {
-        let block = CachedBlock::admit(content, *layout).map_err(|flaw| self.flaw(index, flaw))?;
+        let block = CachedBlock::new(content, *layout).map_err(|flaw| self.flaw(index, flaw))?;
+        Ok(self.cache(index, block))
+    }
+
+    fn cache(&self, index: usize, block: Arc<CachedBlock>) -> Held {
         self.cache.insert(self.id, self.place(index).offset, Arc::clone(&block));
-        Ok(Held::Cached(block))
+        Held::Cached(block)
     }
 
     /// Reads a stored block from the disk, with its checksum, and checks its frame.
