@@ -12,13 +12,20 @@
 use ::std::os::fd::BorrowedFd;
 use ::std::ptr;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use crate::plant::{self, Plant};
 
+/// So much of the map is brought into memory at a time, in bytes.
+const STRETCH: usize = 256 << 10;
+
 /// The first bytes of a file, mapped to be written to.
 #[derive(Debug)]
-pub(super) struct WriteMap(MmapRaw);
+pub(super) struct WriteMap {
+    map: MmapRaw,
+    /// Up to here the pages were asked for.
+    populated: usize,
+}
 
 impl WriteMap {
     /// Maps the first `len` bytes of a file; `None` where that cannot be. The caller sees to it that all
@@ -29,9 +36,14 @@ impl WriteMap {
         options.len(len);
         if plant::is_live(Plant::LogMapPrivate) {
             // SAFETY: no slice of the map is ever made.
-            return unsafe { options.map_copy(&file) }.ok().map(|map| WriteMap(map.into()));
+            let map = unsafe { options.map_copy(&file) }.ok()?;
+            return Some(WriteMap { map: map.into(), populated: 0 });
         }
-        options.map_raw(&file).ok().map(WriteMap)
+        let map = options.map_raw(&file).ok()?;
+        // Else the first store into a page may bring all of the file behind it into memory, filled with
+        // zeros, while somebody waits. It is advice, here and below: without it, so be it.
+        let _ = map.advise(Advice::Random);
+        Some(WriteMap { map, populated: 0 })
     }
 
     /// Copies `buf` to `offset`, if it fits.
@@ -39,17 +51,28 @@ impl WriteMap {
     /// It takes the map for itself: two writes of the same bytes at once have no meaning.
     pub(super) fn write(&mut self, buf: &[u8], offset: u64) -> bool {
         let Ok(offset) = usize::try_from(offset) else { return false };
-        if self.0.len().checked_sub(offset).is_none_or(|room| room < buf.len()) {
+        if self.map.len().checked_sub(offset).is_none_or(|room| room < buf.len()) {
             return false;
         }
+        self.populate(offset + buf.len());
         // SAFETY: the target is within the map, as was just looked at, and the map lives as long as
         // `self`. Nothing else of this process points into it: no reference to its bytes is ever made,
         // and `self` is borrowed for this call alone. `buf` cannot overlap it for the same reason.
         // The file has these pages, for nobody truncates it (see the head of this file).
         unsafe {
-            ptr::copy_nonoverlapping(buf.as_ptr(), self.0.as_mut_ptr().add(offset), buf.len());
+            ptr::copy_nonoverlapping(buf.as_ptr(), self.map.as_mut_ptr().add(offset), buf.len());
         };
         true
+    }
+
+    /// Brings the pages up to `end`, and some behind them, into memory at once: that costs less than a
+    /// fault for each, and nobody waits for long.
+    fn populate(&mut self, end: usize) {
+        while self.populated < end {
+            let len = STRETCH.min(self.map.len() - self.populated);
+            let _ = self.map.advise_range(Advice::PopulateWrite, self.populated, len);
+            self.populated += len;
+        }
     }
 }
 
