@@ -43,7 +43,7 @@ enum Task {
     Mutants(mutants::Args),
     /// Counts the instructions of the hot paths, against stored bounds
     Instructions(instructions::Args),
-    /// Measures this store, or compares it with RocksDB
+    /// Measures this store, or compares it with its peers
     Bench(bench::Args),
 }
 

@@ -9,6 +9,7 @@
 //! file, or a disk that cannot read a page back, raises SIGBUS, and that ends the process as a crash
 //! would.
 
+use ::std::ops::Range;
 use ::std::os::fd::BorrowedFd;
 use ::std::ptr;
 
@@ -54,7 +55,7 @@ impl WriteMap {
         if self.map.len().checked_sub(offset).is_none_or(|room| room < buf.len()) {
             return false;
         }
-        self.populate(offset + buf.len());
+        self.populate(offset..offset + buf.len());
         // SAFETY: the target is within the map, as was just looked at, and the map lives as long as
         // `self`. Nothing else of this process points into it: no reference to its bytes is ever made,
         // and `self` is borrowed for this call alone. `buf` cannot overlap it for the same reason.
@@ -65,15 +66,24 @@ impl WriteMap {
         true
     }
 
-    /// Brings the pages up to `end`, and some behind them, into memory at once: that costs less than a
+    /// Brings the pages of a range, and some behind them, into memory at once: that costs less than a
     /// fault for each, and nobody waits for long.
-    fn populate(&mut self, end: usize) {
-        while self.populated < end {
-            let len = STRETCH.min(self.map.len() - self.populated);
-            let _ = self.map.advise_range(Advice::PopulateWrite, self.populated, len);
-            self.populated += len;
+    fn populate(&mut self, range: Range<usize>) {
+        let ahead = ahead(self.populated, range, self.map.len());
+        if !ahead.is_empty() {
+            let _ = self.map.advise_range(Advice::PopulateWrite, ahead.start, ahead.len());
+            self.populated = ahead.end;
         }
     }
+}
+
+/// What of a map of `len` bytes is to be brought into memory for a store into `range`, all before
+/// `populated` having been asked for: whole stretches, and none of those that the store passes over,
+/// which calls have written.
+fn ahead(populated: usize, range: Range<usize>, len: usize) -> Range<usize> {
+    let start = populated.max(range.start / STRETCH * STRETCH);
+    let end = range.end.next_multiple_of(STRETCH).min(len);
+    if range.end <= populated { populated..populated } else { start..end }
 }
 
 #[cfg(all(test, not(miri)))]
@@ -109,6 +119,22 @@ mod tests {
         let mut bytes = [0; 6];
         reader.read_exact_at(&mut bytes, 4_090).unwrap();
         assert_eq!(&bytes, b"behind");
+    }
+
+    #[test]
+    fn pages_are_asked_for_a_stretch_at_a_time_and_where_they_are_needed() {
+        let len = 10 * STRETCH + 100;
+        assert_eq!(ahead(0, 80..90, len), 0..STRETCH);
+        assert!(
+            ahead(STRETCH, 90..STRETCH, len).is_empty() && ahead(STRETCH, 0..10, len).is_empty()
+        );
+        assert_eq!(ahead(STRETCH, STRETCH - 5..STRETCH + 5, len), STRETCH..2 * STRETCH);
+        // What lies between was written by calls: nobody waits for it.
+        assert_eq!(
+            ahead(STRETCH, 7 * STRETCH + 9..7 * STRETCH + 10, len),
+            7 * STRETCH..8 * STRETCH
+        );
+        assert_eq!(ahead(STRETCH, len - 1..len, len), 10 * STRETCH..len);
     }
 
     #[test]
