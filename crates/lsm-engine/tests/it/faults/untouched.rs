@@ -1,9 +1,9 @@
 //! That no file is synced or appended to after that failed once.
 //!
-//! A file is who bears its name since the last create: what could not be written as a whole may be
-//! removed and made anew.
+//! What could not be written as a whole may be removed and made anew: then its name is another file's. A
+//! create alone does not make it so, for it fails where there is a file.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,23 +17,30 @@ pub(super) fn check_untouched(trace: &[Op]) {
 }
 
 fn first_touched(trace: &[Op]) -> Option<&Op> {
-    let mut failed: BTreeSet<&Arc<Path>> = BTreeSet::new();
+    // Whether each has been removed since.
+    let mut failed: BTreeMap<&Arc<Path>, bool> = BTreeMap::new();
     trace.iter().find(|op| {
-        if op.kind == OpKind::Create && op.fault.is_none() {
-            failed.remove(&op.path);
+        match op.kind {
+            OpKind::Remove if op.fault.is_none() => {
+                failed.entry(&op.path).and_modify(|is_removed| *is_removed = true);
+            }
+            OpKind::Create if op.fault.is_none() && failed.get(&op.path) == Some(&true) => {
+                failed.remove(&op.path);
+            }
+            _ => {}
         }
         let is_append = op.kind == OpKind::Write && is_log(op);
         if !op.kind.is_sync() && !is_append {
             return false;
         }
-        let is_touched = failed.contains(&op.path);
+        let is_touched = failed.contains_key(&op.path);
         let is_failure = match op.fault {
             Some(Fault::Eio | Fault::EioAfter | Fault::Torn(_) | Fault::ForgettingSync) => true,
             Some(Fault::Enospc | Fault::Eintr) => op.kind.is_sync(),
             _ => false,
         };
         if is_failure {
-            failed.insert(&op.path);
+            failed.insert(&op.path, false);
         }
         is_touched
     })
@@ -79,7 +86,11 @@ mod tests {
         assert!(first_touched(&trace(0, Fault::Enospc, false)).is_none());
         assert!(first_touched(&trace(1, Fault::Enospc, false)).is_some());
         for (nth, fault) in [(0, Fault::Torn(40)), (0, Fault::Enospc), (1, Fault::Eio)] {
-            assert!(first_touched(&trace(nth, fault, true)).is_none(), "{nth}, {fault:?}");
+            let anew = trace(nth, fault, true);
+            assert!(first_touched(&anew).is_none(), "{nth}, {fault:?}");
+            // Had it not been removed, no create could have succeeded.
+            let kept: Vec<_> = anew.into_iter().filter(|op| op.kind != OpKind::Remove).collect();
+            assert_eq!(first_touched(&kept).is_some(), fault != Fault::Enospc, "{nth}, {fault:?}");
         }
     }
 }
