@@ -1,9 +1,8 @@
 //! `cargo xtask mutants`: small mistakes in the code that must not lose data, made by cargo-mutants
 //! one after the other, each of which some test is to notice.
 //!
-//! 1. Each mutant meets the tests of its own crate; of the engine, the unit tests and the [`FAST`]
-//!    harnesses.
-//! 2. What survives in the crates below the engine meets the engine's tests as well.
+//! 1. Each mutant meets the [`QUICK`] tests of its own crate.
+//! 2. What survives meets the engine's tests as well, the [`SLOW`] ones among them.
 //! 3. What became of them goes into the [tally], where a person gives each survivor a reason, or
 //!    writes the test that notices it: `--survivors` tests again those without a reason. `cargo xtask
 //!    tidy` checks that one of them was done.
@@ -45,12 +44,18 @@ const EXCLUDED: &[&str] = &[
 /// Mutants of code that people read what it writes: no data depends on that.
 const HARMLESS: &str = "<impl (fmt::)?Debug for ";
 
-/// What a mutant meets of the tests of its package: all, but of the engine's harnesses only those that
-/// end within seconds and that measure nothing: a mutant is built while others are tested.
-const FAST: &str = "not package(lsm-engine) | kind(lib) | test(/^(basics|close|death|full_disk|\
+/// The tests of the engine that mutants meet: the unit tests, and of the harnesses those that end
+/// within seconds and that measure nothing, since a mutant is built while others are tested. Of the
+/// other crates they meet all.
+const TESTS: &str = "not package(lsm-engine) | kind(lib) | test(/^(basics|close|death|full_disk|\
     keyspaces|manifest|open|snapshots)::/)";
 
-const ENGINE: &str = "crates/lsm-engine/";
+/// Those among them that take half a minute as mutants are compiled, for survivors alone: a mutant is
+/// noticed in a second or two by the others, or in the rest of the cases not at all.
+const SLOW: &str = "package(lsm-engine) & test(/^(fuzz::tests::the_corpus_of_operations|\
+    death::what_an_open_serves_is_on_disk|full_disk::a_small_disk_takes_writes_with_default_options|\
+    manifest::a_(failure|power_loss)_while_the_manifest_is_begun_anew_loses_nothing|\
+    snapshots::a_drop_takes_its_place_among_the_writes_at_whatever_point_power_fails)$/)";
 
 /// A diff as cargo-mutants reads it, whatever git is configured to: with other prefixes it would find
 /// none of our files in it, and not say so.
@@ -75,6 +80,10 @@ pub(crate) struct Args {
     /// Tests again what survived and has no reason in the tally
     #[arg(long, conflicts_with_all = ["shard", "changed_since", "file"])]
     survivors: bool,
+    /// Tests nothing, and takes the files that a run which was ended early was through with out of
+    /// the `mutants.out` that it left. The checkout must be that of the run
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["shard", "changed_since", "file", "survivors"])]
+    from: Option<PathBuf>,
 }
 
 /// A part of a list of mutants.
@@ -128,23 +137,31 @@ fn test(args: &Args, root: &Path) -> Result<(), String> {
         }
     }
     let mut tally = Tally::read(root)?;
+    if let Some(from) = &args.from {
+        let outcomes = Outcomes::read(from)?.of_whole_files();
+        return add(&mut tally, &outcomes, WHOLE, root);
+    }
     let folder = folder(root)?;
     if args.survivors {
         return test_survivors(&mut tally, &folder, root);
     }
-    let commit = crate::git::commit(root)?;
     let selection = Selection::of(args, &tally, root, &folder)?;
     let outcomes = outcomes(selection.command(root), &folder, root)?;
-    let entries = outcomes.entries(&commit, &selection.part)?;
+    if let Some(turn) = selection.turn {
+        tally.last_shard = Some(turn.to_string());
+    }
+    add(&mut tally, &outcomes, &selection.part, root)
+}
+
+/// Adds what became of the mutants of these files to the tally.
+fn add(tally: &mut Tally, outcomes: &Outcomes, part: &str, root: &Path) -> Result<(), String> {
+    let entries = outcomes.entries(&crate::git::commit(root)?, part)?;
     if entries.is_empty() {
         println!("no mutants there");
     }
     for entry in entries {
         println!("{entry}");
         tally.add(entry);
-    }
-    if let Some(turn) = selection.turn {
-        tally.last_shard = Some(turn.to_string());
     }
     tally.write(root)
 }
@@ -171,15 +188,13 @@ fn folder(root: &Path) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// What becomes of the mutants of a command, of which those that survive below the engine meet the
-/// engine's tests as well.
+/// What becomes of the mutants of a command, of which those that survive meet all tests of the engine.
 fn outcomes(command: Command, folder: &Path, root: &Path) -> Result<Outcomes, String> {
-    let mut outcomes = run_tool(command, folder)?;
-    let below = outcomes.survivors().filter(|mutant| !mutant.file.starts_with(ENGINE));
-    let below: Vec<_> = below.cloned().collect();
-    if !below.is_empty() {
+    let mut outcomes = run_tool(command, folder, &format!("({TESTS}) - ({SLOW})"))?;
+    let survivors: Vec<_> = outcomes.survivors().cloned().collect();
+    if !survivors.is_empty() {
         // What is known so far is worth keeping, whatever becomes of this.
-        match run_tool(command_again(root, &below), &folder.join("again")) {
+        match run_tool(command_again(root, &survivors), &folder.join("again"), TESTS) {
             Ok(again) => outcomes.judge_again(&again),
             Err(why) => eprintln!("mutants: the survivors did not meet the engine: {why}"),
         }
@@ -188,7 +203,7 @@ fn outcomes(command: Command, folder: &Path, root: &Path) -> Result<Outcomes, St
 }
 
 /// Runs cargo-mutants, and reads what became of its mutants.
-fn run_tool(mut command: Command, folder: &Path) -> Result<Outcomes, String> {
+fn run_tool(mut command: Command, folder: &Path, tests: &str) -> Result<Outcomes, String> {
     let failed = |error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
     let output = folder.join("mutants.out");
@@ -199,7 +214,7 @@ fn run_tool(mut command: Command, folder: &Path) -> Result<Outcomes, String> {
         _ => {}
     }
     let status =
-        command.arg("--output").arg(folder).args(["--", "--fail-fast", "-E", FAST]).status();
+        command.arg("--output").arg(folder).args(["--", "--fail-fast", "-E", tests]).status();
     let status = status.map_err(|error| format!("cargo could not be started: {error}"))?;
     match status.code() {
         // All were caught, some survived, or some tests did not end.
@@ -260,9 +275,11 @@ fn command(root: &Path) -> Command {
     command.args(["--test-tool=nextest", "--exclude-re", HARMLESS]);
     // The target folder is that of a tree without mutants.
     command.env_remove("CARGO_TARGET_DIR");
-    // Nobody reads a backtrace of theirs, and they are compiled by the thousand.
+    // Nobody reads a backtrace of theirs, and they are compiled by the thousand: that takes longer
+    // than their tests do.
     for profile in ["DEV", "TEST"] {
         command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "false");
+        command.env(format!("CARGO_PROFILE_{profile}_OPT_LEVEL"), "0");
     }
     command
 }
@@ -368,16 +385,32 @@ mod tests {
     }
 
     #[test]
-    fn all_code_and_every_fast_harness_is_there() {
+    fn all_code_and_every_harness_is_there() {
         let root = crate::workspace_root();
         for start in CODE {
             let path = root.join(start);
             assert!(path.is_dir() || path.with_extension("rs").is_file(), "{start}");
         }
-        let (_, names) = FAST.split_once("^(").unwrap();
+        let engine = root.join("crates/lsm-engine");
+        let (_, names) = TESTS.split_once("^(").unwrap();
         for name in names.split_once(')').unwrap().0.split('|') {
-            let path = root.join(ENGINE).join("tests/it").join(name).with_extension("rs");
-            assert!(path.is_file(), "{name}");
+            assert!(engine.join("tests/it").join(name).with_extension("rs").is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_slow_test_is_there() {
+        let engine = crate::workspace_root().join("crates/lsm-engine");
+        let (_, names) = SLOW.split_once("^(").unwrap();
+        let (names, _) = names.split_once(")$").unwrap();
+        for name in names.replace("(failure|power_loss)", "failure").split('|') {
+            let (file, test) = name.rsplit_once("::").unwrap();
+            let file = match file.strip_suffix("::tests") {
+                Some(file) => engine.join("src").join(file).with_extension("rs"),
+                None => engine.join("tests/it").join(file).with_extension("rs"),
+            };
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            assert!(text.contains(&format!("fn {test}(")), "{name} in {}", file.display());
         }
     }
 
@@ -386,7 +419,7 @@ mod tests {
         let scratch = crate::scratch::Scratch::new("mutants-selection");
         let part = |shard: Option<Shard>, file: &[&str]| {
             let file = file.iter().map(|file| (*file).to_string()).collect();
-            let args = Args { shard, changed_since: None, file, survivors: false };
+            let args = Args { shard, changed_since: None, file, survivors: false, from: None };
             Selection::of(&args, &Tally::default(), scratch.path(), scratch.path())
         };
         let half = Some(Shard { index: 1, count: 2 });

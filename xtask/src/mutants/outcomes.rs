@@ -1,6 +1,6 @@
 //! What cargo-mutants writes: the mutants that it was to test, and what became of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -76,6 +76,16 @@ impl Outcomes {
             }
         }
         Ok(Outcomes(outcomes))
+    }
+
+    /// Those of the files whose mutants were all tested.
+    pub(super) fn of_whole_files(mut self) -> Outcomes {
+        let is_untested = |(mutant, summary): (&Mutant, &Option<Summary>)| {
+            summary.is_none().then(|| mutant.file.clone())
+        };
+        let untested: BTreeSet<_> = self.0.iter().filter_map(is_untested).collect();
+        self.0.retain(|mutant, _| !untested.contains(&mutant.file));
+        self
     }
 
     /// The mutants that no test has noticed so far.
@@ -242,6 +252,21 @@ mod tests {
     fn a_run_that_was_cut_short_is_no_entry() {
         let why = outcomes(6, "Success", &ALL).unwrap().entries("0f0f", "all").unwrap_err();
         assert!(why.contains("crates/a/src/b.rs:6:33"), "{why}");
+    }
+
+    #[test]
+    fn of_a_run_that_was_cut_short_the_files_that_were_done_are_left() {
+        let of = |file: &str| format!(r#"{{"file":"{file}","name":"{file}:1:2: gone"}}"#);
+        let report = format!(
+            r#"{{"outcomes":[{{"scenario":{{"Mutant":{}}},"summary":"CaughtMutant"}}]}}"#,
+            of("a.rs")
+        );
+        let mutants = format!("[{},{}]", of("a.rs"), of("b.rs"));
+        let outcomes = Outcomes::parse(&mutants, &report).unwrap();
+        assert!(outcomes.entries("0f0f", "all").is_err());
+        let entries = outcomes.of_whole_files().entries("0f0f", "all").unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((&*entries[0].file, entries[0].caught), ("a.rs", 1));
     }
 
     #[test]
