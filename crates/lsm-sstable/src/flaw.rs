@@ -56,3 +56,19 @@ impl Flaw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flaw_stands_at_the_beginning_where_its_place_is_not_in_the_file() {
+        let within = |at| match Flaw::corrupt(at, "a flaw").within(10) {
+            Flaw::Corrupt { at, .. } => at,
+            Flaw::Unsupported(detail) => panic!("{detail}"),
+        };
+        assert_eq!([9, 10, 11].map(within), [9, 0, 0]);
+        let unsupported = Flaw::unsupported("a flaw");
+        assert_eq!(unsupported.clone().within(0), unsupported);
+    }
+}

@@ -40,7 +40,6 @@ pub(crate) const FOOTER_LEN: usize = 64;
 pub(crate) const CHECKSUM_LEN: usize = 8;
 const FOOTER_CHECKSUM_AT: usize = 48;
 const SECTION_LEN: usize = 24;
-const DIRECTORY_FRAME_LEN: usize = 8 + CHECKSUM_LEN;
 
 /// Region types: the low byte of a section's type, and two for what the directory cannot list.
 pub(crate) const DATA: u16 = 1;
@@ -199,7 +198,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// The sealed bytes of a directory that stands at `offset`.
     pub(crate) fn encode(&self, id: u64, offset: u64) -> Vec<u8> {
-        let mut out = Vec::with_capacity(DIRECTORY_FRAME_LEN + SECTION_LEN * self.sections.len());
+        let mut out = Vec::new();
         out.extend_from_slice(&(self.sections.len() as u32).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         for section in &self.sections {
@@ -345,13 +344,15 @@ mod tests {
         let section = Section { kind: DATA, flags: 1, offset: 490, len: 10 };
         let good = Directory { sections: vec![section] }.encode(7, 500);
         assert_eq!(Directory::decode(&good, 7, 500).unwrap().sections, [section]);
+        let decode_err = |bytes: &[u8]| Directory::decode(bytes, 7, 500).unwrap_err();
         // The count, and the word of zeros behind it.
         for at in [0, 4] {
             let mut bytes = good.clone();
             bytes[at] += 1;
+            let Flaw::Corrupt { detail: unsealed, .. } = decode_err(&bytes) else { panic!() };
             Directory::reseal(&mut bytes, 7, 500);
-            let flaw = Directory::decode(&bytes, 7, 500).unwrap_err();
-            assert!(matches!(flaw, Flaw::Corrupt { .. }), "byte {at}: {flaw:?}");
+            let Flaw::Corrupt { detail, .. } = decode_err(&bytes) else { panic!("byte {at}") };
+            assert_ne!(detail, unsealed, "byte {at} is told by the checksum alone");
         }
     }
 

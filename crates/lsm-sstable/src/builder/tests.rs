@@ -84,8 +84,38 @@ fn keys_and_values_have_limits() {
     }
     let value = vec![0; MAX_VALUE_LEN + 1];
     assert!(matches!(add(&mut builder, b"k", &value), Err(Error::InvalidArgument(_))));
+    let key = InternalKeyRef::new(b"k", Seq::new(9), Kind::Put);
+    check_limits(key, &value[1..]).unwrap();
     assert_eq!(builder.entries(), 0);
     add(&mut builder, b"k", b"v").unwrap();
     add(&mut builder, &long[..MAX_KEY_LEN], b"v").unwrap();
     assert_eq!(builder.finish().unwrap().entries, 2);
+}
+
+#[test]
+fn a_table_ends_short_of_what_its_fences_can_tell() {
+    let mut builder = builder(&MemFs::new(), 4096);
+    let len =
+        builder.block.raw_len_with(InternalKeyRef::new(&[0; 4], Seq::new(9), Kind::Put), b"v");
+    builder.output.written = fences::MAX_DATA_LEN - (1 << 20) - len as u64 + 1;
+    let error = add(&mut builder, 0, b"v").unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+    builder.output.written -= 1;
+    add(&mut builder, 0, b"v").unwrap();
+    assert_eq!(builder.entries(), 1);
+}
+
+#[test]
+fn a_full_buffer_goes_to_the_file_and_gives_back_what_it_grew_by() {
+    let fs = MemFs::new();
+    let mut builder = builder(&fs, 4096);
+    let output = &mut builder.output;
+    output.buffer = vec![0; BUFFER_LEN - 1];
+    output.write_if_full().unwrap();
+    assert_eq!((output.written, output.buffer.len()), (0, BUFFER_LEN - 1));
+    output.buffer.reserve_exact(7 * BUFFER_LEN);
+    output.buffer.push(0);
+    output.write_if_full().unwrap();
+    assert_eq!((output.written, output.buffer.len()), (BUFFER_LEN as u64, 0));
+    assert!((2 * BUFFER_LEN..3 * BUFFER_LEN).contains(&output.buffer.capacity()));
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsm_base::fs::StdFs;
+use lsm_base::fs::{Fault, FaultFs, Op, OpKind, StdFs};
 use lsm_base::key::hash_user_key;
 use lsm_base::{Cursor, InternalKeyRef, KeyspaceId};
 use tempfile::TempDir;
@@ -28,10 +28,14 @@ fn value_of(index: u32) -> Vec<u8> {
 }
 
 fn build(mode: ReadMode, compression: Compression) -> Setup {
+    build_in(Arc::new(StdFs), mode, compression)
+}
+
+fn build_in(fs: Arc<dyn Fs>, mode: ReadMode, compression: Compression) -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("000007.sst");
     let options = TableOptions { compression, ..TableOptions::default() };
-    let file = StdFs.create(&path).unwrap();
+    let file = fs.create(&path).unwrap();
     let mut builder = TableBuilder::new(file, 99, (KeyspaceId::DEFAULT, "default"), options);
     for index in 0..COUNT {
         let key = key_of(index);
@@ -39,13 +43,8 @@ fn build(mode: ReadMode, compression: Compression) -> Setup {
         builder.add(key, &value_of(index)).unwrap();
     }
     let summary = builder.finish().unwrap();
-    let source = TableSource {
-        fs: Arc::new(StdFs),
-        path: path.clone(),
-        number: 7,
-        id: summary.id,
-        len: summary.len,
-    };
+    let source =
+        TableSource { fs, path: path.clone(), number: 7, id: summary.id, len: summary.len };
     Setup { _dir: dir, path, table: Table::new(source, mode, BlockCache::new(1 << 20)) }
 }
 
@@ -239,6 +238,44 @@ fn compaction_reads_a_block_anew_at_every_visit() {
         let error = compaction.seek(&key_of(1), Seq::MAX).unwrap_err();
         assert!(matches!(error, Error::Corruption { .. }), "{error}");
     }
+}
+
+#[test]
+fn compaction_reads_ahead_and_not_into_what_cannot_be_read() {
+    const READ_AHEAD: u64 = 256 << 10;
+    let fs = Arc::new(FaultFs::new(Arc::new(StdFs)));
+    let setup = build_in(Arc::clone(&fs) as _, ReadMode::Pread, Compression::None);
+    let opened = setup.table.opened().unwrap();
+    let mut cursor = setup.table.cursor(CursorMode::Compaction);
+    fs.clear_trace();
+    cursor.seek_to_first().unwrap();
+    for _ in 1..COUNT {
+        cursor.next().unwrap();
+    }
+    let reads: Vec<_> = fs.trace().into_iter().filter(|op| op.kind == OpKind::Read).collect();
+    let [first, ahead @ ..] = &reads[..] else { panic!("nothing was read") };
+    assert_eq!(first.len, opened.place(0).len as u64, "a seek reads what it looks for");
+    let [whole @ .., last] = ahead else { panic!("nothing was read ahead") };
+    assert!(1 < whole.len() && whole.iter().all(|op| op.len == READ_AHEAD), "{reads:?}");
+    assert_eq!(last.offset + last.len, opened.data.end());
+    // In the second stretch that is read ahead.
+    let bad = (0..).find(|&index| whole[1].offset + 20_000 < opened.place(index).offset).unwrap();
+    let sector = opened.place(bad).offset;
+    let is_bad = move |op: &Op| (op.offset..op.offset + op.len).contains(&sector);
+    fs.set_plan(move |op| (op.kind == OpKind::Read && is_bad(op)).then_some(Fault::Eio));
+    let mut read = 1_usize;
+    cursor.seek_to_first().unwrap();
+    let error = loop {
+        match cursor.next() {
+            Ok(()) => read += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    fs.clear_plan();
+    let count = |index| opened.read_block(index, &mut Vec::new()).unwrap().count();
+    let before: usize = (0..bad).map(count).sum();
+    assert_eq!(read, before, "the blocks before the one that cannot be read are read");
 }
 
 #[test]

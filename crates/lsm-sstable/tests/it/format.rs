@@ -109,6 +109,7 @@ fn an_unknown_optional_section_is_skipped_but_checked() {
     table.verify().unwrap();
     let text = table.inspect().unwrap().to_string();
     assert!(text.contains("optional  unknown (999)"), "{text}");
+    assert!(text.contains("\nproperties\n  keyspace     3 \"users\"\n"), "{text}");
 
     let section = word(&good, good.len() - FOOTER_LEN);
     extended[section] ^= 1;

@@ -95,6 +95,7 @@ pub(crate) fn get(table: &Table, user_key: &[u8], seq: Seq) -> lsm_base::Result<
 
 /// The entry that a cursor stands on.
 pub(crate) fn entry_at(cursor: &impl Cursor) -> Option<Entry> {
+    assert_eq!(cursor.peek(), cursor.valid().then(|| cursor.key()));
     cursor.valid().then(|| (cursor.key().to_owned(), cursor.value().to_vec()))
 }
 
