@@ -2,7 +2,7 @@
 //! one after the other, each of which some test is to notice.
 //!
 //! 1. Each mutant meets the [`QUICK`] tests of its own crate.
-//! 2. What survives meets the engine's tests as well, the [`SLOW`] ones among them.
+//! 2. What survives meets [`MORE`] tests, those of the engine.
 //! 3. What became of them goes into the [tally], where a person gives each survivor a reason, or
 //!    writes the test that notices it: `--survivors` tests again those without a reason. `cargo xtask
 //!    tidy` checks that one of them was done.
@@ -44,18 +44,19 @@ const EXCLUDED: &[&str] = &[
 /// Mutants of code that people read what it writes: no data depends on that.
 const HARMLESS: &str = "<impl (fmt::)?Debug for ";
 
-/// The tests of the engine that mutants meet: the unit tests, and of the harnesses those that end
-/// within seconds and that measure nothing, since a mutant is built while others are tested. Of the
-/// other crates they meet all.
-const TESTS: &str = "not package(lsm-engine) | kind(lib) | test(/^(basics|close|death|full_disk|\
-    keyspaces|manifest|open|snapshots)::/)";
-
-/// Those among them that take half a minute as mutants are compiled, for survivors alone: a mutant is
-/// noticed in a second or two by the others, or in the rest of the cases not at all.
-const SLOW: &str = "package(lsm-engine) & test(/^(fuzz::tests::the_corpus_of_operations|\
+/// The tests that every mutant meets: all, but of the engine the unit tests, and of its harnesses
+/// those that end within seconds and that measure nothing, since a mutant is built while others are
+/// tested.
+const QUICK: &str = "(not package(lsm-engine) | kind(lib) | test(/^(basics|close|death|full_disk|\
+    keyspaces|manifest|open|snapshots)::/)) - (package(lsm-engine) & \
+    test(/^(fuzz::tests::the_corpus_of_operations|\
     death::what_an_open_serves_is_on_disk|full_disk::a_small_disk_takes_writes_with_default_options|\
     manifest::a_(failure|power_loss)_while_the_manifest_is_begun_anew_loses_nothing|\
-    snapshots::a_drop_takes_its_place_among_the_writes_at_whatever_point_power_fails)$/)";
+    snapshots::a_drop_takes_its_place_among_the_writes_at_whatever_point_power_fails)$/))";
+
+/// The tests that a survivor meets too: all but those that take minutes, and that measure.
+const MORE: &str = "not (package(lsm-engine) & test(/^(allocations|faults|flips|golden|kill|\
+    lost_sync|model|power_loss|repair|sweep)::/))";
 
 /// A diff as cargo-mutants reads it, whatever git is configured to: with other prefixes it would find
 /// none of our files in it, and not say so.
@@ -172,7 +173,7 @@ fn test_survivors(tally: &mut Tally, folder: &Path, root: &Path) -> Result<(), S
         println!("all survivors have a reason");
         return Ok(());
     }
-    let outcomes = outcomes(command_for_survivors(root, tally), folder, root)?;
+    let outcomes = run_tool(command_for_survivors(root, tally), folder, MORE)?;
     tally.judge_again(&outcomes.by_name()?);
     for (file, Survivor { line, mutant, .. }) in tally.without_reason() {
         println!("survived again, or stands elsewhere by now: {file}:{line}: {mutant}");
@@ -190,11 +191,11 @@ fn folder(root: &Path) -> Result<PathBuf, String> {
 
 /// What becomes of the mutants of a command, of which those that survive meet all tests of the engine.
 fn outcomes(command: Command, folder: &Path, root: &Path) -> Result<Outcomes, String> {
-    let mut outcomes = run_tool(command, folder, &format!("({TESTS}) - ({SLOW})"))?;
+    let mut outcomes = run_tool(quick(command), folder, QUICK)?;
     let survivors: Vec<_> = outcomes.survivors().cloned().collect();
     if !survivors.is_empty() {
         // What is known so far is worth keeping, whatever becomes of this.
-        match run_tool(command_again(root, &survivors), &folder.join("again"), TESTS) {
+        match run_tool(command_again(root, &survivors), &folder.join("again"), MORE) {
             Ok(again) => outcomes.judge_again(&again),
             Err(why) => eprintln!("mutants: the survivors did not meet the engine: {why}"),
         }
@@ -275,10 +276,16 @@ fn command(root: &Path) -> Command {
     command.args(["--test-tool=nextest", "--exclude-re", HARMLESS]);
     // The target folder is that of a tree without mutants.
     command.env_remove("CARGO_TARGET_DIR");
-    // Nobody reads a backtrace of theirs, and they are compiled by the thousand: that takes longer
-    // than their tests do.
+    // Nobody reads a backtrace of theirs, and they are compiled by the thousand.
     for profile in ["DEV", "TEST"] {
         command.env(format!("CARGO_PROFILE_{profile}_DEBUG"), "false");
+    }
+    command
+}
+
+/// The same without optimisation, which takes longer than the quick tests do.
+fn quick(mut command: Command) -> Command {
+    for profile in ["DEV", "TEST"] {
         command.env(format!("CARGO_PROFILE_{profile}_OPT_LEVEL"), "0");
     }
     command
@@ -392,25 +399,24 @@ mod tests {
             assert!(path.is_dir() || path.with_extension("rs").is_file(), "{start}");
         }
         let engine = root.join("crates/lsm-engine");
-        let (_, names) = TESTS.split_once("^(").unwrap();
-        for name in names.split_once(')').unwrap().0.split('|') {
-            assert!(engine.join("tests/it").join(name).with_extension("rs").is_file(), "{name}");
+        let harness = |name: &str| engine.join("tests/it").join(name).with_extension("rs");
+        for tests in [QUICK, MORE] {
+            let (_, names) = tests.split_once("test(/^(").unwrap();
+            for name in names.split_once(')').unwrap().0.split('|') {
+                assert!(harness(name).is_file(), "{name}");
+            }
         }
-    }
-
-    #[test]
-    fn every_slow_test_is_there() {
-        let engine = crate::workspace_root().join("crates/lsm-engine");
-        let (_, names) = SLOW.split_once("^(").unwrap();
-        let (names, _) = names.split_once(")$").unwrap();
-        for name in names.replace("(failure|power_loss)", "failure").split('|') {
-            let (file, test) = name.rsplit_once("::").unwrap();
+        // Those that take half a minute without optimisation, which are not among the quick ones.
+        let (_, slow) = QUICK.rsplit_once("test(/^(").unwrap();
+        for name in slow.strip_suffix(")$/))").unwrap().split('|') {
+            let name = name.replace("(failure", "failure").replace("power_loss)", "power_loss");
+            let Some((file, test)) = name.rsplit_once("::") else { continue };
             let file = match file.strip_suffix("::tests") {
                 Some(file) => engine.join("src").join(file).with_extension("rs"),
-                None => engine.join("tests/it").join(file).with_extension("rs"),
+                None => harness(file),
             };
             let text = fs::read_to_string(&file).unwrap_or_default();
-            assert!(text.contains(&format!("fn {test}(")), "{name} in {}", file.display());
+            assert!(text.contains(&format!("fn {test}")), "{name} in {}", file.display());
         }
     }
 
