@@ -15,6 +15,7 @@ mod belief;
 mod damage;
 mod deaths;
 mod foreign;
+mod syncs;
 mod target;
 mod unreadable;
 mod whole;
