@@ -157,6 +157,56 @@ fn another_table_in_its_place_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_length_is_the_table_that_its_footer_says() {
+    let (bytes, identity, _) = table(Compression::None);
+    let is_refused = |bytes: &[u8], identity| {
+        matches!(salvage(bytes, Some(identity)), Err(Error::Corruption { .. }))
+    };
+    for recorded in [identity.len - 8, identity.len + 8] {
+        let other = TableIdentity { id: 8, len: recorded, ..identity };
+        assert!(is_refused(&bytes, other), "recorded with {recorded} bytes");
+        let (entries, lost) = salvage(&bytes, Some(TableIdentity { id: 7, ..other })).unwrap();
+        assert_eq!((entries.len(), lost.len()), (KEYS as usize, 0), "with {recorded} bytes");
+    }
+    // What follows a whole table says nothing of it, not even with a footer of its own.
+    let footer = crate::format::Footer {
+        directory_offset: 0,
+        directory_len: 0,
+        id: 8,
+        file_len: identity.len + FOOTER_LEN as u64,
+    };
+    let longer = [&bytes[..], &footer.encode()].concat();
+    let (entries, lost) = salvage(&longer, Some(identity)).unwrap();
+    assert_eq!((entries.len(), lost.len()), (KEYS as usize, 0));
+}
+
+#[test]
+fn what_is_told_reaches_no_further_than_the_blocks_beside() {
+    let (bytes, identity, data_end) = table(Compression::None);
+    for has_fences in [true, false] {
+        let mut bytes = bytes.clone();
+        bytes[data_end / 2] ^= 1;
+        *bytes.last_mut().unwrap() ^= u8::from(!has_fences);
+        let (entries, lost) = salvage(&bytes, Some(identity)).unwrap();
+        // Without a footer, what follows the data is told as well.
+        let [lost, ..] = &lost[..] else { panic!("{has_fences}") };
+        let missing: Vec<_> =
+            (0..KEYS).filter(|key| !entries.contains_key(&key.to_be_bytes()[..])).collect();
+        let (first, last) = (missing[0], missing[missing.len() - 1]);
+        let key = |bound: &Option<Box<[u8]>>| {
+            let mut key = [0; 4];
+            let bound = bound.as_deref().expect("there are blocks on both sides");
+            key[..bound.len()].copy_from_slice(bound);
+            u32::from_be_bytes(key)
+        };
+        let per_block = last - first + 1;
+        let told = key(&lost.first)..=key(&lost.last);
+        assert!((first - 1..=first).contains(told.start()), "{told:?} of {missing:?}");
+        assert!((last..=last + per_block).contains(told.end()), "{told:?} of {missing:?}");
+    }
+}
+
+#[test]
 fn a_salvage_says_what_it_reads_and_how_far_it_is() {
     let (bytes, identity, data_end) = table(Compression::None);
     let open = |bytes: &[u8], identity| {
