@@ -315,3 +315,6 @@ fn memtable_range(
     let largest: Box<[u8]> = cursor.key().user_key.into();
     Ok(Some(KeyRange::new(smallest, largest)))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
