@@ -66,6 +66,42 @@ fn a_first_open_that_was_cut_short_is_begun_anew() {
     }
 }
 
+#[test]
+fn a_manifest_with_edits_is_a_database_that_lost_its_current() {
+    let (memory, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    kill(&fs, db);
+    for name in harness::names(&memory, |name| !matches!(name, FileName::Manifest(_))) {
+        memory.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    let before = tree(&memory);
+    assert_eq!(open(&on(&memory), 0).unwrap_err().kind(), ErrorKind::MissingFile);
+    let is_of_before = |file: &(String, Vec<u8>)| before.contains(file);
+    assert_eq!(tree(&memory).iter().filter(|file| is_of_before(file)).count(), before.len());
+}
+
+/// Only a full disk is a reason to try again; what failed otherwise may have gone halfway.
+#[test]
+fn an_open_that_cannot_write_its_manifest_is_not_tried_again() {
+    let (memory, fs) = harness::disk();
+    let db = open(&fs, 0).unwrap();
+    db.put("k", "v").unwrap();
+    kill(&fs, db);
+    write_file(&memory, "000099.sst", b"no table that anything names");
+    for kind in [OpKind::Write, OpKind::SyncData] {
+        let fs = on(&memory.crash(Keep::Everything));
+        let mut seen = 0;
+        fs.set_plan(move |op| {
+            let is_new = matches!(op.file_name(), Some(FileName::Manifest(2..))) && op.kind == kind;
+            seen += u32::from(is_new);
+            (is_new && seen == 1).then_some(Fault::Eio)
+        });
+        assert_eq!(open(&fs, 0).unwrap_err().kind(), ErrorKind::Io, "{kind:?}");
+        assert_eq!(fs.injected(), 1, "{kind:?}");
+        assert!(fs.exists(&Path::new(DIR).join("000099.sst")).unwrap(), "{kind:?}");
+    }
+}
+
 /// A sync of the directory that fails may forget a name, which stands in the cache until the power
 /// goes. The next open finds that segment and goes on behind it.
 #[test]

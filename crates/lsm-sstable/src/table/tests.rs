@@ -72,6 +72,15 @@ fn every_mode_reads_what_was_written() {
         for compression in [Compression::None, Compression::Lz4] {
             let setup = build(mode, compression);
             read_all(&setup.table);
+            // What was read once comes from elsewhere the next time, and from the file again where
+            // the cache has no room for it.
+            read_all(&setup.table);
+            let Setup { table, path, .. } = &setup;
+            let cache = BlockCache::new(1);
+            let alone = Table::open_standalone(Arc::new(StdFs), path, mode, cache).unwrap();
+            read_all(&alone);
+            read_all(&alone);
+            table.verify().unwrap();
             setup.table.forget_verified();
             read_all(&setup.table);
             setup.table.verify().unwrap();
