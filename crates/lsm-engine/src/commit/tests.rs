@@ -131,6 +131,23 @@ fn a_group_ends_where_its_generation_is_full() {
     }
 }
 
+/// A table must not tell what the log may lose: what was sealed with it would have a gap.
+#[test]
+fn a_flush_has_the_log_synced_up_to_what_it_writes() {
+    let db = store(1 << 20, None);
+    let inner = db.inner();
+    let mut batch = WriteBatch::new();
+    batch.put("key", "value");
+    let request = Arc::new(Request::of_thread(Arc::new(batch), Durability::Sync, None, None));
+    inner.commit().handover.enqueue(Arc::clone(&request));
+    inner.commit().handover.lead_in_passing(inner);
+    assert_eq!(inner.visible().get(), 0, "nobody has synced it");
+    inner.wal().prepare(0).unwrap();
+    assert!(inner.commit().try_seal(inner));
+    assert!(inner.flush_oldest().unwrap());
+    assert_eq!(inner.visible().get(), 1);
+}
+
 #[test]
 fn pressure_is_told_how_full_a_generation_is() {
     for (memtable_size, max_log_bytes, len) in
