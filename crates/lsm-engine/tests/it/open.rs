@@ -80,6 +80,23 @@ fn a_manifest_with_edits_is_a_database_that_lost_its_current() {
     assert_eq!(tree(&memory).iter().filter(|file| is_of_before(file)).count(), before.len());
 }
 
+/// A name that stood on the disk once is not given to another file: an unlink may be lost.
+#[test]
+fn numbers_go_on_behind_every_file_that_was_found() {
+    for orphan in ["000099.sst", "MANIFEST-000099", "MANIFEST-000099.tmp"] {
+        let (memory, fs) = harness::disk();
+        kill(&fs, open(&fs, 0).unwrap());
+        write_file(&memory, orphan, b"nothing names it");
+        let db = open(&on(&memory), 0).unwrap();
+        let manifests = harness::names(&memory, |name| matches!(name, FileName::Manifest(_)));
+        assert_eq!(manifests, ["MANIFEST-000100"], "behind {orphan}");
+        db.put("k", "v").unwrap();
+        db.flush().unwrap();
+        let tables = harness::names(&memory, |name| matches!(name, FileName::Table(_)));
+        assert_eq!(tables, ["000101.sst"], "behind {orphan}");
+    }
+}
+
 /// Only a full disk is a reason to try again; what failed otherwise may have gone halfway.
 #[test]
 fn an_open_that_cannot_write_its_manifest_is_not_tried_again() {
