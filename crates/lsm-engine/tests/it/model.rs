@@ -15,7 +15,9 @@
 
 mod copies;
 mod disk;
+mod doors;
 mod driver;
+mod figures;
 mod heard;
 mod held;
 mod input;
@@ -25,6 +27,7 @@ mod oracle;
 mod reads;
 mod sets;
 mod shrink;
+mod told;
 
 use std::cell::Cell;
 use std::env;
@@ -35,7 +38,8 @@ use std::time::{Duration, Instant};
 use lsm_engine::Options;
 
 use self::disk::{Directory, Disk, Memory};
-use self::driver::{Driver, Figures};
+use self::driver::Driver;
+use self::figures::Figures;
 use self::sets::Set;
 
 /// How many streams each set takes.
@@ -129,6 +133,8 @@ fn check_usual(name: &str, figures: Figures) {
     assert!(8 <= figures.checkpoints, "{name}: {figures:?}");
     assert!(4 <= figures.repairs, "{name}: {figures:?}");
     assert!(10 <= figures.heard, "{name}: {figures:?}");
+    assert!(40 <= figures.sizes, "{name}: {figures:?}");
+    assert!(60 <= figures.told, "{name}: {figures:?}");
 }
 
 /// Every set with the smallest memtables is busy in the background all the time.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use lsm_engine::{Db, Durability, Keyspace, Read, Seq, WriteOptions};
+use lsm_engine::{Db, Durability, Keyspace, Progress, Read, Seq, WriteOptions};
 
 use super::driver::Driver;
 use super::held::Shared;
 use super::lives::difference;
+use super::told::assert_complete;
 
 impl Driver {
     /// Makes a copy, sometimes of a store that has writes in flight, and looks what it holds.
@@ -32,7 +33,9 @@ impl Driver {
     /// Repairs the store, which is not open, into another one: nothing of it is lost.
     pub(super) fn repair(&mut self) -> std::path::PathBuf {
         let dir = self.disk.new_dir();
-        let report = self.disk.repair(&dir).run().unwrap();
+        let progress = Progress::new();
+        let report = self.disk.repair(&dir).progress(&progress).run().unwrap();
+        assert_complete(&progress);
         assert!(report.is_lossless() && report.damage.is_empty(), "{report:?}");
         assert!(report.guessed_names.is_empty(), "{report:?}");
         self.figures.repairs += 1;

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lsm_engine::{
-    Condition, Db, Durability, ErrorKind, Keyspace, Metrics, Read, Seq, WriteBatch, WriteOptions,
+    Condition, Db, Durability, ErrorKind, Keyspace, Read, Seq, WriteBatch, WriteOptions,
 };
 
 use super::disk::Disk;
+use super::figures::Figures;
 use super::heard::Heard;
 use super::held::{HeldCursor, HeldSnapshot, Shared};
 use super::input::Input;
@@ -25,9 +27,16 @@ pub(crate) struct Commit {
     pub(super) ops: Vec<Write>,
 }
 
+/// How many operations were written in a life.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Written {
+    pub(super) puts: u64,
+    pub(super) deletes: u64,
+}
+
 /// What an operation may be: its share among a thousand, its name, and how it is done.
-const ACTIONS: [(usize, &str, Action); 27] = [
-    (319, "put, or seldom delete", |driver| driver.put_or_delete(4)),
+const ACTIONS: [(usize, &str, Action); 31] = [
+    (302, "put, or seldom delete", |driver| driver.put_or_delete(4)),
     (60, "put or delete", |driver| driver.put_or_delete(1)),
     (70, "batch", Driver::write_batch),
     (80, "conditional write", Driver::write_if),
@@ -43,11 +52,15 @@ const ACTIONS: [(usize, &str, Action); 27] = [
     (2, "drop a keyspace", Driver::drop_keyspace),
     (3, "flush", Driver::flush),
     (2, "read from cursors that slept", Driver::wake_cursors),
-    (6, "wait for background work", |driver| driver.db().wait_idle().unwrap()),
+    (6, "wait for background work", Driver::wait_idle),
     (5, "sync", Driver::sync),
     (1, "verify", Driver::verify),
     (2, "compact", Driver::compact),
     (12, "look at levels", Driver::look_at_levels),
+    (6, "write, and wait for no more than so long", Driver::write_in_time),
+    (6, "write by another door", Driver::write_by_another_door),
+    (2, "be refused", Driver::be_refused),
+    (3, "ask for a size", Driver::ask_for_size),
     (6, "write, and ask late", Driver::write_late),
     (4, "ask what became of a write", Driver::ask_late),
     (1, "checkpoint", Driver::checkpoint),
@@ -72,59 +85,6 @@ fn action(input: &mut Input) -> (&'static str, Action) {
 /// How many snapshots, and how many cursors, are held at most.
 pub(super) const MAX_HELD: usize = 6;
 
-/// What a run did, over all of its opens.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Figures {
-    pub(crate) ops: u64,
-    pub(crate) flushes: u64,
-    pub(crate) compactions: u64,
-    /// The most levels that held tables at once, in one keyspace.
-    pub(crate) levels: usize,
-    pub(crate) reopens: u64,
-    /// Power losses, process deaths among them.
-    pub(crate) crashes: u64,
-    /// Commits that a power loss took, and that were written again.
-    pub(crate) lost: u64,
-    /// The most generations that waited for their flush at once.
-    pub(crate) sealed: usize,
-    /// Cursors that went the other way from an entry to an entry.
-    pub(crate) turns: u64,
-    /// Cursors that were first read from long after they were made.
-    pub(crate) woken: u64,
-    /// Reads without the disk that had an answer.
-    pub(crate) resident: u64,
-    /// Asynchronous writes that were queued before another was waited for.
-    pub(crate) in_flight: u64,
-    /// Outcomes that were asked for when much had happened since.
-    pub(crate) late: u64,
-    pub(crate) checkpoints: u64,
-    pub(crate) repairs: u64,
-    /// Closes after which the listener had heard all that counts.
-    pub(crate) heard: u64,
-}
-
-impl Figures {
-    /// Takes those of another run in.
-    pub(crate) fn add(&mut self, other: Figures) {
-        self.ops += other.ops;
-        self.flushes += other.flushes;
-        self.compactions += other.compactions;
-        self.levels = self.levels.max(other.levels);
-        self.reopens += other.reopens;
-        self.crashes += other.crashes;
-        self.lost += other.lost;
-        self.sealed = self.sealed.max(other.sealed);
-        self.turns += other.turns;
-        self.woken += other.woken;
-        self.resident += other.resident;
-        self.in_flight += other.in_flight;
-        self.late += other.late;
-        self.checkpoints += other.checkpoints;
-        self.repairs += other.repairs;
-        self.heard += other.heard;
-    }
-}
-
 /// One run.
 pub(crate) struct Driver {
     pub(super) input: Input,
@@ -133,6 +93,8 @@ pub(crate) struct Driver {
     pub(super) db: Option<Db>,
     /// Of this life.
     pub(super) heard: Arc<Heard>,
+    pub(super) written: Written,
+    pub(super) opened: Instant,
     /// What a power loss may take: the commits since the last that is on disk for certain.
     pub(super) unsynced: Vec<Commit>,
     /// All that is up to here is on disk for certain.
@@ -160,9 +122,11 @@ impl Driver {
             disk,
             unsynced: Vec::new(),
             synced: db.seq(),
+            opened: db.opened(),
             seq: db.seq(),
             db: Some(db),
             heard,
+            written: Written::default(),
             spaces: vec![(default, space)],
             snapshots: Vec::new(),
             cursors: Vec::new(),
@@ -284,6 +248,9 @@ impl Driver {
         let is_on = self.seq.plus(count) <= seq || count == 0;
         assert!(is_on, "{count} up to {seq} after {}", self.seq);
         self.seq = seq;
+        let puts = ops.iter().filter(|(_, _, value)| value.is_some()).count() as u64;
+        self.written.puts += puts;
+        self.written.deletes += ops.len() as u64 - puts;
         for (index, (space, key, value)) in ops.iter().enumerate() {
             let written = Seq::new(seq.get() + 1 + index as u64 - count);
             space.borrow_mut().write(key, written, value.clone());
@@ -302,19 +269,9 @@ impl Driver {
         self.unsynced.clear();
     }
 
-    fn flush(&mut self) {
-        self.db().flush().unwrap();
-        self.all_synced();
-    }
-
     fn sync(&mut self) {
         self.db().sync().unwrap();
         self.all_synced();
-    }
-
-    fn verify(&mut self) {
-        let report = self.db().verify().unwrap();
-        assert!(report.is_clean(), "{report:?}");
     }
 
     pub(super) fn write_options(&mut self) -> WriteOptions {
@@ -365,31 +322,6 @@ impl Driver {
         assert_eq!(keyspace.put("k", "v").unwrap_err().kind(), ErrorKind::Closed);
     }
 
-    fn compact(&mut self) {
-        if self.input.once_in(4) {
-            self.db().compact::<&[u8]>(..).unwrap();
-        } else {
-            let bounds = self.input.bounds();
-            self.db().compact(bounds).unwrap();
-        }
-        self.wake_cursors();
-    }
-
-    fn look_at_levels(&mut self) {
-        self.heard.assert_counted(|| self.db().metrics());
-        for keyspace in self.db().levels() {
-            let sealed = keyspace.memtables.iter().filter(|memtable| memtable.is_sealed).count();
-            self.figures.sealed = self.figures.sealed.max(sealed);
-            let mut used = 0;
-            for level in &keyspace.levels {
-                used += usize::from(!level.tables.is_empty());
-                let is_run = level.tables.windows(2).all(|pair| pair[0].largest < pair[1].smallest);
-                assert!(level.level == 0 || is_run, "level {} overlaps", level.level);
-            }
-            self.figures.levels = self.figures.levels.max(used);
-        }
-    }
-
     /// Compares everything, on disk too, and closes. The number tells apart what two streams wrote.
     pub(crate) fn finish(mut self) -> (Figures, u64) {
         self.input = Input::of_operation(self.seed, u64::MAX);
@@ -403,10 +335,5 @@ impl Driver {
         let db = self.db();
         self.add_figures(&db.metrics());
         (self.figures, self.fingerprint())
-    }
-
-    pub(super) fn add_figures(&mut self, metrics: &Metrics) {
-        self.figures.flushes += metrics.flushes;
-        self.figures.compactions += metrics.compactions;
     }
 }

@@ -8,11 +8,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use lsm_engine::base::fs::Keep;
-use lsm_engine::{Db, Durability, ErrorKind, Read, Seq, WriteBatch, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Health, Read, Seq, WriteBatch, WriteOptions};
 
 use super::copies::assert_same_keyspaces;
-use super::driver::{Commit, Driver};
+use super::doors::assert_refuses;
+use super::driver::{Commit, Driver, Written};
 use super::held::{HeldCursor, Shared};
+use super::told::visible_in;
 
 impl Driver {
     pub(super) fn reopen(&mut self) {
@@ -25,6 +27,7 @@ impl Driver {
             let closed = db.clone();
             db.close().unwrap();
             self.heard.assert_told(&closed.metrics());
+            assert_closed(&closed);
             self.figures.heard += 1;
             let spaces = self.spaces.drain(..).map(|(_, space)| space).collect();
             for held in self.snapshots.drain(..) {
@@ -57,6 +60,7 @@ impl Driver {
     /// Opens the database for its next life.
     fn open(&mut self) -> Db {
         self.heard = Arc::default();
+        self.written = Written::default();
         self.disk.builder().listener(self.heard.listener()).open().unwrap()
     }
 
@@ -69,6 +73,9 @@ impl Driver {
 
     fn begin_life(&mut self, db: Db, spaces: Vec<Shared>) {
         assert!(self.seq <= db.seq(), "{} after {}", db.seq(), self.seq);
+        assert!(!db.recovery_report().is_new);
+        assert!(self.opened < db.opened(), "a life begins after the one before");
+        self.opened = db.opened();
         self.seq = db.seq();
         for space in spaces {
             let keyspace = db.keyspace(&space.borrow().name).unwrap();
@@ -81,14 +88,17 @@ impl Driver {
     /// Looks at the closed database without changing it.
     fn only_read(&mut self, spaces: &[Shared]) {
         let db = self.disk.builder().open_read_only().unwrap();
-        let refused = db.put("k", "v").unwrap_err().kind();
-        assert_eq!(refused, ErrorKind::ReadOnly);
+        assert_refuses(&db, ErrorKind::ReadOnly);
+        assert_eq!(db.health(), Health::ReadOnly);
         let snapshot = db.snapshot().unwrap();
         for space in spaces {
             let view = snapshot.keyspace(&space.borrow().name).unwrap();
             assert_eq!(first_difference(&view, space, self.seq), None);
         }
-        assert!(db.verify().unwrap().is_clean());
+        let report = db.verify().unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        let expected = visible_in(spaces, self.seq);
+        assert!(expected <= report.entries, "{} entries for {expected}", report.entries);
     }
 
     /// The process dies; what it wrote is in the page cache.
@@ -187,6 +197,16 @@ impl Driver {
         }
         hasher.finish()
     }
+}
+
+/// Whoever still has a handle is told.
+fn assert_closed(db: &Db) {
+    assert_eq!(db.health(), Health::Closed);
+    assert_refuses(db, ErrorKind::Closed);
+    let size = db.approximate_size::<&[u8]>(..);
+    assert_eq!(size.map_err(|error| error.kind()), Err(ErrorKind::Closed));
+    assert_eq!(db.verify().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(db.snapshot().unwrap_err().kind(), ErrorKind::Closed);
 }
 
 /// The first key of any keyspace at which a database is not what the model was at `seq`.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use lsm_engine::{Entry, ErrorKind, Read, Resident, Scan, Seq, Snapshot};
+use lsm_engine::{Entry, ErrorKind, KeyspaceId, Read, Resident, Scan, Seq, Snapshot};
 
 use super::driver::{Driver, MAX_HELD};
 use super::held::{HeldCursor, HeldSnapshot, Shared};
@@ -14,7 +14,13 @@ impl Driver {
     pub(super) fn get(&mut self) {
         let (keyspace, space) = self.pick_space();
         let key = self.input.key();
-        let is_resident = get_from(&mut self.input, &keyspace, &space.borrow(), &key, self.seq);
+        // The database reads like its default keyspace.
+        let by_db = keyspace.id() == KeyspaceId::DEFAULT && self.input.once_in(4);
+        let (db, space) = (self.db(), space.borrow());
+        let is_resident = match by_db {
+            true => get_from(&mut self.input, &db, &space, &key, self.seq),
+            false => get_from(&mut self.input, &keyspace, &space, &key, self.seq),
+        };
         self.figures.resident += u64::from(is_resident);
     }
 
@@ -112,15 +118,20 @@ impl Driver {
         }
         let view = snapshot.keyspace(&space.name).unwrap();
         let seq = snapshot.seq();
-        match self.input.below(5) {
+        match self.input.below(6) {
+            5 => {
+                let mut prefix = self.input.key();
+                prefix.truncate(self.input.below(1 + prefix.len()));
+                compare_prefix(view.prefix(&prefix), &space, &prefix, seq);
+            }
             0 => {
                 let bounds = self.input.bounds();
                 compare_scan(&mut self.input, view.scan(bounds.clone()), &space, &bounds, seq);
             }
             1 if self.cursors.len() < MAX_HELD => {
-                let cursor = view.cursor().unwrap();
+                let bounds = self.input.bounds();
+                let cursor = view.cursor_in(bounds.clone()).unwrap();
                 assert_eq!(cursor.seq(), seq);
-                let bounds = (Bound::Unbounded, Bound::Unbounded);
                 let space =
                     Shared::clone(spaces.iter().find(|s| s.borrow().id == space.id).unwrap());
                 self.cursors.push(HeldCursor {
