@@ -14,7 +14,7 @@ impl Driver {
     pub(super) fn checkpoint(&mut self) {
         // Each costs as much as some hundred other operations.
         if self.input.once_in(2) {
-            return;
+            return self.found_nothing();
         }
         let writes = self.launch_or_not();
         let before = self.seq;

@@ -51,7 +51,7 @@ const ACTIONS: [(usize, &str, Action); 31] = [
     (3, "create a keyspace", Driver::create_keyspace),
     (2, "drop a keyspace", Driver::drop_keyspace),
     (3, "flush", Driver::flush),
-    (2, "read from cursors that slept", Driver::wake_cursors),
+    (2, "read from cursors that slept", Driver::read_from_sleepers),
     (6, "wait for background work", Driver::wait_idle),
     (5, "sync", Driver::sync),
     (1, "verify", Driver::verify),
@@ -143,9 +143,21 @@ impl Driver {
     /// Does the operation of this number on both, and compares.
     pub(crate) fn step(&mut self, op: u64) {
         self.input = Input::of_operation(self.seed, op);
-        self.figures.ops += 1;
         let (_, act) = action(&mut self.input);
+        let idle = self.figures.idle;
         act(self);
+        self.figures.ops += u64::from(self.figures.idle == idle);
+    }
+
+    /// Notes that an operation found nothing that it could do.
+    pub(super) fn found_nothing(&mut self) {
+        self.figures.idle += 1;
+    }
+
+    fn read_from_sleepers(&mut self) {
+        if !self.wake_cursors() {
+            self.found_nothing();
+        }
     }
 
     /// What an operation does, for people.
@@ -312,7 +324,7 @@ impl Driver {
 
     fn drop_keyspace(&mut self) {
         if self.spaces.len() < 2 {
-            return;
+            return self.found_nothing();
         }
         let index = 1 + self.input.below(self.spaces.len() - 1);
         let (keyspace, _) = self.spaces.remove(index);

@@ -7,7 +7,10 @@ use super::driver::Driver;
 /// What a run did, over all of its opens.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Figures {
+    /// Operations, but for those that found nothing that they could do.
     pub(crate) ops: u64,
+    /// Those.
+    pub(crate) idle: u64,
     pub(crate) flushes: u64,
     pub(crate) compactions: u64,
     /// The most levels that held tables at once, in one keyspace.
@@ -45,6 +48,7 @@ impl Figures {
     /// Takes those of another run in.
     pub(crate) fn add(&mut self, other: Figures) {
         self.ops += other.ops;
+        self.idle += other.idle;
         self.flushes += other.flushes;
         self.compactions += other.compactions;
         self.levels = self.levels.max(other.levels);

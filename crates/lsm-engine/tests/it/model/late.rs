@@ -103,7 +103,7 @@ impl Driver {
     /// Asks what became of a write that was committed long ago, maybe by a store that is closed.
     pub(super) fn ask_late(&mut self) {
         if self.late.is_empty() {
-            return;
+            return self.found_nothing();
         }
         let index = self.input.below(self.late.len());
         let Late { future, last } = self.late.swap_remove(index);

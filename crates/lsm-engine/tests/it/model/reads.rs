@@ -74,24 +74,26 @@ impl Driver {
 
     pub(super) fn step_cursor(&mut self) {
         if self.cursors.is_empty() {
-            return;
+            return self.found_nothing();
         }
         let index = self.input.below(self.cursors.len());
         let moves = 1 + self.input.below(6);
         if self.cursors[index].sleeps {
-            return;
+            return self.found_nothing();
         }
         for _ in 0..moves {
             self.figures.turns += u64::from(self.cursors[index].step(&mut self.input));
         }
     }
 
-    /// Reads from cursors that have not moved since they were made.
-    pub(super) fn wake_cursors(&mut self) {
+    /// Reads from cursors that have not moved since they were made. Returns whether there were any.
+    pub(super) fn wake_cursors(&mut self) -> bool {
+        let woken = self.figures.woken;
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.sleeps) {
             self.figures.woken += 1;
             cursor.wake();
         }
+        woken < self.figures.woken
     }
 
     pub(super) fn hold_snapshot(&mut self) {
@@ -107,7 +109,7 @@ impl Driver {
 
     pub(super) fn read_snapshot(&mut self) {
         if self.snapshots.is_empty() {
-            return;
+            return self.found_nothing();
         }
         let index = self.input.below(self.snapshots.len());
         let HeldSnapshot { snapshot, spaces } = &self.snapshots[index];
