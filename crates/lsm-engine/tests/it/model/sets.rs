@@ -23,6 +23,12 @@ fn medium() -> Options {
     Options { memtable_size: Some(128 << 10), ..tiny() }
 }
 
+/// The one that all groups of sets are compared with, and so with each other: it takes little time.
+pub(crate) fn shared() -> Set {
+    let alone = Options { background_threads: 0, ..tiny() };
+    set("all in memory, without threads", Options { memtable_size: Some(16 << 20), ..alone })
+}
+
 /// Busy in the background all the time.
 pub(crate) fn small_memtables() -> Vec<Set> {
     let tables = Options { table_size: 4 << 10, block_cache_size: Some(8 << 10), ..tiny() };
