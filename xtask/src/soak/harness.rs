@@ -1,7 +1,8 @@
 //! The harnesses of a soak: which tests they are, what makes each run another, and how long it is.
 //!
 //! A harness is a line of the table. Its tests take their seed from the environment, so that a shard,
-//! a harness with one seed, can be made again. What does the same in each run has no place here.
+//! a harness with one seed, can be made again. What does the same in each run has no place here: such
+//! is `lost_sync`, which holds one script, and the list of what no cut notices is that of its script.
 
 use std::fmt::Write;
 
@@ -168,6 +169,45 @@ pub(super) const HARNESSES: &[Harness] = &[
         ENGINE,
         &["kill::what_was_acknowledged_survives_a_kill"],
         &[("LSM_KILLS", "1000")],
+    ),
+    // Where nobody may mount a disk it says that it did nothing.
+    integration(
+        "small_disk",
+        ENGINE,
+        &["kill::small_disk::what_was_acknowledged_survives_a_kill_on_a_full_disk"],
+        &[("LSM_KILLS", "400")],
+    ),
+    integration(
+        "checkpoint",
+        ENGINE,
+        &[
+            "checkpoint::broken::a_power_loss_leaves_a_copy_that_is_complete_or_refused",
+            "checkpoint::broken::a_fault_ends_a_copy_and_harms_no_store",
+        ],
+        &[("LSM_IMAGES", "40")],
+    ),
+    integration(
+        "repair",
+        ENGINE,
+        &["repair::damage::damage_in_several_places_is_told"],
+        &[("LSM_DAMAGES", "20000")],
+    ),
+    // They take no seed: what differs is how their threads meet.
+    integration(
+        "concurrency",
+        ENGINE,
+        &[
+            "concurrency::a_writer_that_meets_a_flush_at_the_commit_lock_is_not_forgotten",
+            "concurrency::waiting_until_idle_waits_for_work_that_has_not_begun",
+            "concurrency::a_worker_that_panics_stops_writes_and_keeps_nobody_waiting",
+            "concurrency::counters_that_many_threads_increment_lose_nothing",
+            "concurrency::a_batch_is_seen_whole_by_every_reader",
+            "concurrency::a_cursor_sees_all_up_to_the_sequence_that_it_tells",
+            "concurrency::closing_ends_every_call_and_nothing_is_written_after_it",
+            "concurrency::the_last_handle_closes_and_one_opener_has_the_store",
+            "concurrency::a_keyspace_that_is_dropped_while_it_is_written_to_is_gone_for_good",
+        ],
+        &[],
     ),
     integration(
         "linearizability",

@@ -1,11 +1,13 @@
 //! Copies whose making is cut short, at each of its operations, or meets a fault there.
+//!
+//! `LSM_SEED` makes other images of each moment, and `LSM_IMAGES` says how many.
 
 use std::sync::Mutex;
 
 use lsm_base::fs::{Fault, Op, OpKind};
 
 use super::*;
-use crate::harness::changes_the_disk;
+use crate::harness::{changes_the_disk, from_env};
 
 /// A disk with a store, as the process that made it left it; what is in it, and in its log.
 fn original() -> (MemFs, Content) {
@@ -61,8 +63,11 @@ fn judge(image: &MemFs, expected: &Content, context: &str) -> Found {
 }
 
 /// The images of a disk at a moment that a power loss may leave.
-fn images(memory: &MemFs, seed: u64) -> impl Iterator<Item = MemFs> {
-    let subsets = (0..8).map(move |n| Keep::Subset { seed: seed * 8 + n });
+fn images(memory: &MemFs, moment: u64) -> impl Iterator<Item = MemFs> {
+    let (seed, count) = (from_env("LSM_SEED", 0), from_env("LSM_IMAGES", 8));
+    // Every moment of every seed has its own.
+    let first = ((seed << 20) + moment) * count;
+    let subsets = (first..first + count).map(|seed| Keep::Subset { seed });
     [Keep::SyncedOnly, Keep::Everything].into_iter().chain(subsets).map(|keep| memory.crash(keep))
 }
 

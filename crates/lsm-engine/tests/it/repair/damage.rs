@@ -1,4 +1,6 @@
 //! Damage to bytes, to several places, and to whole files.
+//!
+//! `LSM_SEED` makes other damage in several places, and `LSM_DAMAGES` says how often.
 
 use std::path::Path;
 
@@ -8,7 +10,7 @@ use lsm_base::{FileName, Fs};
 
 use super::{assert_told, differences, repair, repaired, specimens, truth};
 use crate::harness::specimen::Specimen;
-use crate::harness::{DIR, names, patch_file, read_file, tree, write_file};
+use crate::harness::{DIR, from_env, names, patch_file, read_file, tree, write_file};
 
 /// Damages one byte after the other, and judges what is left.
 fn sweep(specimen: Specimen, step: usize) -> (usize, usize) {
@@ -66,7 +68,9 @@ fn damage_in_several_places_is_told() {
     let store = specimen.make();
     let truth = truth(specimen);
     let all = names(&store, |name| name != FileName::Lock);
-    for seed in 0..600 {
+    let (seed, count) = (from_env("LSM_SEED", 0), from_env("LSM_DAMAGES", 600));
+    println!("LSM_SEED={seed} LSM_DAMAGES={count}");
+    for seed in (seed << 20)..(seed << 20) + count {
         let image = store.crash(Keep::Everything);
         let mut random = SplitMix64::new(seed);
         for _ in 0..2 + random.below(4) {
