@@ -3,6 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+/// How long all steps may take together; `docs/testing.md` says so too.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// What came of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
@@ -74,14 +77,23 @@ pub(super) fn summary(results: &[Result], is_coloured: bool) -> String {
         writeln!(text, "!!! NOT CHECKED IN FULL: {}: {note}", result.name)
             .expect("a string takes what is written to it");
     }
+    let total = total(results);
+    if LIMIT < total {
+        let [total, limit] = [total, LIMIT].map(|time| time.as_secs_f64() / 60.0);
+        writeln!(text, "!!! TOOK TOO LONG: {total:.1} minutes, and {limit:.0} are the limit")
+            .expect("a string takes what is written to it");
+    }
     text + &verdict(results)
+}
+
+fn total(results: &[Result]) -> Duration {
+    results.iter().map(|result| result.time).sum()
 }
 
 fn verdict(results: &[Result]) -> String {
     let named = |wanted: Outcome| -> Vec<&str> {
         results.iter().filter(|r| r.outcome == wanted).map(|r| r.name).collect()
     };
-    let total: Duration = results.iter().map(|result| result.time).sum();
     let mut text = format!("ci: {} passed", named(Outcome::Passed).len());
     let missing = named(Outcome::CouldNotRun);
     if !missing.is_empty() {
@@ -93,7 +105,7 @@ fn verdict(results: &[Result]) -> String {
         write!(text, ", {} FAILED: {}", failed.len(), failed.join(", "))
             .expect("a string takes what is written to it");
     }
-    format!("{text} ({:.0} s)\n", total.as_secs_f64())
+    format!("{text} ({:.0} s)\n", total(results).as_secs_f64())
 }
 
 #[cfg(test)]
@@ -122,6 +134,20 @@ ci: 1 passed, 1 DID NOT RUN: deny, 1 FAILED: test (4 s)
         assert_eq!(summary(&results, false), expected);
         assert!(summary(&results, true).contains("\x1b[1;31mFAILED"));
         assert!(!has_passed(&results));
+    }
+
+    #[test]
+    fn a_run_that_took_too_long_says_so_and_is_no_failure() {
+        let took = |seconds: u64| {
+            ["test", "loom"].map(|name| Result {
+                time: Duration::from_secs(seconds),
+                ..result(name, Outcome::Passed, None)
+            })
+        };
+        assert!(!summary(&took(600), false).contains("!!!"));
+        let text = summary(&took(615), false);
+        assert!(text.contains("!!! TOOK TOO LONG: 20.5 minutes, and 20 are the limit\n"), "{text}");
+        assert!(has_passed(&took(615)));
     }
 
     #[test]

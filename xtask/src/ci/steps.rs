@@ -212,6 +212,21 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_two_at_a_time_is_there() {
+        let root = crate::workspace_root();
+        let text = std::fs::read_to_string(root.join(".config/nextest.toml")).unwrap();
+        let (before, _) = text.split_once("test-group = \"harnesses\"").expect("a group");
+        let filter = before.lines().last().unwrap();
+        let (_, names) = filter.split_once("test(/^(").expect("modules");
+        let (names, _) = names.split_once(')').unwrap();
+        for name in names.split('|') {
+            let is_in =
+                |package: &str| root.join(format!("crates/{package}/tests/it/{name}.rs")).is_file();
+            assert!(["lsm-engine", "lsm-server"].into_iter().any(is_in), "{name}");
+        }
+    }
+
+    #[test]
     fn names_are_unique() {
         let mut names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         names.sort_unstable();
