@@ -25,8 +25,8 @@ fn medium() -> Options {
 
 /// The one that all groups of sets are compared with, and so with each other: it takes little time.
 pub(crate) fn shared() -> Set {
-    let alone = Options { background_threads: 0, ..tiny() };
-    set("all in memory, without threads", Options { memtable_size: Some(16 << 20), ..alone })
+    let alone = Options { background_threads: 0, ..medium() };
+    set("medium memtables, without threads", Options { max_log_bytes: Some(u64::MAX), ..alone })
 }
 
 /// Busy in the background all the time.

@@ -56,6 +56,10 @@ impl Driver {
     pub(super) fn wait_idle(&mut self) {
         let db = self.db();
         db.wait_idle().unwrap();
+        // What lists every table takes its time.
+        if !self.input.once_in(4) {
+            return;
+        }
         assert!(db.levels().iter().all(|keyspace| keyspace.compactions.is_empty()));
     }
 
@@ -132,9 +136,9 @@ impl Driver {
     /// It runs, and has counted what was written.
     fn assert_well(&self, db: &Db) {
         assert_eq!(db.health(), Health::Running);
-        let pressures = [db.write_pressure(), db.metrics().write_pressure];
-        assert!(pressures.iter().all(|pressure| pressure.is_finite() && 0.0 <= *pressure));
         let metrics = db.metrics();
+        let pressures = [db.write_pressure(), metrics.write_pressure];
+        assert!(pressures.iter().all(|pressure| pressure.is_finite() && 0.0 <= *pressure));
         let written = (self.written.puts, self.written.deletes);
         assert_eq!((metrics.puts, metrics.deletes), written);
         assert_eq!(metrics.snapshots, self.snapshots.len());
