@@ -1,4 +1,5 @@
-//! What several of the tests need: a store in memory, and a limit on how long a scenario may take.
+//! What several of the tests need: a store in memory, a limit on how long a scenario may take, and the
+//! processor's time.
 
 use std::future::Future;
 use std::panic;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use lsm_engine::base::Fs;
 use lsm_engine::base::fs::MemFs;
 use lsm_engine::{Db, Options};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Far beyond what any scenario takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -57,6 +59,12 @@ pub(crate) fn bounded(scenario: impl FnOnce() + Send + 'static) {
             }
         }
     }
+}
+
+/// How long the processor has worked for this thread: on a busy machine as long as on an idle one.
+pub(crate) fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
 }
 
 /// Waits for an asynchronous write as an executor of one task does.
