@@ -17,9 +17,9 @@ use lsm_engine::{Db, Durability, Error, Keyspace, Options, Read, ReadMode, Resul
 use super::{DIR, kill, on};
 
 /// The keys of the store; the last ones are in the log alone.
-pub(crate) const KEYS: u32 = 127;
-const KEYS_IN_DEPTH: u32 = 56;
-const KEYS_IN_TABLES: u32 = 72;
+pub(crate) const KEYS: u32 = 175;
+const KEYS_IN_DEPTH: u32 = 104;
+const KEYS_IN_TABLES: u32 = 120;
 /// Keys behind these that were written and deleted.
 const DELETED: u32 = 4;
 

@@ -13,8 +13,10 @@ pub(super) struct Files(pub(super) Vec<(String, Vec<u8>)>);
 /// One piece of damage; files go by their index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Damage {
-    /// A byte is another.
-    Byte { file: usize, at: usize, byte: u8 },
+    /// A bit of a byte is turned.
+    Turned { file: usize, at: usize, bit: u8 },
+    /// A byte is this one.
+    Made { file: usize, at: usize, byte: u8 },
     /// The file ends early.
     Cut { file: usize, len: usize },
     /// The file goes on with so many bytes of one value.
@@ -46,18 +48,14 @@ impl Files {
         matches!(FileName::parse(self.name(file)), Some(FileName::Log(_)))
     }
 
-    /// All damage that there is to be done, in a fixed order.
+    /// All damage that there is to be done, in a fixed order. The numbers depend on nothing but the
+    /// lengths, so what [changes nothing](Damage::is_needless) is among it.
     pub(super) fn damages(&self) -> Vec<Damage> {
         let mut damages = Vec::new();
         for (file, (_, bytes)) in self.0.iter().enumerate() {
-            for (at, &was) in bytes.iter().enumerate() {
-                let turned = (0..8).map(|bit| was ^ 1 << bit);
-                // Some are the same, or none: the numbers depend on nothing but the lengths.
-                damages.extend(turned.chain([0x00, 0xff]).map(|byte| Damage::Byte {
-                    file,
-                    at,
-                    byte,
-                }));
+            for at in 0..bytes.len() {
+                damages.extend((0..8).map(|bit| Damage::Turned { file, at, bit }));
+                damages.extend([0x00, 0xff].map(|byte| Damage::Made { file, at, byte }));
             }
             damages.extend((0..bytes.len()).map(|len| Damage::Cut { file, len }));
             for by in [1, 7, 8, 64, SECTOR, 4096] {
@@ -85,7 +83,10 @@ impl Damage {
         let put = |file: usize, bytes: &[u8]| write_file(image, files.name(file), bytes);
         let (name, bytes) = &files.0[self.file()];
         match *self {
-            Damage::Byte { at, byte, .. } => patch_file(image, name, at as u64, &[byte]),
+            Damage::Turned { at, bit, .. } => {
+                patch_file(image, name, at as u64, &[bytes[at] ^ 1 << bit]);
+            }
+            Damage::Made { at, byte, .. } => patch_file(image, name, at as u64, &[byte]),
             Damage::Cut { file, len } => put(file, &bytes[..len]),
             Damage::Grown { by, byte, .. } => {
                 patch_file(image, name, bytes.len() as u64, &vec![byte; by]);
@@ -108,10 +109,23 @@ impl Damage {
         }
     }
 
+    /// Whether a byte is another now, and nothing else.
+    pub(super) const fn is_of_a_byte(&self) -> bool {
+        matches!(self, Damage::Turned { .. } | Damage::Made { .. })
+    }
+
+    /// Whether it makes a byte what it was, or what one of its bits makes of it.
+    pub(super) fn is_needless(&self, files: &Files) -> bool {
+        match *self {
+            Damage::Made { file, at, byte } => (files.0[file].1[at] ^ byte).count_ones() <= 1,
+            _ => false,
+        }
+    }
+
     /// What may be gone from the end of an unclean log.
     pub(super) fn may_lose(&self, files: &Files) -> Loss {
         let records = match self {
-            Damage::Byte { .. } => 1,
+            Damage::Turned { .. } | Damage::Made { .. } => 1,
             Damage::Wiped { .. } => RECORDS_IN_SECTOR,
             Damage::SectorsSwapped { .. } => 2 * RECORDS_IN_SECTOR,
             _ => 0,
@@ -139,7 +153,8 @@ impl Damage {
 
     const fn file(&self) -> usize {
         match *self {
-            Damage::Byte { file, .. }
+            Damage::Turned { file, .. }
+            | Damage::Made { file, .. }
             | Damage::Cut { file, .. }
             | Damage::Grown { file, .. }
             | Damage::Wiped { file, .. }
