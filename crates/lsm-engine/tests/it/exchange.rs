@@ -8,9 +8,11 @@ use std::path::Path;
 
 use lsm_base::fs::{Keep, MemFs};
 use lsm_base::{Error as Base, FileName, Fs};
-use lsm_engine::{Db, ErrorKind, Result};
+use lsm_engine::{Db, ErrorKind, ReadMode, Result};
 
-use crate::harness::specimen::{Loss, Specimen, open, open_read_only};
+use crate::harness::specimen::{
+    Loss, MODES, Specimen, open, open_in, open_read_only, open_read_only_in,
+};
 use crate::harness::{DIR, names, patch_file, read_file, write_file};
 
 /// What a disk writes whole.
@@ -18,6 +20,9 @@ pub(crate) const SECTOR: usize = 512;
 
 /// No more records of a specimen's log begin in one sector, or reach into it.
 pub(crate) const RECORDS_IN_SECTOR: u32 = 7;
+
+/// To write, and to read only.
+const OPENS: [fn(&MemFs, ReadMode) -> Result<Db>; 2] = [open_in, open_read_only_in];
 
 /// Two stores with files of the same names.
 struct Pair {
@@ -87,12 +92,13 @@ fn a_whole_file_of_another_store_is_refused_by_name() {
     for is_closed in [true, false] {
         let pair = pair(is_closed);
         for name in &pair.names {
-            for open in [open, open_read_only] {
-                let image = pair.with([name]);
-                pair.mine
-                    .judge(open(&image), Loss::NONE)
-                    .unwrap_or_else(|why| panic!("{name}: {why}"));
-                let error = first_error(open(&pair.with([name])));
+            for open in OPENS {
+                for mode in MODES {
+                    let opened = open(&pair.with([name]), mode);
+                    let judged = pair.mine.judge(opened, Loss::NONE);
+                    judged.unwrap_or_else(|why| panic!("{name}, {mode:?}: {why}"));
+                }
+                let error = first_error(open(&pair.with([name]), MODES[0]));
                 match (FileName::parse(name).unwrap(), error) {
                     // It says the same in both stores.
                     (FileName::Current, None) => {}
@@ -131,12 +137,10 @@ fn all_files_of_one_kind_of_another_store_are_refused() {
             if is_closed && (theirs.is_empty() || theirs == pair.names) {
                 continue;
             }
-            for open in [open, open_read_only] {
-                let image = pair.with(&theirs);
-                pair.mine
-                    .judge(open(&image), Loss::NONE)
-                    .unwrap_or_else(|why| panic!("{what}: {why}"));
-                assert!(first_error(open(&pair.with(&theirs))).is_some(), "{what}");
+            for (open, mode) in OPENS.into_iter().flat_map(|open| MODES.map(|mode| (open, mode))) {
+                let judged = pair.mine.judge(open(&pair.with(&theirs), mode), Loss::NONE);
+                judged.unwrap_or_else(|why| panic!("{what}, {mode:?}: {why}"));
+                assert!(first_error(open(&pair.with(&theirs), mode)).is_some(), "{what}");
             }
         }
     }
@@ -166,8 +170,11 @@ fn a_sector_of_another_store_is_refused_or_taken_for_a_torn_end() {
                     }
                     let image = pair.this.crash(Keep::Everything);
                     patch_file(&image, name, at as u64, theirs);
-                    let open = if (at / SECTOR).is_multiple_of(2) { open } else { open_read_only };
-                    let judged = pair.mine.judge(open(&image), Loss::told(RECORDS_IN_SECTOR));
+                    // Either way to open meets either way to read.
+                    let (open, mode) =
+                        (OPENS[at / SECTOR % 2], MODES[(at / SECTOR / 2 + count) % 2]);
+                    let loss = Loss::told(RECORDS_IN_SECTOR);
+                    let judged = pair.mine.judge(open(&image, mode), loss);
                     judged.unwrap_or_else(|why| panic!("{name} at {at}: {why}"));
                     count += 1;
                 }

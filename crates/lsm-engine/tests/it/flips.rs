@@ -9,7 +9,7 @@ use lsm_base::{Error as Base, FileName, Fs};
 use lsm_sstable::{BlockCache, ReadMode, Table};
 use lsm_wal::{Finding, Inspector};
 
-use crate::harness::specimen::{Specimen, open};
+use crate::harness::specimen::{MODES, Specimen, open_in};
 use crate::harness::{DIR, names, patch_file, read_file};
 
 /// Where the regions of a file begin: what has a checksum of its own, and what lies between.
@@ -49,9 +49,13 @@ fn regions(memory: &MemFs, name: &str) -> Vec<u64> {
 /// `verify` of an open store names the damaged file, and a place in the region that was hit, at or before the damage.
 #[test]
 fn verify_names_file_and_offset_of_every_damage() {
+    MODES.into_iter().for_each(flip_bytes);
+}
+
+fn flip_bytes(mode: ReadMode) {
     let specimen = Specimen { owner: 'a', is_closed: false };
     let memory = specimen.make();
-    let db = open(&memory).unwrap();
+    let db = open_in(&memory, mode).unwrap();
     for key in 0..8_u32 {
         db.put(key.to_be_bytes(), specimen.value(key)).unwrap();
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use lsm_base::Fs;
 use lsm_base::fs::MemFs;
-use lsm_engine::{Db, Read, Repair, RepairReport, Result};
+use lsm_engine::{Db, Read, ReadMode, Repair, RepairReport, Result};
 
 use crate::harness::DIR;
-use crate::harness::specimen::{KEYS, Specimen, options};
+use crate::harness::specimen::{KEYS, MODES, Specimen, options, options_in};
 
 mod belief;
 mod damage;
@@ -59,7 +59,13 @@ fn content(db: &Db) -> Content {
 
 /// What the repaired store holds. It is a whole one.
 fn repaired(image: &MemFs) -> Content {
-    let db = open(image, TARGET).unwrap();
+    repaired_in(image, MODES[0])
+}
+
+/// The same, read in this way.
+fn repaired_in(image: &MemFs, mode: ReadMode) -> Content {
+    let builder = Db::builder(TARGET).options(options_in(mode)).fs(image.shared());
+    let db = builder.open().unwrap();
     let content = content(&db);
     assert!(db.verify().unwrap().is_clean());
     db.close().unwrap();

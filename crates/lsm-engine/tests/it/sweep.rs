@@ -9,7 +9,8 @@
 //! record vouches for, and says so unless nothing but zeros is left.
 //!
 //! Nothing of this is random. `LSM_SEED` makes other values, one of 26, and moves the damage that is
-//! met by an open for writing rather than for reading, one of 3: there are 78 different sweeps.
+//! met by an open for writing rather than for reading, one of 3, and by a store that maps its tables
+//! rather than one that does not, one of 2: there are 156 different sweeps.
 
 mod damage;
 
@@ -19,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use lsm_base::fs::{Keep, MemFs};
 use lsm_base::{Error as Base, FileName};
-use lsm_engine::Error;
+use lsm_engine::{Error, ReadMode};
 
 use self::damage::{Damage, Files};
 use crate::allocator;
-use crate::harness::specimen::{Specimen, open, open_read_only};
+use crate::harness::specimen::{MODES, Specimen, open_in, open_read_only_in};
 use crate::harness::{DIR, from_env, names, read_file};
 use crate::support::processor_time;
 
@@ -73,14 +74,23 @@ impl Sweep {
         Sweep { specimen, files: Files(files.collect()), store, refused: 0, slowest, largest }
     }
 
-    /// Damages the store, and judges what it answers to an open for writing or for reading.
-    fn try_damage(&mut self, damage: &Damage, for_writing: bool) -> Result<(), String> {
+    /// Damages the store, and judges what it answers to an open for writing or for reading, whose
+    /// tables are mapped or not.
+    fn try_damage(
+        &mut self,
+        damage: &Damage,
+        for_writing: bool,
+        mode: ReadMode,
+    ) -> Result<(), String> {
         let image = self.store.crash(Keep::Everything);
         damage.apply(&self.files, &image);
         allocator::take_largest();
         let (started, worked) = (Instant::now(), processor_time());
         let judged = panic::catch_unwind(AssertUnwindSafe(|| {
-            let opened = if for_writing { open(&image) } else { open_read_only(&image) };
+            let opened = match for_writing {
+                true => open_in(&image, mode),
+                false => open_read_only_in(&image, mode),
+            };
             self.specimen.judge(opened, damage.may_lose(&self.files))
         }));
         let (elapsed, worked) = (started.elapsed(), processor_time() - worked);
@@ -129,7 +139,8 @@ fn sweep(is_closed: bool, part: usize) {
         }
         // Neighbours are opened differently, and so is one place by different damage.
         let for_writing = (number / PARTS + seed as usize % 3).is_multiple_of(3);
-        if let Err(why) = sweep.try_damage(damage, for_writing) {
+        let mode = MODES[(number / PARTS + seed as usize % 4 / 2) % 2];
+        if let Err(why) = sweep.try_damage(damage, for_writing, mode) {
             panic!(
                 "{}: {why} (LSM_SEED={seed} LSM_SWEEP_ONLY={number})",
                 damage.describe(&sweep.files)

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use lsm_base::Error as Base;
 use lsm_base::fs::{Keep, MemFs};
 use lsm_base::testing::SplitMix64;
-use lsm_engine::{Db, Durability, Error, Keyspace, Options, Read, ReadMode, Result, WriteOptions};
+use lsm_engine::{
+    Db, Durability, Error, Keyspace, Options, Read, ReadMode, Recheck, Result, WriteOptions,
+};
 
 use super::{DIR, kill, on};
 
@@ -178,8 +180,17 @@ fn space_of(spaces: &[Keyspace; 2], key: u32) -> &Keyspace {
     &spaces[space_index(key)]
 }
 
-/// How the store is opened.
+/// Both ways to read tables, which damage meets in turns.
+pub(crate) const MODES: [ReadMode; 2] = [ReadMode::Pread, ReadMode::Map];
+
+/// How the store is opened, where it does not matter how tables are read: the disk of a test that
+/// cannot read a place of one says so only where tables are not mapped.
 pub(crate) fn options() -> Options {
+    options_in(MODES[0])
+}
+
+/// How the store is opened.
+pub(crate) fn options_in(mode: ReadMode) -> Options {
     Options {
         memory_budget: Some(64 << 10),
         memtable_size: Some(16 << 10),
@@ -187,15 +198,24 @@ pub(crate) fn options() -> Options {
         max_log_bytes: Some(8 << 10),
         block_size: 256,
         background_threads: 0,
-        read_mode: Some(ReadMode::Pread),
+        read_mode: Some(mode),
+        recheck: Recheck::Full,
         ..Options::default()
     }
 }
 
 pub(crate) fn open(memory: &MemFs) -> Result<Db> {
-    Db::builder(DIR).options(options()).fs(Arc::new(memory.clone())).open()
+    open_in(memory, MODES[0])
+}
+
+pub(crate) fn open_in(memory: &MemFs, mode: ReadMode) -> Result<Db> {
+    Db::builder(DIR).options(options_in(mode)).fs(Arc::new(memory.clone())).open()
 }
 
 pub(crate) fn open_read_only(memory: &MemFs) -> Result<Db> {
-    Db::builder(DIR).options(options()).fs(Arc::new(memory.clone())).open_read_only()
+    open_read_only_in(memory, MODES[0])
+}
+
+pub(crate) fn open_read_only_in(memory: &MemFs, mode: ReadMode) -> Result<Db> {
+    Db::builder(DIR).options(options_in(mode)).fs(Arc::new(memory.clone())).open_read_only()
 }
