@@ -36,6 +36,7 @@ mod progress;
 mod repair;
 mod reserve;
 mod settings;
+mod shortened;
 mod snapshots;
 mod stalls;
 mod strays;
