@@ -190,6 +190,7 @@ impl Op {
             Some(Fault::Eintr) => io::ErrorKind::Interrupted.into(),
             // These have no kind of their own; the numbers are those of every Unix.
             Some(Fault::Emfile) => io::Error::from_raw_os_error(24),
+            Some(Fault::Erofs) => io::Error::from_raw_os_error(30),
             _ => io::Error::from_raw_os_error(5),
         }
     }
@@ -344,7 +345,7 @@ impl Fs for FaultFs {
     }
 
     fn lock_existing(&self, path: &Path) -> Result<Box<dyn FileLock>> {
-        self.on_path(OpKind::Lock, path, || self.inner.lock_existing(path))
+        self.on_path(OpKind::LockExisting, path, || self.inner.lock_existing(path))
     }
 
     fn space(&self, dir: &Path) -> Result<Space> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsm_base::checksum::{checksum64, region_seed};
-use lsm_base::fs::{Fault, FaultFs};
+use lsm_base::fs::FaultFs;
 use lsm_base::{FileName, Fs};
 use lsm_engine::{Condition, Db, ErrorKind, Options, Read, Result, WriteBatch, WriteOptions};
 
@@ -346,15 +346,4 @@ fn a_directory_below_nothing_is_refused() {
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
     check("a file", Db::open(&file).map(drop), ErrorKind::Io, "file/LOCK");
-}
-
-/// A disk on which every change fails.
-#[test]
-fn a_read_only_disk_is_refused_without_a_trace() {
-    let fs = broken_off();
-    let before = tree(&fs);
-    fs.set_plan(|op| op.kind.is_change().then_some(Fault::Eio));
-    check("read-only", open(&fs, 0).map(drop), ErrorKind::Io, "db/LOCK");
-    fs.clear_plan();
-    assert_eq!(tree(&fs), before);
 }

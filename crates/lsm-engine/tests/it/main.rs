@@ -33,6 +33,7 @@ mod open;
 mod panics;
 mod power_loss;
 mod progress;
+mod read_only_disk;
 mod repair;
 mod reserve;
 mod settings;

@@ -70,6 +70,7 @@ pub enum OpKind {
     List,
     Exists,
     Lock,
+    LockExisting,
     FreeSpace,
     Read,
     Write,
@@ -93,7 +94,12 @@ impl OpKind {
     pub const fn needs_descriptor(self) -> bool {
         matches!(
             self,
-            OpKind::Create | OpKind::Open | OpKind::OpenWritable | OpKind::List | OpKind::Lock
+            OpKind::Create
+                | OpKind::Open
+                | OpKind::OpenWritable
+                | OpKind::List
+                | OpKind::Lock
+                | OpKind::LockExisting
         )
     }
 
@@ -128,7 +134,7 @@ impl OpKind {
             OpKind::SyncDir => "sync directory",
             OpKind::List => "list",
             OpKind::Exists => "look up",
-            OpKind::Lock => "lock",
+            OpKind::Lock | OpKind::LockExisting => "lock",
             OpKind::FreeSpace => "measure the free space of",
             OpKind::Read => "read",
             OpKind::Write => "write",
@@ -152,6 +158,10 @@ pub enum Fault {
     /// It does nothing and answers EMFILE, as what needs a new descriptor does in a process that has
     /// no more of them.
     Emfile,
+    /// It does nothing and answers EROFS, as on a file system that is read-only, or has become so
+    /// beneath open files: what changes something, opens a file for writing, or is a sync. Nothing
+    /// else goes wrong. (A system may let a sync with nothing to do succeed; a plan can, too.)
+    Erofs,
     /// It does what it should and answers EIO all the same.
     EioAfter,
     /// A read or write moves at most so many bytes, and says so.
@@ -173,6 +183,9 @@ impl Fault {
         match self {
             Fault::Eio | Fault::Enospc | Fault::Eintr | Fault::EioAfter => true,
             Fault::Emfile => op.kind.needs_descriptor(),
+            Fault::Erofs => {
+                op.kind.is_change() || op.kind.is_sync() || matches!(op.kind, OpKind::OpenWritable)
+            }
             Fault::Short(len) => {
                 matches!(op.kind, OpKind::Read | OpKind::Write) && (len as u64) < op.len
             }

@@ -103,6 +103,42 @@ fn only_what_needs_a_descriptor_runs_out_of_them() {
 }
 
 #[test]
+fn a_read_only_disk_refuses_what_would_change_it_and_nothing_else() {
+    let bench = Bench::new();
+    let held = bench.fs.create(&path("held")).unwrap();
+    bench.fs.fail_from(0, Fault::Erofs);
+    let (dir, old) = (Path::new(DIR), path("000001.log"));
+    let errors = [
+        bench.fs.create_dir(&path("dir")).unwrap_err(),
+        bench.fs.create(&path("new")).unwrap_err(),
+        bench.fs.open_writable(&old).unwrap_err(),
+        bench.fs.rename(&old, &path("x")).unwrap_err(),
+        bench.fs.link(&old, &path("x")).unwrap_err(),
+        bench.fs.remove(&old).unwrap_err(),
+        bench.fs.sync_dir(dir).unwrap_err(),
+        bench.fs.lock(&old).unwrap_err(),
+        held.write_all_at(b"new", 0).unwrap_err(),
+        held.allocate(8).unwrap_err(),
+        held.sync_data().unwrap_err(),
+        held.sync_all().unwrap_err(),
+    ];
+    for error in &errors {
+        assert_eq!(kind(error), io::ErrorKind::ReadOnlyFilesystem, "{error}");
+    }
+    assert_eq!(bench.fs.injected(), errors.len() as u64);
+    bench.fs.canonical(dir).unwrap();
+    assert_eq!(bench.fs.list(dir).unwrap().len(), 2);
+    assert!(bench.fs.exists(&old).unwrap());
+    bench.fs.space(dir).unwrap();
+    let file = bench.fs.open(&old).unwrap();
+    let mut bytes = [0; 3];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!((&bytes, file.len().unwrap()), (b"old", 3));
+    drop(bench.fs.lock_existing(&old).unwrap());
+    assert_eq!(bench.fs.injected(), errors.len() as u64);
+}
+
+#[test]
 fn what_is_done_may_be_reported_as_failed() {
     let bench = Bench::new();
     bench.next_goes_wrong(Fault::EioAfter);
