@@ -74,6 +74,11 @@ impl DbBuilder {
     /// Opens the database, creating it if the directory has none. The directory is created too,
     /// its parents are not. A relative path is taken from the working directory of this moment.
     ///
+    /// The lock is on the file LOCK itself, so a link or a bind mount leads to the same one. All
+    /// descriptors are close-on-exec: a program that the process runs has none of them. A child
+    /// that was forked and runs none must not use the database, nor drop a handle of it: it has
+    /// its parent's lock and log, and none of the threads.
+    ///
     /// # Errors
     /// Kind `Locked` if it is open already; `InvalidArgument` for options out of range or no path;
     /// `Corruption`, `MissingFile` or `UnsupportedFormat` if its files are not what was written,

@@ -40,6 +40,8 @@ pub struct Db {
 impl Db {
     /// Opens the database in `dir` with the default options, creating it if there is none.
     ///
+    /// A child that the process forks must not use it: see [`DbBuilder::open`].
+    ///
     /// # Errors
     /// Kind `Locked` if it is open already; `Corruption`, `MissingFile` or `UnsupportedFormat` if
     /// its files are not what was written; `Io`, `NoSpace`.

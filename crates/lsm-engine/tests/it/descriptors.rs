@@ -94,6 +94,41 @@ fn nor_where_the_manifest_is_begun_anew() {
     assert!(10 < (0..).take_while(|&at| run(at..at + 1, true)).count());
 }
 
+/// Contract F-3: a program that the process runs has neither the lock nor a file of the store.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_descriptor_of_an_open_store_is_closed_for_a_program_that_is_run() {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    // As the kernel names it.
+    let data = dir.path().canonicalize().unwrap().join("data");
+    let db = Db::builder(&data).options(small_options(1)).open().unwrap();
+    for i in 0..KEYS {
+        db.put(i.to_be_bytes(), [7; 200]).unwrap();
+    }
+    db.flush().unwrap();
+    assert_eq!(db.prefix("").count(), KEYS as usize);
+    db.put("k", "in the log").unwrap();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let descriptor = entry.unwrap();
+        // Another test in this process may have closed its own.
+        let Ok(path) = descriptor.path().read_link() else { continue };
+        let Ok(name) = path.strip_prefix(&data) else { continue };
+        let info = PathBuf::from("/proc/self/fdinfo").join(descriptor.file_name());
+        let Ok(info) = std::fs::read_to_string(info) else { continue };
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        let flags = u32::from_str_radix(flags, 8).unwrap();
+        assert_ne!(flags & CLOSE_ON_EXEC, 0, "{} {flags:o}", path.display());
+        found.push(name.to_str().unwrap().to_owned());
+    }
+    for end in ["LOCK", ".log", ".sst"] {
+        assert!(found.iter().any(|name| name.ends_with(end)), "no {end} in {found:?}");
+    }
+    assert!(found.iter().any(|name| name.starts_with("MANIFEST-")), "{found:?}");
+    assert!(found.contains(&String::new()), "not the directory itself: {found:?}");
+}
+
 /// The directory to use; set in the child only.
 const CHILD: &str = "LSM_DESCRIPTORS_CHILD";
 

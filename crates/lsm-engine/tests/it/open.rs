@@ -285,6 +285,15 @@ fn many_lives_leave_as_many_files_as_one() {
     }
 }
 
+/// Every file of a real directory, with its content.
+fn bytes_of(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    files.sort();
+    files
+}
+
 /// Contract F-3.
 #[test]
 fn a_directory_has_one_opener_by_whatever_name() {
@@ -292,6 +301,9 @@ fn a_directory_has_one_opener_by_whatever_name() {
     let data = dir.path().join("data");
     let db = Db::open(&data).unwrap();
     db.put("k", "v").unwrap();
+    // Nothing is left to be done that would change a file.
+    db.wait_idle().unwrap();
+    let before = bytes_of(&data);
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&data, &link).unwrap();
     for path in [&data, &link] {
@@ -306,6 +318,7 @@ fn a_directory_has_one_opener_by_whatever_name() {
         let fastest = tries.min().unwrap();
         assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     }
+    assert_eq!(bytes_of(&data), before, "who was refused has changed something");
     assert_eq!(db.get("k").unwrap().unwrap(), b"v");
     db.close().unwrap();
     // A reader keeps writers out too, and the lock goes with its holder.
