@@ -107,8 +107,33 @@ fn a_damaged_table_does_not_keep_others_from_being_compacted() {
                 assert_eq!(db.compact::<&str>(..).unwrap_err().kind(), ErrorKind::Corruption);
             }
             assert_eq!(db.health(), Health::Running);
+            assert_goes_on(&db);
         });
     }
+}
+
+/// Contract C-6: whoever wants something else than the damaged place notices nothing.
+fn assert_goes_on(db: &Db) {
+    let damaged = db.keyspace("damaged").unwrap();
+    let key = |i: u32| i.to_be_bytes();
+    for space in [&db.keyspace("default").unwrap(), &damaged] {
+        for i in 100..140 {
+            space.put(key(i), [9; 300]).unwrap();
+        }
+        db.flush().unwrap();
+        space.delete(key(139)).unwrap();
+        let others = space.scan(key(100)..).map(|entry| entry.unwrap().1.to_vec());
+        assert_eq!(others.collect::<Vec<_>>(), vec![vec![9; 300]; 39]);
+        assert_eq!(space.get(key(138)).unwrap().unwrap(), &[9; 300]);
+    }
+    // Of the damaged table itself what lies in other blocks, beneath a newer table.
+    for i in 8..20 {
+        assert_eq!(damaged.get(key(i)).unwrap().unwrap(), &[1; 300]);
+    }
+    assert_eq!(damaged.scan(key(10)..key(100)).map(Result::unwrap).count(), 10);
+    let met = damaged.prefix("").find_map(Result::err).expect("it is still damaged");
+    assert_eq!(met.kind(), ErrorKind::Corruption);
+    assert_eq!(db.health(), Health::Running);
 }
 
 #[test]
