@@ -7,6 +7,7 @@ use lsm_engine::Db;
 
 use super::how::ROOM;
 use super::run::{Cut, Run, check_open_error};
+use super::untouched::check_untouched;
 use crate::harness::script::{Bounds, probe};
 use crate::harness::{self, kill, on, orphans};
 
@@ -54,6 +55,7 @@ impl Run<'_> {
         let served = match harness::open(&fs, 0) {
             Ok(db) => {
                 let served = self.try_judge(&db, cut.bounds);
+                check_untouched(&fs.trace(), 0);
                 kill(&fs, db);
                 served
                     .inspect_err(|why| {
@@ -63,6 +65,7 @@ impl Run<'_> {
             }
             Err(error) => {
                 check_open_error(&error);
+                check_untouched(&fs.trace(), 0);
                 None
             }
         };

@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
     pub(super) fn run(&mut self) {
         match self.open() {
             Ok(db) => self.run_steps(db),
-            Err(error) => check_open_error(&error),
+            Err(error) => self.check_failed_open(&error),
         }
         self.fs.clear_plan();
         self.fs.clear_hooks();
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
                     self.end_process(db, matches!(step, Step::Kill));
                     db = match self.open() {
                         Ok(next) => next,
-                        Err(error) => return check_open_error(&error),
+                        Err(error) => return self.check_failed_open(&error),
                     };
                     self.acked = index + 1;
                     if !self.learn(&db) {
@@ -179,13 +179,27 @@ impl<'a> Run<'a> {
     /// A death, or a close. One that fails is as a death.
     fn end_process(&mut self, db: Db, is_death: bool) {
         if is_death {
-            self.past.extend(self.fs.trace());
+            // What a dead process would have done is not done.
+            self.end_trace();
             self.death.kill(db);
         } else {
             let _ = db.close();
-            self.past.extend(self.fs.trace());
+            self.end_trace();
         }
         self.fs.clear_trace();
+    }
+
+    /// Judges what the process did, and keeps it.
+    fn end_trace(&mut self) {
+        let trace = self.fs.trace();
+        check_untouched(&trace, self.threads);
+        self.past.extend(trace);
+    }
+
+    /// An open that meets the fault says what it met, and leaves alone what failed.
+    fn check_failed_open(&self, error: &lsm_engine::Error) {
+        check_open_error(error);
+        check_untouched(&self.fs.trace(), self.threads);
     }
 
     /// Every operation, but for those that a dying process tried.
@@ -264,7 +278,6 @@ impl<'a> Run<'a> {
             assert_eq!(probe(db, "no").unwrap_err().kind(), ErrorKind::Poisoned);
             assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Poisoned);
             assert_eq!(db.sync().unwrap_err().kind(), ErrorKind::Poisoned);
-            check_untouched(&self.fs.trace());
             return;
         }
         probe(db, "yes").unwrap_or_else(|error| panic!("{:?}: {error}", db.health()));

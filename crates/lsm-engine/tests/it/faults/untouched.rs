@@ -1,7 +1,15 @@
-//! That no file is synced or appended to after that failed once.
+//! That a process leaves alone what failed: after a failed sync or write it neither writes nor syncs
+//! that file again, nor gives it another name; after a failed sync of a directory it never syncs that
+//! one again.
 //!
-//! What could not be written as a whole may be removed and made anew: then its name is another file's. A
-//! create alone does not make it so, for it fails where there is a file.
+//! - A log segment that had no space for a record is synced all the same, up to the record before.
+//! - A log segment is written by one thread while another syncs it, so that with threads either may
+//!   have begun before the other failed: then a failed sync forbids syncs only, and a failed write writes.
+//! - What could not be written as a whole may be removed and made anew: then its name is another file's.
+//!   A create alone does not make it so, for it fails where there is a file.
+//! - A short transfer, and a write that a signal interrupts, have not failed: the seam goes on with them.
+//!
+//! A segment is known by the name under which it was made.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,44 +18,74 @@ use std::sync::Arc;
 use lsm_base::FileName;
 use lsm_base::fs::{Fault, Op, OpKind};
 
-/// Fails if an operation of the trace touches what must not be touched any more.
-pub(super) fn check_untouched(trace: &[Op]) {
-    let touched = first_touched(trace);
+/// Fails if an operation of the trace touches what must not be touched any more. It is the trace of
+/// one process, with so many background threads.
+pub(super) fn check_untouched(trace: &[Op], threads: usize) {
+    let touched = first_touched(trace, threads);
     assert!(touched.is_none(), "{} after it failed", touched.expect("one"));
 }
 
-fn first_touched(trace: &[Op]) -> Option<&Op> {
-    // Whether each has been removed since.
-    let mut failed: BTreeMap<&Arc<Path>, bool> = BTreeMap::new();
-    trace.iter().find(|op| {
+/// What must not be done any more to a file or a directory.
+#[derive(Clone, Copy, Default)]
+struct Forbidden {
+    writes: bool,
+    syncs: bool,
+    /// Until it is made anew, which it may be.
+    is_removed: bool,
+}
+
+impl Forbidden {
+    fn forbids(self, op: &Op) -> bool {
         match op.kind {
-            OpKind::Remove if op.fault.is_none() => {
-                failed.entry(&op.path).and_modify(|is_removed| *is_removed = true);
+            OpKind::Write => self.writes,
+            OpKind::Rename => self.writes || self.syncs,
+            kind => kind.is_sync() && self.syncs,
+        }
+    }
+
+    /// Notes an operation that failed.
+    fn note_failure(&mut self, op: &Op, threads: usize) {
+        let is_log = matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_)));
+        let is_apart = is_log && 0 < threads;
+        if op.kind.is_sync() {
+            self.syncs = true;
+            self.writes |= !is_apart;
+        } else {
+            self.writes = true;
+            self.syncs |= !(is_apart || is_log && op.fault == Some(Fault::Enospc));
+        }
+    }
+}
+
+fn first_touched(trace: &[Op], threads: usize) -> Option<&Op> {
+    let mut failed: BTreeMap<&Arc<Path>, Forbidden> = BTreeMap::new();
+    trace.iter().find(|op| {
+        match (op.kind, op.fault) {
+            (OpKind::Remove, None | Some(Fault::EioAfter)) => {
+                failed.entry(&op.path).and_modify(|forbidden| forbidden.is_removed = true);
             }
-            OpKind::Create if op.fault.is_none() && failed.get(&op.path) == Some(&true) => {
+            (OpKind::Create, None) if failed.get(&op.path).is_some_and(|it| it.is_removed) => {
                 failed.remove(&op.path);
             }
             _ => {}
         }
-        let is_append = op.kind == OpKind::Write && is_log(op);
-        if !op.kind.is_sync() && !is_append {
-            return false;
-        }
-        let is_touched = failed.contains_key(&op.path);
-        let is_failure = match op.fault {
-            Some(Fault::Eio | Fault::EioAfter | Fault::Torn(_) | Fault::ForgettingSync) => true,
-            Some(Fault::Enospc | Fault::Eintr) => op.kind.is_sync(),
-            _ => false,
-        };
-        if is_failure {
-            failed.insert(&op.path, false);
+        let is_touched = failed.get(&op.path).is_some_and(|forbidden| forbidden.forbids(op));
+        if is_failure(op) {
+            failed.entry(&op.path).or_default().note_failure(op, threads);
         }
         is_touched
     })
 }
 
-fn is_log(op: &Op) -> bool {
-    matches!(op.file_name(), Some(FileName::Log(_) | FileName::LogTemp(_) | FileName::Manifest(_)))
+/// Whether it is a write or a sync that failed.
+fn is_failure(op: &Op) -> bool {
+    match op.fault {
+        Some(Fault::Eio | Fault::EioAfter | Fault::Torn(_) | Fault::Enospc) => {
+            op.kind == OpKind::Write || op.kind.is_sync()
+        }
+        Some(Fault::Eintr | Fault::ForgettingSync) => op.kind.is_sync(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -57,40 +95,86 @@ mod tests {
     use super::*;
     use crate::harness;
 
-    /// The trace of a log file whose `nth` operation of this kind fails, and which is written and
-    /// synced again, or made anew before that.
-    fn trace(nth: u64, fault: Fault, is_made_anew: bool) -> Vec<Op> {
+    /// What is done to a file after it failed.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Then {
+        Write,
+        Sync,
+        Rename,
+        MakeAnew,
+    }
+
+    const FAILURES: [(u64, Fault); 5] = [
+        (0, Fault::Torn(40)),
+        (0, Fault::Eio),
+        (0, Fault::Enospc),
+        (1, Fault::Eio),
+        (1, Fault::Enospc),
+    ];
+
+    /// The trace of a file that is written and synced, of which the `nth` operation fails, and what is
+    /// done to it then.
+    fn trace(name: FileName, (nth, fault): (u64, Fault), then: Then) -> Vec<Op> {
         let (_, fs) = harness::disk();
-        let path = FileName::LogTemp(1).path("/".as_ref());
+        let path = name.path("/".as_ref());
         let file = fs.create(&path).unwrap();
-        let next = fs.next_index();
-        fs.fail_at(next + nth, fault);
+        fs.fail_at(fs.next_index() + nth, fault);
         file.write_all_at(&[1; 80], 0).and_then(|()| file.sync_all()).unwrap_err();
-        let file = if is_made_anew {
-            fs.remove(&path).unwrap();
-            fs.create(&path).unwrap()
-        } else {
-            file
-        };
-        file.write_all_at(&[1; 80], 0).unwrap();
-        file.sync_all().unwrap();
+        match then {
+            Then::Write => file.write_all_at(&[1; 80], 0).unwrap(),
+            Then::Sync => file.sync_all().unwrap(),
+            Then::Rename => fs.rename(&path, "/other".as_ref()).unwrap(),
+            Then::MakeAnew => {
+                fs.remove(&path).unwrap();
+                let file = fs.create(&path).unwrap();
+                file.write_all_at(&[1; 80], 0).and_then(|()| file.sync_all()).unwrap();
+                fs.rename(&path, "/other".as_ref()).unwrap();
+            }
+        }
         fs.trace()
     }
 
     #[test]
-    fn what_failed_and_is_used_again_is_found_and_what_was_made_anew_is_not() {
-        for (nth, fault) in [(0, Fault::Torn(40)), (0, Fault::Eio), (1, Fault::Eio)] {
-            assert!(first_touched(&trace(nth, fault, false)).is_some(), "{nth}, {fault:?}");
+    fn what_failed_and_is_used_again_is_found() {
+        let names = [FileName::Table(1), FileName::Manifest(1), FileName::CurrentTemp];
+        for name in names.into_iter().chain([FileName::LogTemp(1)]) {
+            for (nth, fault) in FAILURES {
+                for then in [Then::Write, Then::Sync, Then::Rename] {
+                    let trace = trace(name, (nth, fault), then);
+                    // A log that had no space for a record is synced up to the one before.
+                    let is_spared = name == FileName::LogTemp(1)
+                        && (nth, fault, then) == (0, Fault::Enospc, Then::Sync);
+                    let is_found = first_touched(&trace, 0).is_some();
+                    assert_eq!(is_found, !is_spared, "{name}, {nth}, {fault:?}, {then:?}");
+                }
+            }
         }
-        // A write that the disk had no space for may be tried again, a sync may not.
-        assert!(first_touched(&trace(0, Fault::Enospc, false)).is_none());
-        assert!(first_touched(&trace(1, Fault::Enospc, false)).is_some());
-        for (nth, fault) in [(0, Fault::Torn(40)), (0, Fault::Enospc), (1, Fault::Eio)] {
-            let anew = trace(nth, fault, true);
-            assert!(first_touched(&anew).is_none(), "{nth}, {fault:?}");
+    }
+
+    #[test]
+    fn beside_threads_a_log_is_written_and_synced_by_two() {
+        for (nth, fault) in FAILURES {
+            for (then, of) in [(Then::Write, 0), (Then::Sync, 1)] {
+                let log = trace(FileName::LogTemp(1), (nth, fault), then);
+                assert_eq!(
+                    first_touched(&log, 1).is_some(),
+                    nth == of,
+                    "{nth}, {fault:?}, {then:?}"
+                );
+                let table = trace(FileName::Table(1), (nth, fault), then);
+                assert!(first_touched(&table, 1).is_some(), "{nth}, {fault:?}, {then:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_made_anew_is_another_file() {
+        for failure in FAILURES {
+            let anew = trace(FileName::LogTemp(1), failure, Then::MakeAnew);
+            assert!(first_touched(&anew, 0).is_none(), "{failure:?}");
             // Had it not been removed, no create could have succeeded.
             let kept: Vec<_> = anew.into_iter().filter(|op| op.kind != OpKind::Remove).collect();
-            assert_eq!(first_touched(&kept).is_some(), fault != Fault::Enospc, "{nth}, {fault:?}");
+            assert!(first_touched(&kept, 0).is_some(), "{failure:?}");
         }
     }
 }
