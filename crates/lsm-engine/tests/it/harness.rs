@@ -44,6 +44,18 @@ pub(crate) fn open_with(fs: &FaultFs, options: Options) -> Result<Db> {
     Db::builder(DIR).options(options).fs(Arc::new(fs.clone())).open()
 }
 
+/// Opens the store on a simulated disk, with tables read by calls or as maps: whichever it is the turn of.
+pub(crate) fn open_in_turn(fs: &FaultFs, background_threads: usize, turn: u64) -> Result<Db> {
+    let options = small_options(background_threads);
+    open_with(fs, Options { read_mode: Some(read_mode(turn)), ..options })
+}
+
+/// How tables are read in a test that tries both ways in turn. A map is a copy here, in memory as the
+/// file is.
+pub(crate) fn read_mode(turn: u64) -> ReadMode {
+    if turn.is_multiple_of(2) { ReadMode::Pread } else { ReadMode::Map }
+}
+
 /// A store with threads that look for space every few milliseconds, and who is told when there is.
 pub(crate) fn open_watched(fs: &FaultFs) -> (Db, Receiver<()>) {
     let (sender, resumed) = sync_channel(1);

@@ -9,7 +9,7 @@ use super::how::ROOM;
 use super::run::{Cut, Run, check_open_error};
 use super::untouched::check_untouched;
 use crate::harness::script::{Bounds, probe};
-use crate::harness::{self, kill, on, orphans};
+use crate::harness::{kill, on, open_in_turn, orphans};
 
 /// How a recovery is broken.
 const FAULTS: [Fault; 7] = [
@@ -36,11 +36,12 @@ impl Run<'_> {
         }
         // What a recovery finds is on disk since, whatever a failed sync has left in the page cache.
         let all = Bounds { durable: self.acked, ..self.progress.bounds() };
+        let turn = random.next_u64();
         if random.below(2) == 0 {
             let synced = self.memory.crash(Keep::SyncedOnly);
-            self.recover(&synced, self.progress.bounds(), "synced at the end");
+            self.recover(&synced, self.progress.bounds(), ("synced at the end", turn));
         } else {
-            self.recover(&self.memory, all, "after a death");
+            self.recover(&self.memory, all, ("after a death", turn));
         }
         broken
     }
@@ -52,7 +53,7 @@ impl Run<'_> {
         let (at, seed) = (random.below(RECOVERY_LEN), random.next_u64());
         let fs = on(&cut.image);
         fs.fail_at(at, fault);
-        let served = match harness::open(&fs, 0) {
+        let served = match open_in_turn(&fs, 0, seed >> 1) {
             Ok(db) => {
                 let served = self.try_judge(&db, cut.bounds);
                 check_untouched(&fs.trace(), 0);
@@ -71,23 +72,24 @@ impl Run<'_> {
         };
         let keep = if seed.is_multiple_of(2) { Keep::SyncedOnly } else { Keep::Subset { seed } };
         let at = format!("{}; then {fault:?} at {at} of the recovery, keeping {keep:?}", cut.at);
-        let found = self.recover(&cut.image.crash(keep), cut.bounds, &at);
+        let found = self.recover(&cut.image.crash(keep), cut.bounds, (&at, seed >> 2));
         assert!(served.is_none_or(|served| served == found), "{at}: {served:?} became {found}");
         fs.injected().min(1)
     }
 
     /// Opens a disk, compares it, writes to it, and lets the power fail. Returns how many steps it
     /// holds.
-    fn recover(&self, memory: &MemFs, bounds: Bounds, at: &str) -> usize {
+    fn recover(&self, memory: &MemFs, bounds: Bounds, (at, turn): (&str, u64)) -> usize {
         let fs = on(memory);
-        let open = |fs| harness::open(fs, 0).unwrap_or_else(|error| panic!("{at}: {error}"));
-        let db: Db = open(&fs);
+        let open =
+            |fs, turn| open_in_turn(fs, 0, turn).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let db: Db = open(&fs, turn);
         let found = self.try_judge(&db, bounds).unwrap_or_else(|why| panic!("{at}: {why}"));
         assert_eq!(orphans(&fs, &db), [""; 0], "{at}");
         let seq = probe(&db, "reopened").unwrap();
         assert!(bounds.max_seq < seq.get(), "{at}: {seq} was handed out before");
         kill(&fs, db);
-        let db = open(&on(&memory.crash(Keep::SyncedOnly)));
+        let db = open(&on(&memory.crash(Keep::SyncedOnly)), !turn);
         let again = self.judge(&db, Bounds { durable: found, ..bounds });
         assert_eq!(again, found, "{at}");
         found

@@ -13,7 +13,7 @@ use super::how::{Broken, How, ROOM};
 use super::stage::Stage;
 use super::untouched::check_untouched;
 use crate::harness::script::{Bounds, Progress, Step, probe};
-use crate::harness::{self, DeathSwitch, changes_the_disk, orphans, small_options};
+use crate::harness::{self, DeathSwitch, changes_the_disk, orphans, read_mode, small_options};
 
 /// Up to how many operations that change the disk lie between the fault and a power loss.
 const MAX_DELAY: u64 = 60;
@@ -55,6 +55,8 @@ pub(super) struct Run<'a> {
     resumed: (SyncSender<()>, Receiver<()>),
     /// The operations of the processes that have ended.
     past: Vec<Op>,
+    /// How many processes there were.
+    processes: usize,
 }
 
 impl<'a> Run<'a> {
@@ -84,6 +86,7 @@ impl<'a> Run<'a> {
             cuts: Arc::default(),
             resumed: sync_channel(1),
             past: Vec::new(),
+            processes: 0,
         };
         run.fs.set_plan(how.plan(at, &run.memory, &run.death, &run.broken));
         run.cut_after_fault(random);
@@ -159,9 +162,15 @@ impl<'a> Run<'a> {
         self.end_process(db, true);
     }
 
-    fn open(&self) -> Result<Db> {
-        let reserve = self.how.disk_reserve();
-        let mut options = Options { disk_reserve: reserve, ..small_options(self.threads) };
+    /// The next process. It reads tables in another way than the one before, and the first of a stage
+    /// in another than that of the next stage; all runs of a stage do as its trace did.
+    fn open(&mut self) -> Result<Db> {
+        self.processes += 1;
+        let mut options = Options {
+            disk_reserve: self.how.disk_reserve(),
+            read_mode: Some(read_mode((self.stage.number + self.processes) as u64)),
+            ..small_options(self.threads)
+        };
         if self.threads != 0 {
             // How often a full disk is looked at, and what failed is tried again.
             options.compaction_interval = Duration::from_millis(5);

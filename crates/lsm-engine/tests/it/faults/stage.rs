@@ -18,6 +18,8 @@ const STAGE_LEN: usize = 45;
 
 /// A part of a script.
 pub(super) struct Stage {
+    /// Which one it is of its script.
+    pub(super) number: usize,
     pub(super) script: Arc<Script>,
     pub(super) steps: Range<usize>,
     image: MemFs,
@@ -31,7 +33,8 @@ impl Stage {
         let (mut db, progress) = (None, Progress::default());
         let mut stages = Vec::new();
         for start in (0..script.steps.len()).step_by(STAGE_LEN) {
-            let image = image(stages.len(), &memory, &mut db);
+            let number = stages.len();
+            let image = image(number, &memory, &mut db);
             let steps = start..script.steps.len().min(start + STAGE_LEN);
             for index in steps.clone() {
                 let open = db.take().unwrap_or_else(|| harness::open(&fs, 0).unwrap());
@@ -44,7 +47,7 @@ impl Stage {
                     }
                 }
             }
-            stages.push(Arc::new(Stage { script: Arc::clone(&script), steps, image }));
+            stages.push(Arc::new(Stage { number, script: Arc::clone(&script), steps, image }));
         }
         stages
     }

@@ -1,7 +1,8 @@
 //! Cuts: images of the disk at every moment of a script, and what becomes of each.
 //!
 //! Each image is recovered, cut again inside that recovery, written to, cut again, and recovered
-//! once more. The images are judged on other threads while the script goes on.
+//! once more. The images are judged on other threads while the script goes on. The processes of the
+//! script, and the recoveries, read tables by calls and as maps in turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +14,7 @@ use lsm_base::testing::SplitMix64;
 use lsm_engine::{Db, Read};
 
 use super::script::{Bounds, PROBE, Progress, Script, Step, probe};
-use super::{DeathSwitch, changes_the_disk, on, orphans};
+use super::{DeathSwitch, changes_the_disk, on, open_in_turn, orphans};
 
 /// How many threads recover images.
 const JUDGES: usize = 2;
@@ -179,9 +180,11 @@ impl Run {
         death: &DeathSwitch,
         has_failed: &AtomicBool,
     ) -> Result<(), String> {
-        let open = |phase| {
+        let mut turn = threads as u64;
+        let mut open = |phase| {
             self.phase.store(phase as u8, Ordering::Relaxed);
-            super::open(fs, threads).map_err(|error| format!("{phase:?}: {error}"))
+            turn += 1;
+            open_in_turn(fs, threads, turn).map_err(|error| format!("{phase:?}: {error}"))
         };
         let mut db = open(Phase::FirstOpen)?;
         for (index, step) in script.steps.iter().enumerate() {
@@ -261,20 +264,21 @@ impl Tally {
     fn judge(&self, script: &Script, cut: &Cut) -> Result<(), String> {
         let mut random = SplitMix64::new(cut.seed);
         let inside = Inside::new(&cut.image, &mut random);
+        let turns = random.next_u64();
         let fs = on(&cut.image);
         inside.watch(&fs);
-        let (got, seq) = self.recover(script, &fs, cut, "first")?;
+        let (got, seq) = self.recover(script, &fs, cut, ("first", turns))?;
         fs.clear_hooks();
         let after = cut.image.crash(Keep::SyncedOnly);
         if let Some(image) = inside.take() {
-            let (again, _) = self.recover(script, &on(&image), cut, "cut inside")?;
+            let (again, _) = self.recover(script, &on(&image), cut, ("cut inside", turns >> 1))?;
             if again != got {
                 return Err(format!("cut inside a recovery that found {got} steps, it is {again}"));
             }
         }
         let bounds = Bounds { max_seq: seq, ..cut.bounds };
         let fs = on(&after);
-        let db = self.open(&fs, "second")?;
+        let db = self.open(&fs, "second", turns >> 2)?;
         let again = script.judge(&db, bounds).map_err(|why| format!("second recovery: {why}"))?;
         if again != got || db.get(PROBE).map_err(|error| error.to_string())?.is_none() {
             return Err(format!("{got} steps and a write became {again} steps"));
@@ -289,9 +293,9 @@ impl Tally {
         script: &Script,
         fs: &FaultFs,
         cut: &Cut,
-        name: &str,
+        (name, turn): (&str, u64),
     ) -> Result<(usize, u64), String> {
-        let (db, bounds) = (self.open(fs, name)?, cut.bounds);
+        let (db, bounds) = (self.open(fs, name, turn)?, cut.bounds);
         if cut.expect == Expect::CleanClose && !db.recovery_report().was_closed {
             return Err("the close left no trace".into());
         }
@@ -308,9 +312,9 @@ impl Tally {
         Ok((got, seq.get()))
     }
 
-    fn open(&self, fs: &FaultFs, name: &str) -> Result<Db, String> {
+    fn open(&self, fs: &FaultFs, name: &str, turn: u64) -> Result<Db, String> {
         self.recoveries.fetch_add(1, Ordering::Relaxed);
-        super::open(fs, 0).map_err(|error| format!("{name} recovery: {error}"))
+        open_in_turn(fs, 0, turn).map_err(|error| format!("{name} recovery: {error}"))
     }
 }
 
