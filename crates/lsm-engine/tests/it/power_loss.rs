@@ -2,7 +2,8 @@
 //!
 //! A script runs on a disk in memory. After every operation that can change what a power loss
 //! leaves, and after every acknowledged write, images of the disk are taken: one with nothing that
-//! was not synced, and one with a random part of it. `harness/cuts.rs` says what becomes of them.
+//! was not synced, one with a random part of it, and after every eighth operation one with all of it,
+//! as a death of the process leaves it. `harness/cuts.rs` says what becomes of them.
 //!
 //! Nothing is sampled but the moment inside each recovery. `LSM_SEED` makes another script,
 //! `LSM_STEPS` sets its length, and `LSM_CUT_EVERY=4` takes every fourth operation only; the cuts
@@ -32,7 +33,7 @@ const _: () = assert!(FLOOR <= IMAGES_PER_STEP * (STEPS + STEPS / SHORTER));
 fn survive(seed: u64, steps: u64, threads: usize) {
     let started = Instant::now();
     let every = from_env("LSM_CUT_EVERY", 1);
-    let plan = Plan { threads, every, images_per_name: 12 };
+    let plan = Plan { threads, every, whole_every: 8, images_per_name: 12 };
     let count = cut_everywhere(&Script::new(seed, steps as usize), &plan, |_, _| None);
     let Count { images, recoveries } = count.unwrap();
     let took = started.elapsed();

@@ -25,6 +25,9 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     /// Of the operations that change the disk, how many there are for each that is cut after.
     pub(crate) every: u64,
+    /// Of the operations that are cut after, how many there are for each of which an image has all that
+    /// was done.
+    pub(crate) whole_every: u64,
     /// How many random images are taken after a name was changed.
     pub(crate) images_per_name: u64,
 }
@@ -83,6 +86,7 @@ pub(crate) fn cut_everywhere(
         phase: AtomicU8::new(Phase::FirstOpen as u8),
         cuts: sender,
         every: plan.every,
+        whole_every: plan.whole_every,
         images_per_name: plan.images_per_name,
         seen: AtomicU64::new(0),
     });
@@ -140,6 +144,7 @@ struct Run {
     cuts: SyncSender<Cut>,
     /// Every so many operations.
     every: u64,
+    whole_every: u64,
     images_per_name: u64,
     seen: AtomicU64,
 }
@@ -160,7 +165,11 @@ impl Run {
         }
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         if seen.is_multiple_of(self.every) {
-            self.cut(seen, &format!("after {op}"));
+            let at = format!("after {op}");
+            self.cut(seen, &at);
+            if (seen / self.every).is_multiple_of(self.whole_every) {
+                self.take_whole(seen, &at);
+            }
         }
         // Names are lost one by one, and in every combination, but change seldom: look closer.
         if op.kind == OpKind::Rename || op.kind == OpKind::Create {
@@ -231,8 +240,27 @@ impl Run {
         }
     }
 
+    /// Takes an image of all that was done: nothing is missing of it that was acknowledged.
+    fn take_whole(&self, seed: u64, at: &str) {
+        let acked = self.progress.bounds().begun.saturating_sub(1);
+        let (image, bounds) = self.progress.around(|| self.memory.crash(Keep::Everything));
+        let bounds = Bounds { durable: bounds.durable.max(acked), ..bounds };
+        self.send(Keep::Everything, (image, bounds), seed, at, Expect::Whatever);
+    }
+
     fn take(&self, keep: Keep, seed: u64, at: &str, expect: Expect) {
-        let (image, bounds) = self.progress.around(|| self.memory.crash(keep));
+        let taken = self.progress.around(|| self.memory.crash(keep));
+        self.send(keep, taken, seed, at, expect);
+    }
+
+    fn send(
+        &self,
+        keep: Keep,
+        (image, bounds): (MemFs, Bounds),
+        seed: u64,
+        at: &str,
+        expect: Expect,
+    ) {
         let at = format!("{:?} {at}, keeping {keep:?}, {bounds:?}", self.phase());
         // Without judges there is no test any more, and the script may end.
         let _ = self.cuts.send(Cut { image, bounds, seed, at, expect });
