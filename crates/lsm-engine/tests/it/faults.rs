@@ -140,6 +140,7 @@ fn run_all(jobs: &[Job]) -> Arc<Tally> {
 
 /// Makes the runs, says how many there were, and fails if one did, or if there were too few.
 fn survive(jobs: &[Job], seed: u64, floor: u64) {
+    println!("{} runs", jobs.len());
     let started = Instant::now();
     let tally = run_all(jobs);
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);

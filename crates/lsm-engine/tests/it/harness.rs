@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lsm_base::fs::{Fault, FaultFs, MemFs, Op};
 use lsm_base::{FileName, Fs};
-use lsm_engine::{Db, ErrorKind, Event, Options, ReadMode, Result};
+use lsm_engine::{Db, ErrorKind, Event, Options, ReadMode, Recheck, Result};
 
 pub(crate) mod cuts;
 pub(crate) mod script;
@@ -28,6 +28,7 @@ pub(crate) fn small_options(background_threads: usize) -> Options {
         table_size: 16 << 10,
         background_threads,
         read_mode: Some(ReadMode::Pread),
+        recheck: Recheck::Full,
         // So that a test that fills the disk meets its end.
         disk_reserve: Some(0),
         ..Options::default()

@@ -169,6 +169,7 @@ impl<'a> Run<'a> {
         let mut options = Options {
             disk_reserve: self.how.disk_reserve(),
             read_mode: Some(read_mode((self.stage.number + self.processes) as u64)),
+            recheck: self.stage.recheck(),
             ..small_options(self.threads)
         };
         if self.threads != 0 {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lsm_base::fs::{FaultFs, Keep, MemFs};
-use lsm_engine::Db;
+use lsm_engine::{Db, Recheck};
 
 use crate::harness::script::{Progress, Script, Step};
 use crate::harness::{self, kill, on};
@@ -50,6 +50,12 @@ impl Stage {
             stages.push(Arc::new(Stage { number, script: Arc::clone(&script), steps, image }));
         }
         stages
+    }
+
+    /// How new tables are read back: whole in every sixth stage, for each read is another operation to
+    /// break.
+    pub(super) fn recheck(&self) -> Recheck {
+        if self.number % 6 == 1 { Recheck::Full } else { Recheck::Sample }
     }
 
     /// The disk on which it begins, for one run.
