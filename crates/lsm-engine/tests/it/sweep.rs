@@ -33,8 +33,8 @@ const PARTS: usize = 4;
 
 /// How many changes of one byte a part of either store makes at least: fewer would say that
 /// something is not swept any more. The closed one has no log.
-const LEAST_NOT_CLOSED: usize = 41_500;
-const LEAST_CLOSED: usize = 34_000;
+const LEAST_NOT_CLOSED: usize = 42_500;
+const LEAST_CLOSED: usize = 33_000;
 const _: () = assert!(300_000 <= PARTS * (LEAST_NOT_CLOSED + LEAST_CLOSED));
 
 /// The most that an open for reading and what follows it may ask for at once, whatever the bytes
