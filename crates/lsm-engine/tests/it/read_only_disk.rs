@@ -72,6 +72,7 @@ fn an_open_is_refused_without_a_trace_and_one_for_reading_has_everything() {
             assert_eq!(error.to_string().contains("LOCK"), !has_lock, "{error}");
             assert_eq!(tree(&fs), before, "lock: {has_lock}");
         }
+        fs.set_plan(|_| Some(Fault::Erofs));
         let refused = fs.injected();
         let db = open_read_only(&fs).unwrap();
         assert_has(&db, &all_keys());
@@ -134,6 +135,8 @@ fn change_everything(db: &Db) -> (Vec<u32>, u32) {
         Ok(()) => assert_eq!(refused, 0, "a call succeeded behind one that was refused"),
         Err(error) => {
             assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::Poisoned), "{error}");
+            // At once, and not only when a later call fails too.
+            assert!(matches!(db.health(), Health::Poisoned(_)), "{:?}, {error}", db.health());
             refused += 1;
         }
     };
@@ -166,7 +169,6 @@ fn a_disk_that_becomes_read_only_beneath_an_open_store_stops_writes_alone() {
             assert_eq!(snapshot.prefix("").count(), KEYS as usize);
             assert!(db.verify().unwrap().is_clean());
             if refused != 0 {
-                assert!(matches!(db.health(), Health::Poisoned(_)), "{:?}", db.health());
                 stopped += 1;
             }
             drop(snapshot);
