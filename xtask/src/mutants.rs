@@ -81,8 +81,8 @@ pub(crate) struct Args {
     /// Tests again what survived and has no reason in the tally
     #[arg(long, conflicts_with_all = ["shard", "changed_since", "file"])]
     survivors: bool,
-    /// Tests nothing, and takes the files that a run which was ended early was through with out of
-    /// the `mutants.out` that it left. The checkout must be that of the run
+    /// Tests nothing, and takes the files of whose mutants a run that was ended early has tested all
+    /// out of the `mutants.out` that it left. The checkout must be that of the run
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["shard", "changed_since", "file", "survivors"])]
     from: Option<PathBuf>,
 }
@@ -139,7 +139,8 @@ fn test(args: &Args, root: &Path) -> Result<(), String> {
     }
     let mut tally = Tally::read(root)?;
     if let Some(from) = &args.from {
-        let outcomes = Outcomes::read(from)?.of_whole_files();
+        let outcomes = Outcomes::read(from)?;
+        let outcomes = outcomes.of_whole_files(&list(root, outcomes.files())?);
         return add(&mut tally, &outcomes, WHOLE, root);
     }
     let folder = folder(root)?;
@@ -152,6 +153,22 @@ fn test(args: &Args, root: &Path) -> Result<(), String> {
         tally.last_shard = Some(turn.to_string());
     }
     add(&mut tally, &outcomes, &selection.part, root)
+}
+
+/// All mutants of these files.
+fn list(root: &Path, files: BTreeSet<&str>) -> Result<BTreeSet<Mutant>, String> {
+    let mut command = command(root);
+    command.args(["--list", "--json"]);
+    exclude(&mut command);
+    for file in files {
+        command.args(["--file", file]);
+    }
+    let output =
+        command.output().map_err(|error| format!("cargo could not be started: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo-mutants lists nothing: {}", output.status));
+    }
+    outcomes::mutants(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// Adds what became of the mutants of these files to the tally.
@@ -291,6 +308,12 @@ fn quick(mut command: Command) -> Command {
     command
 }
 
+fn exclude(command: &mut Command) {
+    for file in EXCLUDED {
+        command.args(["--exclude", file]);
+    }
+}
+
 fn cargo(root: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -346,9 +369,7 @@ impl Selection {
         for file in &self.files {
             command.args(["--file", file]);
         }
-        for file in EXCLUDED {
-            command.args(["--exclude", file]);
-        }
+        exclude(&mut command);
         if let Some(diff) = &self.diff {
             command.arg("--in-diff").arg(diff);
         }

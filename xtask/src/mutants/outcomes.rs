@@ -63,9 +63,9 @@ impl Outcomes {
     }
 
     fn parse(mutants: &str, report: &str) -> Result<Outcomes, String> {
-        let failed = |error| format!("cargo-mutants wrote what is not understood: {error}");
-        let mutants: Vec<Mutant> = serde_json::from_str(mutants).map_err(failed)?;
-        let report: Report = serde_json::from_str(report).map_err(failed)?;
+        let mutants = self::mutants(mutants)?;
+        let report: Report =
+            serde_json::from_str(report).map_err(|error| not_understood(&error))?;
         let mut outcomes: BTreeMap<_, _> =
             mutants.into_iter().map(|mutant| (mutant, None)).collect();
         for Outcome { scenario, summary } in report.outcomes {
@@ -78,14 +78,19 @@ impl Outcomes {
         Ok(Outcomes(outcomes))
     }
 
-    /// Those of the files whose mutants were all tested.
-    pub(super) fn of_whole_files(mut self) -> Outcomes {
-        let is_untested = |(mutant, summary): (&Mutant, &Option<Summary>)| {
-            summary.is_none().then(|| mutant.file.clone())
-        };
-        let untested: BTreeSet<_> = self.0.iter().filter_map(is_untested).collect();
-        self.0.retain(|mutant, _| !untested.contains(&mutant.file));
-        self
+    /// The files of the mutants.
+    pub(super) fn files(&self) -> BTreeSet<&str> {
+        self.0.keys().map(|mutant| &*mutant.file).collect()
+    }
+
+    /// Those of the files of whose mutants, which are among `all`, every one was tested.
+    pub(super) fn of_whole_files(&self, all: &BTreeSet<Mutant>) -> Outcomes {
+        let is_tested = |mutant: &Mutant| matches!(self.0.get(mutant), Some(Some(_)));
+        let in_part: BTreeSet<_> =
+            all.iter().filter(|mutant| !is_tested(mutant)).map(|mutant| &mutant.file).collect();
+        let mut whole = self.clone();
+        whole.0.retain(|mutant, _| all.contains(mutant) && !in_part.contains(&mutant.file));
+        whole
     }
 
     /// The mutants that no test has noticed so far.
@@ -153,6 +158,15 @@ impl Outcomes {
         entries.iter_mut().for_each(|entry| entry.survived.sort_by_key(|mutant| mutant.line));
         Ok(entries)
     }
+}
+
+/// Mutants as cargo-mutants lists them.
+pub(super) fn mutants(text: &str) -> Result<BTreeSet<Mutant>, String> {
+    serde_json::from_str(text).map_err(|error| not_understood(&error))
+}
+
+fn not_understood(error: &serde_json::Error) -> String {
+    format!("cargo-mutants wrote what is not understood: {error}")
 }
 
 fn untested(mutant: &Mutant) -> String {
@@ -257,14 +271,20 @@ mod tests {
     #[test]
     fn of_a_run_that_was_cut_short_the_files_that_were_done_are_left() {
         let of = |file: &str| format!(r#"{{"file":"{file}","name":"{file}:1:2: gone"}}"#);
-        let report = format!(
-            r#"{{"outcomes":[{{"scenario":{{"Mutant":{}}},"summary":"CaughtMutant"}}]}}"#,
-            of("a.rs")
-        );
-        let mutants = format!("[{},{}]", of("a.rs"), of("b.rs"));
-        let outcomes = Outcomes::parse(&mutants, &report).unwrap();
+        let list = |files: &[&str]| {
+            format!("[{}]", files.iter().map(|file| of(file)).collect::<Vec<_>>().join(","))
+        };
+        let caught = |file: &str| {
+            format!(r#"{{"scenario":{{"Mutant":{}}},"summary":"CaughtMutant"}}"#, of(file))
+        };
+        let report = format!(r#"{{"outcomes":[{},{}]}}"#, caught("a.rs"), caught("c.rs"));
+        let outcomes = Outcomes::parse(&list(&["a.rs", "b.rs", "c.rs"]), &report).unwrap();
         assert!(outcomes.entries("0f0f", "all").is_err());
-        let entries = outcomes.of_whole_files().entries("0f0f", "all").unwrap();
+        // Of the last file another shard had a mutant too.
+        let more = r#"{"file":"c.rs","name":"c.rs:8:9: gone"}"#;
+        let all = list(&["a.rs", "b.rs", "c.rs"]).replace(']', &format!(",{more}]"));
+        let whole = outcomes.of_whole_files(&mutants(&all).unwrap());
+        let entries = whole.entries("0f0f", "all").unwrap();
         assert_eq!(entries.len(), 1);
         assert_eq!((&*entries[0].file, entries[0].caught), ("a.rs", 1));
     }
