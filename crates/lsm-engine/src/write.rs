@@ -210,6 +210,7 @@ mod tests {
     use lsm_base::Fs;
     use lsm_base::fs::MemFs;
     use std::panic::{self, AssertUnwindSafe};
+    use std::sync::mpsc;
     use std::task::Waker;
     use std::thread;
 
@@ -248,6 +249,25 @@ mod tests {
         let took = passed.elapsed();
         assert!(took < Duration::from_secs(12), "{took:?}: the last is due after 24 s");
         assert_eq!(db.seq().get(), 40);
+    }
+
+    #[test]
+    fn how_long_an_asynchronous_write_was_held_back_is_told_without_another_call() {
+        let (heard, told) = mpsc::sync_channel(1);
+        let listener = move |event: &Event| {
+            if matches!(event, Event::Stalled { .. }) {
+                let _ = heard.try_send(());
+            }
+        };
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let db = Db::builder("data").fs(fs).listener(listener).open().unwrap();
+        db.wait_idle().unwrap();
+        db.inner().set_tree_pressure(1.0);
+        let mut batch = WriteBatch::new();
+        batch.put("key", vec![7; 1 << 20]);
+        let write = db.write_async(batch, &WriteOptions::durability(Durability::Buffered));
+        told.recv_timeout(Duration::from_secs(60)).expect("it is told");
+        drop(write);
     }
 
     #[test]

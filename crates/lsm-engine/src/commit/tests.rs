@@ -1,6 +1,8 @@
 //! What a leader takes in one go, which of it makes a group, and what a generation has room for.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lsm_base::fs::MemFs;
 
@@ -167,5 +169,18 @@ fn pressure_is_told_how_full_a_generation_is() {
         let share = pressure / (options.max_sealed as f64 + 1.0);
         let pressure = db.metrics().write_pressure;
         assert!((share..1.1 * share).contains(&pressure), "{pressure} of {share}");
+    }
+}
+
+#[test]
+fn the_thread_that_calls_wakers_ends_with_the_store() {
+    let db = Db::builder("db").fs(Arc::new(MemFs::new())).open().unwrap();
+    let wakers = Arc::downgrade(&db.inner().commit().wakers());
+    db.close().unwrap();
+    let closed = Instant::now();
+    // Nobody joins it: what a waker does may take as long as it likes.
+    while 0 < wakers.strong_count() {
+        assert!(closed.elapsed() < Duration::from_secs(60), "the thread still has them");
+        thread::yield_now();
     }
 }
